@@ -1,0 +1,132 @@
+"""`tfds:<name>`: TensorFlow Datasets, read without TensorFlow once they are prepared."""
+
+import socket
+import urllib.parse
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ddm_jax.data.dataset import DataOptions, Dataset, Report, cached, fit
+from ddm_jax.errors import UserError, unknown
+
+_PATIENCE = 3.0  # seconds that a host may take to answer
+
+
+def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
+    """A TFDS image set, prepared first where that is needed and possible.
+
+    Preparing extracts archives with TensorFlow and needs the network, or the original files in
+    `data.downloads`. The network is tried for at most 3 s before anything waits on it.
+    """
+    import tensorflow_datasets as tfds_
+
+    if not name:
+        raise UserError("name the TFDS set, as in --config.data.name=tfds:cifar10")
+    directory = str(Path(options.dir).expanduser()) if options.dir else None
+    try:
+        builder = tfds_.builder(name, data_dir=directory)
+    except tfds_.core.DatasetNotFoundError:
+        raise _not_found(name, tfds_) from None
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        raise UserError(f"tfds:{name}: {_first_line(error)}") from error
+    if not builder.is_prepared():
+        _prepare(builder, name, options, tfds_, report)
+    if "image" not in builder.info.features:
+        raise UserError(f"tfds:{name} has no 'image' feature; choose an image data set")
+    if options.split not in builder.info.splits:
+        raise unknown(f"split of tfds:{name}", options.split, builder.info.splits)
+    key = {
+        "name": f"tfds:{name}",
+        "version": builder.info.full_name,
+        "path": str(builder.data_path),
+        "split": options.split,
+        "size": options.size,
+        "channels": options.channels,
+    }
+    return cached(options.cache, key, lambda path: _decode(builder, name, options, path, report))
+
+
+def _decode(builder, name: str, options: DataOptions, path: Path, report: Report) -> dict:
+    features, count = builder.info.features, builder.info.splits[options.split].num_examples
+    shape = features["image"].shape
+    side = (options.size, options.size) if options.size else shape[:2]
+    if None in side:
+        raise UserError(f"images of tfds:{name} differ in size; set --config.data.size=64, say")
+    channels = options.channels or shape[2] or 3
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *side, channels))
+    labels = np.zeros(count, np.int32) if "label" in features else None
+    for i, example in enumerate(_examples(builder, name, options.split, count)):
+        if i % 10000 == 0:
+            report(f"decoding tfds:{name}: {i:,} of {count:,}")
+        pixels = example["image"]
+        if pixels.shape != images.shape[1:]:
+            mode = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+            pixels = fit(Image.fromarray(mode), options.size, channels)
+        images[i] = pixels
+        if labels is not None:
+            labels[i] = example["label"]
+    images.flush()
+    classes = features["label"].names if labels is not None else ()
+    return {"classes": classes, "labels": labels}
+
+
+def _examples(builder, name: str, split: str, count: int):
+    """Every example in its stored order; without TensorFlow where the format allows it."""
+    if builder.info.file_format.value == "array_record":
+        source = builder.as_data_source(split)
+        for start in range(0, count, 500):
+            yield from source.__getitems__(list(range(start, min(start + 500, count))))
+    elif find_spec("tensorflow"):
+        import tensorflow_datasets as tfds_
+
+        yield from tfds_.as_numpy(builder.as_dataset(split, shuffle_files=False))
+    else:
+        raise UserError(
+            f"tfds:{name} is prepared as {builder.info.file_format.value}, which only TensorFlow "
+            'reads: pip install -e ".[tf]"'
+        )
+
+
+def _prepare(builder, name: str, options: DataOptions, tfds_, report: Report) -> None:
+    where = f"tfds:{name} is not prepared in {builder.data_path}"
+    if not find_spec("tensorflow"):
+        raise UserError(
+            f'{where}; to prepare it once: pip install -e ".[tf]", with network; or point '
+            "--config.data.dir at a folder where TFDS has prepared it"
+        )
+    config = tfds_.download.DownloadConfig()
+    if options.downloads:
+        downloads = Path(options.downloads).expanduser()
+        if not downloads.is_dir():
+            raise UserError(f"data.downloads={downloads} is no folder")
+        config.manual_dir = str(downloads.absolute())
+    else:
+        _require_network(builder, where)
+    report(f"preparing tfds:{name} in {builder.data_path} (once)")
+    try:
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    except Exception as error:  # TFDS raises whatever its readers and TensorFlow raise
+        raise UserError(f"preparing tfds:{name} failed: {_first_line(error)}") from error
+
+
+def _require_network(builder, where: str) -> None:
+    urls = list(getattr(builder, "url_infos", None) or {}) or ["https://storage.googleapis.com"]
+    host = urllib.parse.urlparse(urls[0]).hostname
+    try:
+        socket.create_connection((host, 443), timeout=_PATIENCE).close()
+    except OSError:
+        raise UserError(
+            f"{where}, and {host} cannot be reached; connect once, or put the original files in a "
+            "folder for --config.data.downloads, or point --config.data.dir at prepared data"
+        ) from None
+
+
+def _not_found(name: str, tfds_) -> UserError:
+    error = unknown("TFDS data set", name, tfds_.list_builders())
+    return UserError(error.args[0].split(" choose one of")[0].rstrip(";") + " (tfds:<name>)")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

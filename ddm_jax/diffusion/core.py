@@ -1,0 +1,93 @@
+"""The contract that every part shares: estimates of x_0, the forward process, keys for noise."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Estimate(NamedTuple):
+    """What a denoiser says of x_0: the mean, and a learned variance in [0, 1] where there is one."""
+
+    x0: Array
+    variance_mix: Array | None = None
+
+
+Denoise = Callable[[Array, Array], Estimate]  # (x_t (B, ...), t () or (B,)) -> Estimate
+
+
+def expand(a: Array, x: Array) -> Array:
+    """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
+    a = jnp.asarray(a)
+    return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
+
+
+def diffuse(schedule, x0: Array, eps: Array, t: Array) -> Array:
+    """x_t = alpha(t) x_0 + sigma(t) eps, a draw of q(x_t | x_0) where eps ~ N(0, I).
+
+    x0, eps: (B, ...); t: () or (B,). Ho et al. 2020, arXiv:2006.11239, eq. 4.
+    """
+    return expand(schedule.alpha(t), x0) * x0 + expand(schedule.sigma(t), x0) * eps
+
+
+def noise_of(schedule, x_t: Array, x0: Array, t: Array) -> Array:
+    """eps = (x_t - alpha(t) x_0) / sigma(t): the noise that leads from x0 to x_t.
+
+    Deriving it from an x_0 that has been clipped keeps x_0 and eps consistent.
+    """
+    return (x_t - expand(schedule.alpha(t), x_t) * x0) / expand(schedule.sigma(t), x_t)
+
+
+class Kernel(NamedTuple):
+    """A Gaussian N(of_x x + of_x0 x_0, variance I)."""
+
+    of_x: Array
+    of_x0: Array
+    variance: Array
+
+
+def forward_kernel(schedule, s: Array, t: Array) -> Kernel:
+    """q(x_t | x_s) for s < t: mean (alpha_t / alpha_s) x_s, variance sigma_t^2 (1 - SNR_t / SNR_s).
+
+    For a variance-preserving schedule and neighbouring steps the variance is beta_t. The ratio of
+    signal-to-noise ratios is taken in log-SNR, where it loses no digits. Kingma et al. 2021,
+    arXiv:2107.00630, appendix A.1.
+    """
+    gap = -jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s))
+    ratio = schedule.alpha(t) / schedule.alpha(s)
+    return Kernel(ratio, jnp.zeros_like(ratio), schedule.sigma(t) ** 2 * gap)
+
+
+def posterior(schedule, t: Array, s: Array) -> Kernel:
+    """q(x_s | x_t, x_0) for s < t, the reverse step that the truth would take.
+
+    mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 x_t + alpha_s (1 - SNR_t / SNR_s) x_0,
+    variance = sigma_s^2 (1 - SNR_t / SNR_s).
+    Ho et al. 2020, arXiv:2006.11239, eq. 7; for any s < t Kingma et al. 2021, arXiv:2107.00630.
+    """
+    gap = -jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s))
+    alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
+    of_x = schedule.alpha(t) / alpha_s * (sigma_s / schedule.sigma(t)) ** 2
+    return Kernel(of_x, alpha_s * gap, sigma_s**2 * gap)
+
+
+def normal_like(key: Array, x: Array) -> Array:
+    """Standard normal noise of x's shape, float32.
+
+    `key` is one key, or one key an example (B,): then example i depends on key i alone, whatever
+    the batch around it.
+    """
+    if key.ndim == 0:
+        return jax.random.normal(key, x.shape)
+    return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:]))(key)
+
+
+def fold_in(key: Array, data: Array | int) -> Array:
+    """`jax.random.fold_in` for one key or for keys (B,) with data () or (B,)."""
+    if key.ndim == 0 and jnp.ndim(data) == 0:
+        return jax.random.fold_in(key, data)
+    size = key.shape[0] if key.ndim else jnp.shape(data)[0]
+    keys = key if key.ndim else jnp.broadcast_to(key, (size,))
+    return jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(jnp.asarray(data), (size,)))

@@ -1,0 +1,138 @@
+"""Samplers as (init, step) pairs with explicit memory, and the one loop that drives them.
+
+A sampler sees a denoiser and a schedule, never a network. n times cost n evaluations: n - 1 steps
+from time to time, then one last call of the denoiser at the least noisy time, whose estimate of
+x_0 is the sample. So no sampler has a special case at the end, and one step works.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.core import (
+    Denoise,
+    Estimate,
+    expand,
+    fold_in,
+    noise_of,
+    normal_like,
+    posterior,
+)
+
+Memory = Any  # a pytree that the sampler carries from step to step
+
+
+class Sampler(Protocol):
+    """One step from x at time t to the next time s < t."""
+
+    def init(self, x: Array) -> Memory:
+        """What is remembered before the first step."""
+
+    def step(
+        self, denoise: Denoise, schedule, x: Array, t: Array, s: Array, key: Array, memory: Memory
+    ) -> tuple[Array, Memory]:
+        """x (B, ...) at s; t and s are (); key is () or one an example (B,)."""
+
+
+@dataclass(frozen=True)
+class DDPM:
+    """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance).
+
+    `variance` "small" is the posterior's, sigma_s^2 (1 - SNR_t / SNR_s); "large" is that of
+    q(x_t | x_s), sigma_t^2 (1 - SNR_t / SNR_s), which is beta_t between neighbours.
+    Ho et al. 2020, arXiv:2006.11239, section 3.2 and algorithm 2.
+    """
+
+    variance: str = "small"
+
+    def __post_init__(self):
+        if self.variance not in ("small", "large"):
+            raise ValueError(f"variance is 'small' or 'large', not {self.variance!r}")
+
+    def init(self, x: Array) -> Memory:
+        return ()
+
+    def step(self, denoise, schedule, x, t, s, key, memory):
+        q = posterior(schedule, t, s)
+        mean = expand(q.of_x, x) * x + expand(q.of_x0, x) * denoise(x, t).x0
+        large = (schedule.sigma(t) / schedule.sigma(s)) ** 2
+        variance = q.variance * (large if self.variance == "large" else 1.0)
+        return mean + jnp.sqrt(variance) * normal_like(key, x), memory
+
+
+@dataclass(frozen=True)
+class DDIM:
+    """x_s = alpha_s x0_hat + sqrt(sigma_s^2 - d^2) eps_hat + d z, d = eta sigma_s sqrt(1 - r).
+
+    r = SNR_t / SNR_s, so d is eta times the posterior's deviation: eta = 0 is deterministic,
+    eta = 1 is DDPM with the small variance. Song et al. 2020, arXiv:2010.02502, eq. 12 and 16.
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta lies in [0, 1], not {self.eta}")
+
+    def init(self, x: Array) -> Memory:
+        return ()
+
+    def step(self, denoise, schedule, x, t, s, key, memory):
+        x0 = denoise(x, t).x0
+        eps = noise_of(schedule, x, x0, t)
+        gap = -jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s))
+        sigma_s = schedule.sigma(s)
+        mean = schedule.alpha(s) * x0 + sigma_s * jnp.sqrt(1 - self.eta**2 * gap) * eps
+        if self.eta == 0:
+            return mean, memory
+        return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
+
+
+SAMPLERS = {"ddpm": DDPM, "ddim": DDIM}
+
+
+def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
+    """The denoiser whose x0_hat is clipped to the range of the data, per channel or overall.
+
+    Samplers derive eps from x_t and x0_hat, so their eps follows the clipped estimate.
+    """
+
+    def clipped(x_t: Array, t: Array) -> Estimate:
+        estimate = denoise(x_t, t)
+        return estimate._replace(x0=jnp.clip(estimate.x0, low, high))
+
+    return clipped
+
+
+def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+    """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
+
+    times: (n,) strictly decreasing; key: () or one an example (B,), folded with k for step k.
+    """
+    times = jnp.asarray(times)
+
+    def body(carry, pair):
+        t, s, k = pair
+        return sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1]), None
+
+    pairs = (times[:-1], times[1:], jnp.arange(len(times) - 1))
+    (x, _), _ = jax.lax.scan(body, (x, sampler.init(x)), pairs)
+    return x
+
+
+def sample(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+    """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise once."""
+    x = integrate(denoise, schedule, sampler, times, x, key)
+    return denoise(x, jnp.asarray(times)[-1]).x0
+
+
+def prior(schedule, key: Array, x: Array) -> Array:
+    """Start noise of x's shape at t = 1: N(0, alpha(1)^2 + sigma(1)^2) for unit-variance data.
+
+    For variance-preserving schedules this is N(0, I).
+    """
+    one = jnp.ones(())
+    return jnp.sqrt(schedule.alpha(one) ** 2 + schedule.sigma(one) ** 2) * normal_like(key, x)

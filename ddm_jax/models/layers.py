@@ -1,0 +1,128 @@
+"""Layers of the diffusion U-Nets, for any number of spatial dimensions: x is (B, *space, C)."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+zero_init = nn.initializers.zeros
+
+
+def sinusoidal_embedding(label: Array, channels: int, max_period: float = 10000.0) -> Array:
+    """[sin(f_i label), cos(f_i label)], f_i = max_period^(-i / (channels/2 - 1)): (B,) -> (B, c).
+
+    Sines first, half - 1 in the exponent, as in Ho et al. 2020, arXiv:2006.11239. float32.
+    """
+    half = channels // 2
+    frequency = jnp.exp(-math.log(max_period) / (half - 1) * jnp.arange(half))
+    angle = label.astype(jnp.float32)[:, None] * frequency
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+def upsample(x: Array) -> Array:
+    """Nearest neighbour, every spatial size doubled."""
+    for axis in range(1, x.ndim - 1):
+        x = jnp.repeat(x, 2, axis=axis)
+    return x
+
+
+def downsample(x: Array) -> Array:
+    """Mean over blocks of 2 along every spatial axis."""
+    window = (2,) * (x.ndim - 2)
+    return nn.avg_pool(x, window, strides=window)
+
+
+class Conv(nn.Module):
+    """Convolution with 3 (or `width`) taps an axis; `zero` starts it at 0."""
+
+    channels: int
+    width: int = 3
+    stride: int = 1
+    zero: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        space = x.ndim - 2
+        return nn.Conv(
+            self.channels,
+            (self.width,) * space,
+            strides=(self.stride,) * space,
+            kernel_init=zero_init if self.zero else kernel_init,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+
+
+class Norm(nn.Module):
+    """GroupNorm, epsilon 1e-6, 32 groups or the largest divisor that 32 and C share."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        groups = math.gcd(32, x.shape[-1])
+        return nn.GroupNorm(num_groups=groups, epsilon=1e-6, dtype=self.dtype, name="norm")(x)
+
+
+class ResBlock(nn.Module):
+    """norm, swish, [resample], conv, + embedding, norm, swish, dropout, conv(0), + shortcut.
+
+    `scale_shift` multiplies and shifts the second norm by the embedding instead of adding it
+    (Nichol & Dhariwal 2021, arXiv:2102.09672, appendix A). `resample` is "", "up" or "down".
+    """
+
+    channels: int
+    dropout: float = 0.0
+    scale_shift: bool = False
+    resample: str = ""
+    train: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, emb: Array) -> Array:
+        size = {"": lambda a: a, "up": upsample, "down": downsample}[self.resample]
+        h = nn.swish(Norm(self.dtype, name="norm1")(x))
+        h = Conv(self.channels, dtype=self.dtype, name="conv1")(size(h))
+        width = self.channels * (2 if self.scale_shift else 1)
+        emb = nn.Dense(width, kernel_init=kernel_init, dtype=self.dtype, name="emb")(nn.swish(emb))
+        emb = emb.reshape(emb.shape[:1] + (1,) * (x.ndim - 2) + (width,))
+        norm = Norm(self.dtype, name="norm2")
+        if self.scale_shift:
+            scale, shift = jnp.split(emb, 2, axis=-1)
+            h = norm(h) * (1 + scale) + shift
+        else:
+            h = norm(h + emb)
+        h = nn.Dropout(self.dropout, deterministic=not self.train)(nn.swish(h))
+        h = Conv(self.channels, zero=True, dtype=self.dtype, name="conv2")(h)
+        x = size(x)
+        if x.shape[-1] != self.channels:
+            x = Conv(self.channels, width=1, dtype=self.dtype, name="shortcut")(x)
+        return x + h
+
+
+class Attention(nn.Module):
+    """x + proj(softmax(q k^T / sqrt(d)) v) over all positions; the softmax is float32."""
+
+    heads: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        channels = x.shape[-1]
+
+        def dense(name, init=kernel_init):
+            return nn.Dense(channels, kernel_init=init, dtype=self.dtype, name=name)
+
+        def split(a):
+            return a.reshape(*a.shape[:-1], self.heads, channels // self.heads)
+
+        h = Norm(self.dtype, name="norm")(x).reshape(x.shape[0], -1, channels)
+        q, k, v = (split(dense(name)(h)) for name in ("q", "k", "v"))
+        logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
+        weights = jax.nn.softmax(logits / math.sqrt(channels // self.heads)).astype(self.dtype)
+        h = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape[0], -1, channels)
+        return x + dense("proj", zero_init)(h).reshape(x.shape)

@@ -1,0 +1,257 @@
+"""ConfigDict -> Recipe: the pure functions of a run, assembled once at the door."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from ddm_jax import config as config_
+from ddm_jax.data.dataset import DataOptions, Spec
+from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
+from ddm_jax.diffusion.core import fold_in
+from ddm_jax.diffusion.guidance import guide
+from ddm_jax.diffusion.losses import Batch, LossFn, diffusion_loss
+from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
+from ddm_jax.diffusion.samplers import SAMPLERS, clip_x0, prior, sample
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.times import GRIDS, TIMES
+from ddm_jax.errors import UserError
+from ddm_jax.models import MODELS
+from ddm_jax.training.optim import Ema, Optim
+from ddm_jax.training.step import TrainState, init_state, make_train_step
+
+TABLES = {
+    "model": MODELS,
+    "schedule": SCHEDULES,
+    "prediction": PREDICTIONS,
+    "label": LABELS,
+    "times": TIMES,
+    "sampler": SAMPLERS,
+    "grid": GRIDS,
+}
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The `loss` section. label_dropout: how often the class is replaced by the null class."""
+
+    label_dropout: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label_dropout lies in [0, 1], not {self.label_dropout}")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
+    those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
+    """
+
+    steps: int = 10000
+    batch: int = 128
+    accumulate: int = 1
+    log_every: int = 100
+    save_every: int = 1000
+    sample_every: int = 2000
+    keep: int = 2
+    keep_every: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.sample_every < 0 or self.keep_every < 0:
+            raise ValueError("sample_every and keep_every must be at least 0")
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The `sample` section. steps: network evaluations (twice as many with guidance). guidance:
+    1 is the plain conditional model. classes: indices dealt to the images in turn, () for all.
+    clip: hold every estimate of x_0 in the range of the data.
+    """
+
+    count: int = 64
+    batch: int = 64
+    steps: int = 50
+    seed: int = 0
+    guidance: float = 1.0
+    clip: bool = True
+    classes: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        for name in ("count", "batch", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+
+
+PARTS = {
+    "data": DataOptions,
+    "loss": LossOptions,
+    "optim": Optim,
+    "ema": Ema,
+    "train": TrainOptions,
+    "sample": SampleOptions,
+}
+
+# Settings that a run may change when it goes on: they touch no weight.
+FREE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep",
+        "train.keep_every", "sample.", "sampler.", "grid.", "data.dir", "data.downloads",
+        "data.cache", "data.strict", "data.on_device")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a verb needs; methods are pure functions of arrays."""
+
+    spec: Spec
+    scaling: Scaling
+    seed: int
+    data: DataOptions
+    model: Any
+    schedule: Any
+    prediction: Any
+    label: Any
+    times: Any
+    sampler: Any
+    grid: Any
+    loss: LossOptions
+    optim: Optim
+    ema: Ema
+    train: TrainOptions
+    sample: SampleOptions
+
+    def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:
+        """The network. With dropout keys (B,) it trains, each example with a mask of its own."""
+        if keys is None or not self.model.dropout:
+            return self.model.apply({"params": params}, x, label, cond, keys is not None)
+
+        def one(x, label, cond, key):
+            few = jax.tree.map(lambda a: a[None], (x, label, cond))
+            return self.model.apply({"params": params}, *few, True, rngs={"dropout": key})[0]
+
+        return jax.vmap(one)(x, label, cond, keys)
+
+    @property
+    def null(self) -> int:
+        """The null class."""
+        return len(self.spec.classes)
+
+    def init_params(self) -> Any:
+        """Fresh weights, a function of the seed."""
+        x = jnp.zeros((1, *self.spec.shape))
+        key = jax.random.fold_in(jax.random.key(self.seed), 0)
+        return jax.jit(self.model.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return self.optim.transform(self.train.steps)
+
+    def init_state(self) -> TrainState:
+        return init_state(self.init_params(), self.optimizer())
+
+    def train_key(self) -> Array:
+        """The key from which every step folds its own."""
+        return jax.random.fold_in(jax.random.key(self.seed), 1)
+
+    def loss_fn(self) -> LossFn:
+        return diffusion_loss(
+            self.net, self.schedule, self.prediction, self.label, self.times, self.null,
+            self.loss.label_dropout,
+        )  # fmt: skip
+
+    def prepare(self, feed: Feed, pool: Array | None) -> Batch:
+        """Training examples from what the pipeline feeds."""
+        batch = prepare(self.scaling, feed, pool)
+        return batch if self.model.conditional else batch._replace(cond=None)
+
+    def train_step(self, axis: str | None) -> Callable:
+        """(state, feed, pool, key) -> (state, metrics), per device."""
+        return make_train_step(
+            self.loss_fn(), self.prepare, self.optimizer(), self.ema, self.train.accumulate, axis
+        )
+
+    def image_classes(self, index: Array) -> Array:
+        """The class of image k: `sample.classes` in turn."""
+        classes = jnp.array(self.sample.classes or range(max(self.null, 1)), jnp.int32)
+        return classes[index % len(classes)]
+
+    def generate(self, params, index: Array) -> Array:
+        """Images `index` (B,) in [0, 1], float32 (B, H, W, C).
+
+        Image k is a function of (params, sample.seed, k) alone.
+        """
+        keys = fold_in(jax.random.key(self.sample.seed), index)
+        start = prior(self.schedule, fold_in(keys, 0), jnp.zeros((len(index), *self.spec.shape)))
+
+        def of(cond):
+            return denoiser(self.net, params, self.schedule, self.prediction, self.label, cond)
+
+        if self.model.conditional:
+            labels = self.image_classes(index)
+            denoise = guide(of(labels), of(jnp.full_like(labels, self.null)), self.sample.guidance)
+        else:
+            denoise = of(None)
+        if self.sample.clip:
+            denoise = clip_x0(denoise, *self.scaling.limits())
+        times = self.grid.times(self.schedule, self.sample.steps)
+        x = sample(denoise, self.schedule, self.sampler, times, start, fold_in(keys, 1))
+        return self.scaling.decode(x)
+
+    def parameter_count(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))
+
+
+def data_options(config: ConfigDict) -> DataOptions:
+    """The `data` section alone, for what comes before there is a data set."""
+    return config_.build(DataOptions, _section(config, "data"), "data")
+
+
+def assemble(config: ConfigDict, spec: Spec) -> Recipe:
+    """The Recipe of a config for data of `spec`; raises UserError for what cannot work."""
+    parts = {
+        name: config_.build(cls, _section(config, name), name) for name, cls in PARTS.items()
+    }
+    context = {"model": {"out_channels": spec.shape[-1], "classes": len(spec.classes)}}
+    rows = {
+        name: config_.build(table, _section(config, name), name, **context.get(name, {}))
+        for name, table in TABLES.items()
+    }
+    for key in config:
+        if key not in {*PARTS, *TABLES, "seed"}:
+            raise UserError(f"the config has a section {key!r} that nothing reads; remove it")
+    recipe = Recipe(
+        spec, scaling_of(spec, parts["data"].scaling), config.get("seed", 0), **parts, **rows
+    )
+    _check(recipe)
+    return recipe
+
+
+def _section(config: ConfigDict, name: str) -> ConfigDict:
+    if name not in config:
+        raise UserError(f"the config has no section {name!r}; start from configs/base.py")
+    return config[name]
+
+
+def _check(recipe: Recipe) -> None:
+    try:
+        recipe.model.check(recipe.spec.shape[:-1])
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
+    if bad:
+        raise UserError(f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
+                        f"{recipe.null - 1}")  # fmt: skip
+    if recipe.sample.guidance != 1:
+        if not recipe.model.conditional:
+            raise UserError("sample.guidance needs a model with conditional=True; leave it at 1")
+        if not recipe.loss.label_dropout:
+            raise UserError(
+                "sample.guidance needs a null class, which loss.label_dropout=0 never trains; "
+                "train with loss.label_dropout=0.1, or leave guidance at 1"
+            )

@@ -1,0 +1,141 @@
+"""Checkpoints through orbax: atomic, asynchronous, and verified leaf by leaf when read back."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from ddm_jax.errors import UserError
+from ddm_jax.training.step import TrainState
+
+_policies = ocp.checkpoint_managers
+
+
+class Checkpoints:
+    """The checkpoints of a run, one folder a step below `directory`.
+
+    `keep` is how many of the newest stay; those at multiples of `keep_every` (0: none) stay too.
+    Beside each field of the state stands the sha256 of every leaf, since orbax does not check
+    array data. Only one process may hold an object of this class for a directory.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0, read_only=False):
+        policies = [_policies.LatestN(max(keep, 1))]
+        if keep_every:
+            policies.append(_policies.EveryNSteps(keep_every))
+        self.directory = Path(directory).absolute()
+        self.read_only = read_only
+        if not read_only:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        process = jax.process_index()
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=_policies.AnyPreservationPolicy(policies),
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=process, active_processes={process}
+            ),
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+            create=False,
+        )
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(self.directory, options=self._options)
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Copy the state to the host and start writing it; a step already saved is left alone."""
+        if step in self._manager.all_steps():
+            return
+        fields = {name: _flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
+        fields = {name: leaves for name, leaves in fields.items() if leaves}
+        sums = {name: {k: _sha256(v) for k, v in leaves.items()} for name, leaves in fields.items()}
+        items = {name: ocp.args.StandardSave(leaves) for name, leaves in fields.items()}
+        args = ocp.args.Composite(sha256=ocp.args.JsonSave(sums), **items)
+        if not self._manager.save(step, args=args, force=True):
+            raise RuntimeError(f"orbax did not save step {step}; newest is {self.steps()[:1]}")
+
+    def restore(
+        self, like: Any, fields: tuple[str, ...], say: Callable[[str], None]
+    ) -> tuple[int, dict[str, Any]] | None:
+        """(step, {field: tree}) of the newest checkpoint whose digests hold, None if none does.
+
+        `like` has the fields as attributes, with leaves of the shapes and dtypes expected; another
+        shape is the config's fault (UserError), a wrong digest the file's: it is put aside, `say`
+        tells, and the one before is tried.
+        """
+        self._manager.wait_until_finished()
+        self._manager.reload()
+        for step in self.steps():
+            found = self._verified(step, fields)
+            if isinstance(found, str):
+                say(f"checkpoint {step} is damaged ({found}); falling back to the one before")
+                self._put_aside(step)
+                continue
+            return step, {name: _like(getattr(like, name), found[name], step) for name in fields}
+        return None
+
+    def _verified(self, step: int, fields: tuple[str, ...]) -> dict[str, dict] | str:
+        try:
+            read = ocp.args.Composite(sha256=ocp.args.JsonRestore())
+            sums = self._manager.restore(step, args=read)["sha256"]
+            present = {name: ocp.args.StandardRestore() for name in fields if name in sums}
+            items = self._manager.restore(step, args=ocp.args.Composite(**present))
+            found = {name: items[name] if name in present else {} for name in fields}
+        except Exception as error:  # orbax and tensorstore raise many kinds for a broken file
+            return type(error).__name__ + ": " + str(error).strip().split("\n")[0][:120]
+        for name in present:
+            if sums[name].keys() != found[name].keys():
+                return f"{name} has other leaves than were saved"
+            for key, leaf in found[name].items():
+                if _sha256(leaf) != sums[name][key]:
+                    return f"sha256 of {name}{key} differs"
+        return found
+
+    def _put_aside(self, step: int) -> None:
+        if self.read_only:
+            return
+        aside = self.directory.parent / "damaged"
+        aside.mkdir(exist_ok=True)
+        number = len(list(aside.iterdir()))
+        (self.directory / str(step)).rename(aside / f"{step}-{number}")
+        self._manager.close()
+        self._manager = self._open()
+
+    def close(self) -> None:
+        """Wait for writes under way."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def _flat(tree: Any) -> dict[str, np.ndarray]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {"." + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _like(tree: Any, leaves: dict[str, np.ndarray], step: int) -> Any:
+    wanted = _flat(jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), tree))
+    for key in sorted(wanted.keys() | leaves.keys()):
+        have, want = leaves.get(key), wanted.get(key)
+        if have is None or want is None or (have.shape, have.dtype) != (want.shape, want.dtype):
+            raise UserError(
+                f"checkpoint {step} does not fit this config at {key[1:]}: saved "
+                f"{_form(have)}, expected {_form(want)}; give the config that it was trained with"
+            )
+    return jax.tree.unflatten(jax.tree.structure(tree), [leaves[key] for key in wanted])
+
+
+def _form(leaf: np.ndarray | None) -> str:
+    return "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _sha256(leaf: np.ndarray) -> str:
+    head = f"{leaf.dtype.str}{leaf.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(leaf).tobytes()).hexdigest()

@@ -1,0 +1,144 @@
+"""What a run tells: metrics as JSON lines and TensorBoard events, progress on the terminal."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddm_jax.training.step import LEVELS, Metrics
+
+
+class MetricLog:
+    """`metrics.jsonl`, the source of truth, and TensorBoard events beside it.
+
+    Opened at step n it forgets what an interrupted run had logged beyond n.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        from tensorboardX import SummaryWriter
+
+        self.path = workdir / "metrics.jsonl"
+        kept = [row for row in read(self.path) if row["step"] <= step]
+        part = self.path.with_suffix(".part")
+        part.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        part.replace(self.path)
+        self._file = self.path.open("a")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """One line; numbers go to TensorBoard too."""
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._board.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics file; a last line cut short by a crash is left out."""
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+class Meter:
+    """Means over the steps since the last reading, and images per second of working time."""
+
+    def __init__(self, batch: int):
+        self.batch = batch
+        self._reset()
+
+    def _reset(self) -> None:
+        self._steps: list[Metrics] = []
+        self._start = time.monotonic()
+
+    def skip_time(self, seconds: float) -> None:
+        """Do not count `seconds` spent on something else than steps."""
+        self._start += seconds
+
+    def add(self, metrics: Metrics) -> None:
+        self._steps.append(metrics)
+
+    def row(self, step: int, lr: float) -> dict[str, Any]:
+        """The row for `step`; loss_by_level has None where no example fell."""
+        count = sum(m.level_count for m in self._steps)
+        total = sum(m.level_sum for m in self._steps)
+        levels = [float(s / c) if c else None for s, c in zip(total, count, strict=True)]
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        row = {
+            "step": step,
+            "loss": float(np.mean([m.loss for m in self._steps])),
+            "grad_norm": float(np.mean([m.grad_norm for m in self._steps])),
+            "lr": lr,
+            "images_per_s": len(self._steps) * self.batch / elapsed,
+            "loss_by_level": levels,
+        }
+        self._reset()
+        return row
+
+
+def bad_level(metrics: Metrics) -> str:
+    """Where on t a non-finite loss came from."""
+    bad = np.flatnonzero(~np.isfinite(metrics.level_sum))
+    if not len(bad):
+        return "in the gradient, at no single noise level"
+    return "at noise level " + ", ".join(
+        f"t in [{b / LEVELS:.1f}, {(b + 1) / LEVELS:.1f}]" for b in bad
+    )
+
+
+class Progress:
+    """A live bar on a terminal, plain lines elsewhere; silent on all processes but the first."""
+
+    def __init__(self, steps: int, quiet: bool = False):
+        self.quiet, self.steps, self._bar = quiet, steps, None
+
+    def begin(self, step: int) -> None:
+        """Start the clock, and the bar where there is a terminal, at `step`."""
+        self._first, self._began = step, time.monotonic()
+        if self.quiet or not sys.stdout.isatty():
+            return
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"), BarColumn(),
+                   TextColumn("{task.description}"), TimeRemainingColumn())  # fmt: skip
+        self._bar = Bar(*columns)
+        self._task = self._bar.add_task("compiling", completed=step, total=self.steps)
+        self._bar.start()
+
+    def advance(self, step: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=step)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Show a metrics row."""
+        text = f"loss {row['loss']:.4f}  {row['images_per_s']:,.0f} images/s"
+        if self._bar:
+            self._bar.update(self._task, completed=row["step"], description=text)
+        elif not self.quiet:
+            done = max(row["step"] - self._first, 1)
+            left = (time.monotonic() - self._began) / done * (self.steps - row["step"])
+            clock = time.strftime("%H:%M:%S", time.gmtime(left))
+            print(f"step {row['step']:,}/{self.steps:,}  {text}  {clock} left", flush=True)
+
+    def say(self, line: str) -> None:
+        if self._bar:
+            self._bar.console.print(line, markup=False, highlight=False)
+        elif not self.quiet:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()

@@ -1,0 +1,79 @@
+"""The optimiser and the exponential moving average of its weights."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from ddm_jax.errors import unknown
+
+OPTIMIZERS = {
+    "adam": lambda o, lr: optax.adam(lr, o.b1, o.b2, o.eps),
+    "adamw": lambda o, lr: optax.adamw(lr, o.b1, o.b2, o.eps, weight_decay=o.weight_decay),
+    "sgd": lambda o, lr: optax.sgd(lr),
+}
+DECAYS = {
+    "constant": lambda progress: jnp.ones_like(progress),
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: 0.5 * (1 + jnp.cos(jnp.pi * progress)),
+}
+
+
+@dataclass(frozen=True)
+class Optim:
+    """The `optim` section. The learning rate rises over `warmup` steps, then follows `decay` to
+    the end of training; gradients are scaled to a global norm of at most `clip` (0: not at all).
+    """
+
+    name: str = "adam"
+    lr: float = 2e-4
+    warmup: int = 0
+    decay: str = "constant"
+    clip: float = 1.0
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        if self.name not in OPTIMIZERS:
+            raise unknown("optimizer", self.name, OPTIMIZERS)
+        if self.decay not in DECAYS:
+            raise unknown("learning-rate decay", self.decay, DECAYS)
+        if self.lr <= 0 or self.warmup < 0 or self.clip < 0:
+            raise ValueError("needs lr > 0, warmup >= 0 and clip >= 0")
+
+    def rate(self, n: Array, steps: int) -> Array:
+        """Learning rate of update n = 0, 1, ... of `steps`."""
+        n = jnp.asarray(n, jnp.float32)
+        progress = jnp.clip((n - self.warmup) / max(steps - self.warmup, 1), 0.0, 1.0)
+        ramp = jnp.minimum(1.0, (n + 1) / max(self.warmup, 1))
+        return self.lr * ramp * DECAYS[self.decay](progress)
+
+    def transform(self, steps: int) -> optax.GradientTransformation:
+        """The optax transformation, for a run of `steps` updates."""
+        clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
+        return optax.chain(*clip, OPTIMIZERS[self.name](self, lambda n: self.rate(n, steps)))
+
+
+@dataclass(frozen=True)
+class Ema:
+    """ema <- d ema + (1 - d) params, with d = min(decay, (1 + n) / (10 + n)) after update n.
+
+    The warm-up keeps early averages from being the initial weights; `warmup=False` is d = decay.
+    """
+
+    decay: float = 0.9999
+    warmup: bool = True
+
+    def __post_init__(self):
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay lies in [0, 1), not {self.decay}")
+
+    def update(self, ema, params, n: Array):
+        """The average after update n = 1, 2, ...; float32 whatever computes with the weights."""
+        n = jnp.asarray(n, jnp.float32)
+        d = jnp.minimum(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
+        return jax.tree.map(lambda e, p: d * e + (1 - d) * p, ema, params)

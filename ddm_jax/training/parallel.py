@@ -1,0 +1,141 @@
+"""Devices: the only file that knows how many there are.
+
+A step is a per-device pure function. On one device it is jitted; on several it is pmapped with
+the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state has the same shape
+everywhere and can be saved or read as it is on every host.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from ddm_jax.errors import UserError
+
+AXIS = "devices"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The devices of this process, and which of how many equal processes it is."""
+
+    devices: tuple[jax.Device, ...]
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def count(self) -> int:
+        """Devices of all processes together."""
+        return len(self.devices) * self.processes
+
+    @property
+    def axis(self) -> str | None:
+        """The name to average over, None on one device."""
+        return AXIS if self.count > 1 else None
+
+    def compile(
+        self, step: Callable, split: Sequence[bool], donate: int | None = None, stacked=False
+    ) -> Callable:
+        """`step` as one program over all devices.
+
+        split: for each argument, whether its leaves come with a leading device axis (from `put`)
+        or are the same everywhere (from `place`). stacked: whether results keep a device axis
+        (for `join`). donate: the argument whose memory the result may take.
+        """
+        donated = () if donate is None else (donate,)
+        if self.axis is None:
+            return jax.jit(step, donate_argnums=donated)
+        return jax.pmap(
+            step,
+            AXIS,
+            in_axes=tuple(0 if s else None for s in split),
+            out_axes=0 if stacked else None,
+            donate_argnums=donated,
+            devices=self.devices if self.processes == 1 else None,
+        )
+
+    def _sharding(self, *parts: str):
+        if self.axis is None:
+            return SingleDeviceSharding(self.devices[0])
+        return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*parts))
+
+    def place(self, tree: Any) -> Any:
+        """The same arrays on every device of this process."""
+        return jax.device_put(tree, self._sharding())
+
+    def put(self, tree: Any) -> Any:
+        """This process's part of a batch, leaves (n, ...), dealt to its devices in order."""
+        if self.axis is not None:
+            count = len(self.devices)
+            tree = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), tree)
+        return jax.device_put(tree, self._sharding(AXIS))
+
+    def join(self, tree: Any) -> Any:
+        """Stacked results of a compiled step as one numpy batch, leaves (n, ...)."""
+        tree = jax.device_get(tree)
+        if self.axis is None:
+            return tree
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), tree)
+
+    def split_batch(self, size: int, accumulate: int = 1) -> int:
+        """Examples per device and accumulated part; UserError where `size` does not divide."""
+        if size < 1 or size % (self.count * accumulate):
+            unit = self.count * accumulate
+            raise UserError(
+                f"train.batch={size} cannot be divided over {self.count} devices and "
+                f"train.accumulate={accumulate}; take a multiple of {unit}"
+            )
+        return size // (self.count * accumulate)
+
+    def describe(self) -> str:
+        """`2 x cpu on 1 process`."""
+        return f"{self.count} x {self.devices[0].device_kind} on {self.processes} process(es)"
+
+
+def layout() -> Layout:
+    """All devices of all processes."""
+    return Layout(tuple(jax.local_devices()), jax.process_index(), jax.process_count())
+
+
+def alone(of: Layout) -> Layout:
+    """The devices of this process for work that other processes take no part in."""
+    return Layout(of.devices)
+
+
+def from_first(of: Layout, tree: Any) -> Any:
+    """The first process's arrays, on every process."""
+    return tree if of.processes == 1 else multihost_utils.broadcast_one_to_all(tree)
+
+
+def meet(of: Layout, name: str) -> None:
+    """Wait here until every process has come."""
+    if of.processes > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def preempted(of: Layout, step: int) -> bool:
+    """Whether all processes have agreed to stop at `step` because one was told to end."""
+    return of.processes > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+def join_hosts(
+    auto: bool, coordinator: str | None, processes: int | None, process: int | None
+) -> None:
+    """Make this process one of several, before the first array; nothing to do for one alone."""
+    given = (coordinator, processes, process)
+    if any(g is not None for g in given):
+        if any(g is None for g in given):
+            raise UserError("--coordinator, --processes and --process go together")
+        jax.distributed.initialize(coordinator, processes, process)
+    elif auto:
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise UserError(
+                f"--distributed found no cluster ({error}); give --coordinator host:port, "
+                "--processes and --process"
+            ) from error

@@ -1,0 +1,81 @@
+"""A run's folder: who may write it, and which config and data it belongs to."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from ddm_jax import config as config_
+from ddm_jax.data.dataset import Dataset, Spec
+from ddm_jax.errors import UserError
+from ddm_jax.recipe import FREE
+
+
+@contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold the folder for training; the system lets go of it however the process ends."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write to {workdir}: {error.strerror}; give --workdir") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process trains in {workdir}; wait for it, or give another --workdir"
+            ) from None
+        yield
+
+
+def check_same(config: ConfigDict, workdir: Path) -> None:
+    """UserError where the folder holds a run with other settings that touch the weights."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return
+    saved, now = config_.used(config_.load(str(path))), config_.used(config)
+    differ = [
+        f"{key} is {now.get(key)!r}, was {saved.get(key)!r}"
+        for key in sorted(saved.keys() | now.keys())
+        if saved.get(key) != now.get(key) and not key.startswith(FREE)
+    ]
+    if differ:
+        more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
+        raise UserError(f"{workdir} holds a run with other settings: {'; '.join(differ[:3])}{more}"
+                        "; undo the change, or give another --workdir")  # fmt: skip
+
+
+def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:
+    """Write the run's config.json and data.json, and data_report.json where files were left out."""
+    config_.save(config, workdir / "config.json")
+    _write(workdir / "data.json", asdict(data.spec))
+    report = [{"file": file, "reason": reason} for file, reason in data.problems]
+    if report:
+        _write(workdir / "data_report.json", report)
+
+
+def saved_config(workdir: Path) -> ConfigDict:
+    """The config of the run in `workdir`."""
+    if not (workdir / "config.json").exists():
+        raise UserError(f"no run in {workdir}; train first, or name its folder with --workdir")
+    return config_.load(str(workdir / "config.json"))
+
+
+def saved_spec(workdir: Path) -> Spec:
+    """The data that the run in `workdir` was trained on."""
+    try:
+        plain = json.loads((workdir / "data.json").read_text())
+        return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{workdir / 'data.json'} is missing or broken; train again") from error
+
+
+def _write(path: Path, value) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=2) + "\n")
+    part.replace(path)

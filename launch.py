@@ -1,0 +1,154 @@
+"""Train, sample from and inspect diffusion models.
+
+    python launch.py --config configs/quickstart.py                    train; again: resume
+    python launch.py --config configs/quickstart.py --config.train.steps=100
+    python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
+    python launch.py --config configs/quickstart.py --dry_run          show, do nothing
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ddm_jax.errors import RunError, UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; the exit code. Every error that a user can mend is one line on stderr."""
+    try:
+        return _run(*_parse(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message} (--help shows the command line)")
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """(flags, overrides of the config)."""
+    parser = _Parser(description=__doc__, allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
+    parser.add_argument("--mode", choices=("train", "sample"), default="train")
+    parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    parser.add_argument("--dry_run", action="store_true",
+                        help="print config, parameters, data and devices, and stop")  # fmt: skip
+    parser.add_argument("--distributed", action="store_true",
+                        help="join the other hosts (found by themselves on TPU pods and SLURM)")  # fmt: skip
+    parser.add_argument("--coordinator", help="host:port of process 0, elsewhere")
+    parser.add_argument("--processes", type=int, help="how many processes there are, elsewhere")
+    parser.add_argument("--process", type=int, help="which one this is, elsewhere")
+    plain, overrides = [], []
+    waiting = False  # for the value of `--config.key value`
+    for argument in arguments:
+        is_override = argument.startswith(("--config.", "-config.", "--noconfig."))
+        if is_override or (waiting and not argument.startswith("--")):
+            overrides.append(argument)
+        else:
+            plain.append(argument)
+        waiting = is_override and "=" not in argument
+    return parser.parse_args(plain), overrides
+
+
+def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax import config as config_
+    from ddm_jax.training import parallel
+
+    if flags.mode == "sample" and flags.workdir:
+        workdir, config = Path(flags.workdir), None
+    elif flags.config:
+        config = config_.override(config_.load(flags.config), overrides)
+        workdir = Path(flags.workdir or Path("runs") / _name(flags.config))
+    else:
+        raise UserError("give --config, for example --config configs/quickstart.py")
+
+    parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)
+    if flags.mode == "sample":
+        return _sample(workdir, overrides, flags.dry_run)
+    return _train(config, workdir, flags.dry_run)
+
+
+def _name(path: str) -> str:
+    """`cifar_cosine` for configs/cifar_cosine.py and for runs/cifar_cosine/config.json."""
+    name, _, argument = path.partition(":")
+    file = Path(name)
+    stem = file.resolve().parent.name if file.name == "config.json" else file.stem
+    return f"{stem}_{argument}" if argument else stem
+
+
+def _train(config, workdir: Path, dry_run: bool) -> int:
+    from contextlib import nullcontext
+
+    from ddm_jax import workdir as workdir_
+    from ddm_jax.data import sources
+    from ddm_jax.recipe import assemble, data_options
+    from ddm_jax.train import train
+    from ddm_jax.training import parallel
+
+    layout = parallel.layout()
+    first = layout.process == 0
+
+    def report(line: str) -> None:
+        if first:
+            print(line, flush=True)
+
+    workdir_.check_same(config, workdir)
+    data = sources.load(data_options(config), report)
+    recipe = assemble(config, data.spec)
+    layout.split_batch(recipe.train.batch, recipe.train.accumulate)
+    if dry_run:
+        _describe(config, recipe, layout, workdir)
+        return 0
+    with workdir_.locked(workdir) if first else nullcontext():
+        if first:
+            workdir_.record(config, data, workdir)
+        if data.problems:
+            report(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")
+        return train(recipe, data, workdir, layout)
+
+
+def _sample(workdir: Path, overrides: list[str], dry_run: bool) -> int:
+    from ddm_jax import config as config_
+    from ddm_jax import workdir as workdir_
+    from ddm_jax.recipe import assemble
+    from ddm_jax.sample import sample
+    from ddm_jax.training import parallel
+
+    config = config_.override(workdir_.saved_config(workdir), overrides)
+    workdir_.check_same(config, workdir)
+    recipe = assemble(config, workdir_.saved_spec(workdir))
+    layout = parallel.layout()
+    if dry_run:
+        _describe(config, recipe, layout, workdir)
+    elif layout.process == 0:
+        sample(recipe, workdir, layout)
+    return 0
+
+
+def _describe(config, recipe, layout, workdir: Path) -> None:
+    from ddm_jax import config as config_
+
+    chosen = config_.used(config)
+    for key, value in config_.leaves(config):
+        print(f"{'  ' if key in chosen else '# '}--config.{key}={value!r}")
+    shape = "x".join(map(str, recipe.spec.shape))
+    per_device = layout.split_batch(recipe.train.batch, recipe.train.accumulate)
+    print(f"parameters: {recipe.parameter_count():,}")
+    print(f"data: {recipe.spec.name}, {recipe.spec.count:,} images {shape}, "
+          f"{len(recipe.spec.classes)} classes, {'with' if recipe.spec.captioned else 'no'} captions")  # fmt: skip
+    print(f"devices: {layout.describe()}, {per_device} images a device and step part")
+    print(f"workdir: {workdir}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
