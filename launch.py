@@ -1,9 +1,9 @@
 """Train, sample from and inspect diffusion models.
 
-    python launch.py --config configs/quickstart.py                    train; again: resume
-    python launch.py --config configs/quickstart.py --config.train.steps=100
-    python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
-    python launch.py --config configs/quickstart.py --dry_run          show, do nothing
+python launch.py --config configs/quickstart.py                    train; again: resume
+python launch.py --config configs/quickstart.py --config.train.steps=100
+python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
+python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 """
 
 import argparse
@@ -36,15 +36,24 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """(flags, overrides of the config)."""
-    parser = _Parser(description=__doc__, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
     parser.add_argument("--mode", choices=("train", "sample"), default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
-    parser.add_argument("--dry_run", action="store_true",
-                        help="print config, parameters, data and devices, and stop")  # fmt: skip
-    parser.add_argument("--distributed", action="store_true",
-                        help="join the other hosts (found by themselves on TPU pods and SLURM)")  # fmt: skip
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print config, parameters, data and devices, and stop",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other hosts; TPU pods and SLURM find each other",
+    )
     parser.add_argument("--coordinator", help="host:port of process 0, elsewhere")
     parser.add_argument("--processes", type=int, help="how many processes there are, elsewhere")
     parser.add_argument("--process", type=int, help="which one this is, elsewhere")
@@ -144,8 +153,11 @@ def _describe(config, recipe, layout, workdir: Path) -> None:
     shape = "x".join(map(str, recipe.spec.shape))
     per_device = layout.split_batch(recipe.train.batch, recipe.train.accumulate)
     print(f"parameters: {recipe.parameter_count():,}")
-    print(f"data: {recipe.spec.name}, {recipe.spec.count:,} images {shape}, "
-          f"{len(recipe.spec.classes)} classes, {'with' if recipe.spec.captioned else 'no'} captions")  # fmt: skip
+    extra = ", captions" if recipe.spec.captioned else ""
+    print(
+        f"data: {recipe.spec.name}, {recipe.spec.count:,} images {shape}, "
+        f"{len(recipe.spec.classes)} classes{extra}"
+    )
     print(f"devices: {layout.describe()}, {per_device} images a device and step part")
     print(f"workdir: {workdir}")
 

@@ -1,6 +1,6 @@
 """Class-conditional 8 x 8 digits on a CPU, no network needed.
 
-    python launch.py --config configs/quickstart.py
+python launch.py --config configs/quickstart.py
 """
 
 from configs import base
@@ -16,6 +16,6 @@ def get_config():
     config.loss.label_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
     config.ema.decay = 0.995
-    config.train.update(steps=800, batch=128, log_every=50, save_every=200, sample_every=200)
+    config.train.update(steps=500, batch=128, log_every=50, save_every=100, sample_every=250)
     config.sample.update(count=100, batch=100, steps=20, guidance=1.5)
     return config

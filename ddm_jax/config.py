@@ -90,8 +90,8 @@ def load(path: str) -> ConfigDict:
         get_config = runpy.run_path(name)["get_config"]
         return get_config(*([argument] if argument else []))
     except Exception as error:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__))
-                     if f.filename.endswith(name)), "?")
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")
         text = " ".join(str(error).split())
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {text}") from error
 
@@ -124,8 +124,9 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     if rest:
         raise UserError(f"stray argument {rest[0]!r}; settings are --config.key=value")
     for key, value in leaves(result):
-        if isinstance(value, tuple) and any(not isinstance(v, type(known[key][0]))
-                                            for v in value if known[key]):
+        if isinstance(value, tuple) and any(
+            not isinstance(v, type(known[key][0])) for v in value if known[key]
+        ):
             raise UserError(f"--config.{key}={value}: write values like {known[key]}")
     return result
 

@@ -12,19 +12,20 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, path: Path | None = None, gap: int = 1) -> Image.Image:
+def grid(images: np.ndarray, columns: int, path: Path | None = None, gap: int = 2) -> Image.Image:
     """uint8 images (n, H, W, 1 or 3), row by row; small ones are enlarged by a whole number."""
+    factor = max(1, 64 // max(images.shape[1:3]))
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, channels = images.shape
     columns = min(columns, count)
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, channels), 255,
-                     np.uint8)  # fmt: skip
+    size = rows * (height + gap) + gap, columns * (width + gap) + gap, channels
+    canvas = np.full(size, 255, np.uint8)
     for k, image in enumerate(images):
-        y, x = (gap + i * (s + gap) for i, s in zip(divmod(k, columns), (height, width), strict=True))
+        row, column = divmod(k, columns)
+        y, x = gap + row * (height + gap), gap + column * (width + gap)
         canvas[y : y + height, x : x + width] = image
     picture = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
-    factor = max(1, 64 // max(height, width))
-    picture = picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)
     if path is not None:
         picture.save(path)
     return picture
@@ -40,8 +41,9 @@ def loss_curve(rows: list[dict[str, Any]], path: Path | None = None):
 
 def loss_by_level(rows: list[dict[str, Any]], path: Path | None = None):
     """Loss against noise level, the mean of the last quarter of the rows; a matplotlib Figure."""
-    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)",
-                           "mean squared error")  # fmt: skip
+    figure, axes = _figure(
+        "loss per noise level", "t (0: least noise, 1: most)", "mean squared error"
+    )
     last = [r["loss_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
     table = np.array(last, float)  # None becomes nan
     seen = ~np.isnan(table)

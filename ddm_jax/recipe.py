@@ -101,9 +101,22 @@ PARTS = {
 }
 
 # Settings that a run may change when it goes on: they touch no weight.
-FREE = ("train.steps", "train.log_every", "train.save_every", "train.sample_every", "train.keep",
-        "train.keep_every", "sample.", "sampler.", "grid.", "data.dir", "data.downloads",
-        "data.cache", "data.strict", "data.on_device")  # fmt: skip
+FREE = (
+    "train.steps",
+    "train.log_every",
+    "train.save_every",
+    "train.sample_every",
+    "train.keep",
+    "train.keep_every",
+    "sample.",
+    "sampler.",
+    "grid.",
+    "data.dir",
+    "data.downloads",
+    "data.cache",
+    "data.strict",
+    "data.on_device",
+)
 
 
 @dataclass(frozen=True)
@@ -161,9 +174,14 @@ class Recipe:
 
     def loss_fn(self) -> LossFn:
         return diffusion_loss(
-            self.net, self.schedule, self.prediction, self.label, self.times, self.null,
+            self.net,
+            self.schedule,
+            self.prediction,
+            self.label,
+            self.times,
+            self.null,
             self.loss.label_dropout,
-        )  # fmt: skip
+        )
 
     def prepare(self, feed: Feed, pool: Array | None) -> Batch:
         """Training examples from what the pipeline feeds."""
@@ -214,9 +232,7 @@ def data_options(config: ConfigDict) -> DataOptions:
 
 def assemble(config: ConfigDict, spec: Spec) -> Recipe:
     """The Recipe of a config for data of `spec`; raises UserError for what cannot work."""
-    parts = {
-        name: config_.build(cls, _section(config, name), name) for name, cls in PARTS.items()
-    }
+    parts = {name: config_.build(cls, _section(config, name), name) for name, cls in PARTS.items()}
     context = {"model": {"out_channels": spec.shape[-1], "classes": len(spec.classes)}}
     rows = {
         name: config_.build(table, _section(config, name), name, **context.get(name, {}))
@@ -245,8 +261,10 @@ def _check(recipe: Recipe) -> None:
         raise UserError(f"model: {error}") from error
     bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
     if bad:
-        raise UserError(f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
-                        f"{recipe.null - 1}")  # fmt: skip
+        raise UserError(
+            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
+            f"{recipe.null - 1}"
+        )
     if recipe.sample.guidance != 1:
         if not recipe.model.conditional:
             raise UserError("sample.guidance needs a model with conditional=True; leave it at 1")

@@ -56,8 +56,10 @@ class _Run:
             with _Signals(self.layout) as signals:
                 state, step = self._loop(state, step, signals)
             if signals.seen(step):
-                self.progress.say(f"stopped by signal {signals.number}; step {step:,} is saved, "
-                                  "the same command goes on from there")  # fmt: skip
+                self.progress.say(
+                    f"stopped by signal {signals.number}; step {step:,} is saved, "
+                    "the same command goes on from there"
+                )
                 return 128 + signals.number
             self._finish(state, step)
             return 0
@@ -77,8 +79,10 @@ class _Run:
             found = self.checkpoints.restore(template, TrainState._fields, say)
         resumed = parallel.from_first(self.layout, np.array(found is not None))
         if not resumed:
-            say(f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
-                f"{self.recipe.parameter_count():,} parameters")  # fmt: skip
+            say(
+                f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
+                f"{self.recipe.parameter_count():,} parameters"
+            )
             return self.layout.place(self.recipe.init_state())
         if found is None:
             state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
@@ -96,8 +100,17 @@ class _Run:
         part = (layout.process, layout.processes)
 
         def make(k: int):
-            return layout.put(feed(self.data, k, options.batch, recipe.seed, recipe.data.flip,
-                                   recipe.data.on_device, part))  # fmt: skip
+            return layout.put(
+                feed(
+                    self.data,
+                    k,
+                    options.batch,
+                    recipe.seed,
+                    recipe.data.flip,
+                    recipe.data.on_device,
+                    part,
+                )
+            )
 
         feeds = prefetch(make, step, options.steps)
         try:

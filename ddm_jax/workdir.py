@@ -46,8 +46,10 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
     ]
     if differ:
         more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
-        raise UserError(f"{workdir} holds a run with other settings: {'; '.join(differ[:3])}{more}"
-                        "; undo the change, or give another --workdir")  # fmt: skip
+        raise UserError(
+            f"{workdir} holds a run with other settings: {'; '.join(differ[:3])}{more}"
+            "; undo the change, or give another --workdir"
+        )
 
 
 def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:

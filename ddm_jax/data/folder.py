@@ -103,11 +103,16 @@ def _decode(root, files, captions, problems, options, path: Path, report: Report
         labels.append(classes.index(name.split("/")[0]) if classes else 0)
         texts.append(captions[name] if captions is not None else "")
     known = {_relative(p, root) for p in files}
-    problems += [("metadata.jsonl", f"names {n!r}, which is no image here")
-                 for n in captions or () if n not in known]  # fmt: skip
+    problems += [
+        ("metadata.jsonl", f"names {n!r}, which is no image here")
+        for n in captions or ()
+        if n not in known
+    ]
     if not kept:
-        raise UserError(f"none of {len(files)} images in {root} can be used; the first, "
-                        f"{problems[0][0]}: {problems[0][1]}")  # fmt: skip
+        raise UserError(
+            f"none of {len(files)} images in {root} can be used; the first, "
+            f"{problems[0][0]}: {problems[0][1]}"
+        )
     _truncate(images, path, kept)
     return {
         "classes": classes,
@@ -121,8 +126,9 @@ def _truncate(images: np.memmap, path: Path, kept: int) -> None:
     """Keep the first `kept` rows of the file."""
     images.flush()
     if kept < len(images):
-        whole = np.lib.format.open_memmap(path.with_suffix(".cut"), "w+", np.uint8,
-                                          (kept, *images.shape[1:]))  # fmt: skip
+        whole = np.lib.format.open_memmap(
+            path.with_suffix(".cut"), "w+", np.uint8, (kept, *images.shape[1:])
+        )
         for start in range(0, kept, 1024):
             whole[start : start + 1024] = images[start : min(start + 1024, kept)]
         whole.flush()

@@ -76,7 +76,7 @@ def feed(
 
 
 def prefetch(make: Callable[[int], Any], start: int, stop: int, depth: int = 2) -> Iterator[Any]:
-    """make(start), ..., make(stop - 1) in order, `depth` ahead in a thread; its errors come here."""
+    """make(start), ..., make(stop - 1) in order, made `depth` ahead in a thread."""
     ready: queue.Queue = queue.Queue(maxsize=depth)
     ended = threading.Event()
 

@@ -13,8 +13,17 @@ from ddm_jax.data.counter import uniform
 
 SHAPES = ("circle", "square", "triangle")
 SIZES = ("small", "large")
-POSITIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom",
-             "bottom right")  # fmt: skip
+POSITIONS = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "centre",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
 COLOURS = {
     "red": (220, 30, 40),
     "green": (30, 160, 60),
@@ -130,7 +139,8 @@ def oracle(images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     front = pixels[np.arange(count), unlike.argmax(1)]
     for _ in range(2):
         ray = front - back
-        cover = ((pixels - back[:, None]) * ray[:, None]).sum(-1) / np.maximum((ray**2).sum(-1), 1e-6)[:, None]
+        length = np.maximum((ray**2).sum(-1), 1e-6)
+        cover = ((pixels - back[:, None]) * ray[:, None]).sum(-1) / length[:, None]
         best = ((covers**2).sum(1) - 2 * cover @ covers.T).argmin(1)
         m = covers[best][..., None]
         # Squared error of every colour pair, from sums over pixels.
@@ -138,7 +148,9 @@ def oracle(images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         mm, mb, bb = (m * m).sum(1), (m * (1 - m)).sum(1), ((1 - m) ** 2).sum(1)
         f, b = _PALETTE[pairs[:, 0]], _PALETTE[pairs[:, 1]]
         error = (
-            mm * (f * f).sum(-1) + 2 * mb * (f * b).sum(-1) + bb * (b * b).sum(-1)
+            mm * (f * f).sum(-1)
+            + 2 * mb * (f * b).sum(-1)
+            + bb * (b * b).sum(-1)
             - 2 * (within @ f.T + beyond @ b.T)
         )
         chosen = pairs[error.argmin(1)]

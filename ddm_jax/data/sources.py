@@ -25,7 +25,9 @@ def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
     _as_it_is("shapes", argument)
     size = options.size or 32
     if size < 12:
-        raise UserError(f"shapes of {size} pixels cannot be told apart; set data.size to 12 or more")
+        raise UserError(
+            f"shapes of {size} pixels cannot be told apart; set data.size to 12 or more"
+        )
     blocks = np.array_split(np.arange(options.count), max(1, options.count // 1000))
     images = np.concatenate([shapes_.draw(block, size) for block in blocks])
     attributes = shapes_.attributes(np.arange(options.count))

@@ -9,7 +9,7 @@ from jax import Array
 
 
 class Estimate(NamedTuple):
-    """What a denoiser says of x_0: the mean, and a learned variance in [0, 1] where there is one."""
+    """What a denoiser says of x_0: its mean, and a learned variance in [0, 1] if there is one."""
 
     x0: Array
     variance_mix: Array | None = None

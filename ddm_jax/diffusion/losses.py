@@ -12,7 +12,7 @@ from ddm_jax.diffusion.predictions import Net, apply, target
 
 
 class Batch(NamedTuple):
-    """Examples x0 (B, ...), condition (B,) int or None, and their places (B,) in the whole batch."""
+    """Examples x0 (B, ...), conditions (B,) int or None, and places (B,) in the whole batch."""
 
     x0: Array
     cond: Array | None

@@ -35,6 +35,29 @@ def downsample(x: Array) -> Array:
     return nn.avg_pool(x, window, strides=window)
 
 
+def space_to_depth(x: Array, patch: int) -> Array:
+    """Folds every block of patch pixels an axis into channels: (B, *space, C) -> smaller, deeper.
+
+    The order within a block is row-major, channels fastest.
+    """
+    space = x.ndim - 2
+    cells = [n for size in x.shape[1:-1] for n in (size // patch, patch)]
+    x = x.reshape(x.shape[0], *cells, x.shape[-1])
+    outer, inner = range(1, 2 * space, 2), range(2, 2 * space + 1, 2)
+    x = x.transpose(0, *outer, *inner, 2 * space + 1)
+    return x.reshape(*x.shape[: space + 1], -1)
+
+
+def depth_to_space(x: Array, patch: int) -> Array:
+    """The inverse of space_to_depth."""
+    space = x.ndim - 2
+    x = x.reshape(*x.shape[:-1], *(patch,) * space, -1)
+    pairs = [axis for i in range(space) for axis in (1 + i, 1 + space + i)]
+    x = x.transpose(0, *pairs, 2 * space + 1)
+    sizes = [x.shape[1 + 2 * i] * patch for i in range(space)]
+    return x.reshape(x.shape[0], *sizes, -1)
+
+
 class Conv(nn.Module):
     """Convolution with 3 (or `width`) taps an axis; `zero` starts it at 0."""
 

@@ -112,8 +112,12 @@ class Progress:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        columns = (TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"), BarColumn(),
-                   TextColumn("{task.description}"), TimeRemainingColumn())  # fmt: skip
+        columns = (
+            TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+        )
         self._bar = Bar(*columns)
         self._task = self._bar.add_task("compiling", completed=step, total=self.steps)
         self._bar.start()

@@ -72,8 +72,9 @@ def make_train_step(
             grads, (loss, sums, counts) = grads_of(state.params, batch, key)
         else:
             parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
-            totals = jax.eval_shape(lambda b: grads_of(state.params, b, key),
-                                    jax.tree.map(lambda a: a[0], parts))  # fmt: skip
+            totals = jax.eval_shape(
+                lambda b: grads_of(state.params, b, key), jax.tree.map(lambda a: a[0], parts)
+            )
 
             def add(total, part):
                 return jax.tree.map(jnp.add, total, grads_of(state.params, part, key)), None
