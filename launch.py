@@ -11,11 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import absl.logging
+
 from ddm_jax.errors import RunError, UserError
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; the exit code. Every error that a user can mend is one line on stderr."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
     try:
         return _run(*_parse(arguments))
     except UserError as error:
@@ -71,12 +74,13 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax import config as config_
+    from ddm_jax.recipe import complete
     from ddm_jax.training import parallel
 
     if flags.mode == "sample" and flags.workdir:
         workdir, config = Path(flags.workdir), None
     elif flags.config:
-        config = config_.override(config_.load(flags.config), overrides)
+        config = config_.override(complete(config_.load(flags.config)), overrides)
         workdir = Path(flags.workdir or Path("runs") / _name(flags.config))
     else:
         raise UserError("give --config, for example --config configs/quickstart.py")

@@ -120,14 +120,20 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         result = values.config
     except (flags.Error, TypeError, ValueError, SyntaxError) as error:
         text = " ".join(str(error).split())
-        raise UserError(f"{text} (its default shows the type: --dry_run prints it)") from error
+        key = re.search(r"--(?:config\.)([\w.]+)=?(\S*)", text)
+        if key and key[1] in known:
+            default = known[key[1]]
+            given = key[2].rstrip(":") or "nothing"
+            kind = type(default).__name__
+            text = f"--config.{key[1]} takes values like {default!r} ({kind}), not {given}"
+        raise UserError(text) from error
     if rest:
         raise UserError(f"stray argument {rest[0]!r}; settings are --config.key=value")
     for key, value in leaves(result):
         if isinstance(value, tuple) and any(
             not isinstance(v, type(known[key][0])) for v in value if known[key]
         ):
-            raise UserError(f"--config.{key}={value}: write values like {known[key]}")
+            raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
     return result
 
 

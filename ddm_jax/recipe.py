@@ -225,6 +225,17 @@ class Recipe:
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))
 
 
+def complete(config: ConfigDict) -> ConfigDict:
+    """A config saved by an earlier version, with the settings that it lacks at their defaults."""
+    for name, cls in PARTS.items():
+        _section(config, name).unlock().update({**config_.section(cls), **config[name]})
+    for name, table in TABLES.items():
+        rows = _section(config, name).unlock()
+        for row, cls in table.items():
+            rows[row] = {**config_.section(cls), **rows.get(row, {})}
+    return config.lock()
+
+
 def data_options(config: ConfigDict) -> DataOptions:
     """The `data` section alone, for what comes before there is a data set."""
     return config_.build(DataOptions, _section(config, "data"), "data")

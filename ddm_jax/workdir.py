@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import FREE
+from ddm_jax.recipe import FREE, complete
 
 
 @contextmanager
@@ -35,10 +35,9 @@ def locked(workdir: Path) -> Iterator[None]:
 
 def check_same(config: ConfigDict, workdir: Path) -> None:
     """UserError where the folder holds a run with other settings that touch the weights."""
-    path = workdir / "config.json"
-    if not path.exists():
+    if not (workdir / "config.json").exists():
         return
-    saved, now = config_.used(config_.load(str(path))), config_.used(config)
+    saved, now = config_.used(saved_config(workdir)), config_.used(config)
     differ = [
         f"{key} is {now.get(key)!r}, was {saved.get(key)!r}"
         for key in sorted(saved.keys() | now.keys())
@@ -65,7 +64,7 @@ def saved_config(workdir: Path) -> ConfigDict:
     """The config of the run in `workdir`."""
     if not (workdir / "config.json").exists():
         raise UserError(f"no run in {workdir}; train first, or name its folder with --workdir")
-    return config_.load(str(workdir / "config.json"))
+    return complete(config_.load(str(workdir / "config.json")))
 
 
 def saved_spec(workdir: Path) -> Spec:

@@ -124,7 +124,7 @@ def _require_network(builder, where: str) -> None:
 
 
 def _not_found(name: str, tfds_) -> UserError:
-    error = unknown("TFDS data set", name, tfds_.list_builders())
+    error = unknown("TFDS data set", name, tfds_.list_builders(with_community_datasets=False))
     return UserError(error.args[0].split(" choose one of")[0].rstrip(";") + " (tfds:<name>)")
 
 

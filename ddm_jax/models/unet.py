@@ -66,10 +66,10 @@ class UNet(nn.Module):
         unit = self.patch * 2**halvings
         if any(size % unit for size in space):
             shape = "x".join(map(str, space))
-            patched = f" in patches of {self.patch}" if self.patch > 1 else ""
             raise ValueError(
-                f"images of {shape}{patched} cannot be halved {halvings} times; set data.size to a "
-                f"multiple of {unit}, or give fewer multipliers"
+                f"images of {shape} do not divide by {unit} (patches of {self.patch}, then "
+                f"{halvings} halvings); set data.size to a multiple of {unit}, or give fewer "
+                "multipliers"
             )
 
     @nn.compact
