@@ -81,13 +81,16 @@ class Conv(nn.Module):
 
 
 class Norm(nn.Module):
-    """GroupNorm, epsilon 1e-6, 32 groups or the largest divisor that 32 and C share."""
+    """GroupNorm, epsilon 1e-6, 32 groups, or fewer so that a group has at least 4 channels.
+
+    In a group of one channel the norm would take away the embedding that was just added to it.
+    """
 
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        groups = math.gcd(32, x.shape[-1])
+        groups = math.gcd(x.shape[-1], min(32, max(x.shape[-1] // 4, 1)))
         return nn.GroupNorm(num_groups=groups, epsilon=1e-6, dtype=self.dtype, name="norm")(x)
 
 

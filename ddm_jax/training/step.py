@@ -89,7 +89,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         n = state.step + 1
         ema_params = ema.update(state.ema_params, params, n)
-        metrics = Metrics(loss, optax.global_norm(grads), sums, counts)
+        metrics = Metrics(loss, optax.tree.norm(grads), sums, counts)
         return TrainState(n, params, ema_params, opt_state), metrics
 
     return step

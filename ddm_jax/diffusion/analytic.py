@@ -1,0 +1,33 @@
+"""Denoisers known in closed form: the yardstick of every sampler, and a toy to learn with."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.core import Denoise, Estimate, expand
+
+
+def gaussian(schedule, mean: Array, std: Array) -> Denoise:
+    """E[x_0 | x_t] = m + alpha s^2 / (alpha^2 s^2 + sigma^2) (x_t - alpha m), x_0 ~ N(m, s^2).
+
+    mean, std: broadcastable to one example; elements are independent.
+    """
+
+    def denoise(x_t: Array, t: Array) -> Estimate:
+        alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+        gain = alpha * std**2 / (alpha**2 * std**2 + sigma**2)
+        return Estimate(mean + gain * (x_t - alpha * mean))
+
+    return denoise
+
+
+def gaussian_flow(schedule, mean: Array, std: Array, x: Array, t: Array, s: Array) -> Array:
+    """Where the probability-flow ODE of N(m, s^2) data takes x from time t to time s.
+
+    x_t = alpha m + sqrt(alpha^2 std^2 + sigma^2) z with the same z at all times.
+    """
+
+    def deviation(u):
+        return jnp.sqrt(schedule.alpha(u) ** 2 * std**2 + schedule.sigma(u) ** 2)
+
+    z = (x - schedule.alpha(t) * mean) / deviation(t)
+    return schedule.alpha(s) * mean + deviation(s) * z

@@ -1,0 +1,78 @@
+"""Two virtual CPU devices for every test, a shared compilation cache, and small runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+from ddm_jax.training.parallel import Layout  # noqa: E402
+
+SHARED = Path(os.environ.get("DDM_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+# The quickstart, shrunk until a run takes seconds.
+TINY = (
+    "--config.model.unet.channels=16",
+    "--config.model.unet.multipliers=(1,)",
+    "--config.model.unet.attention=(8,)",
+    "--config.train.batch=16",
+    "--config.train.steps=6",
+    "--config.train.log_every=2",
+    "--config.train.save_every=3",
+    "--config.train.sample_every=0",
+    "--config.sample.count=6",
+    "--config.sample.batch=4",
+    "--config.sample.steps=3",
+)
+
+
+def one_device() -> Layout:
+    return Layout(tuple(jax.local_devices()[:1]))
+
+
+def two_devices() -> Layout:
+    return Layout(tuple(jax.local_devices()[:2]))
+
+
+def shared(path: str) -> Path:
+    """A folder of the development data; skips the test where it is not there."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"needs the development data {path} (set DDM_JAX_TEST_DATA)")
+    return SHARED / path
+
+
+def launch(*arguments, devices: int = 1, **options) -> subprocess.CompletedProcess:
+    """Run launch.py as a user does, on `devices` virtual CPU devices."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(devices),
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=900,
+        **options,
+    )
+
+
+def command(*arguments) -> list[str]:
+    return [sys.executable, "launch.py", *map(str, arguments)]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_folder(tmp_path_factory):
+    """Decoded data go to a folder of the test run's own."""
+    os.environ["DDM_JAX_CACHE"] = str(tmp_path_factory.mktemp("decoded"))

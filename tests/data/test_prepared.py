@@ -1,0 +1,95 @@
+"""TFDS data: real CIFAR-10 and Fashion-MNIST where they are, and clear errors where not."""
+
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import shared
+
+from ddm_jax.data import sources
+from ddm_jax.data.dataset import DataOptions
+from ddm_jax.errors import UserError
+
+
+@pytest.fixture
+def fashion(tmp_path):
+    options = {"dir": str(shared("tfds/fashion_mnist").parent), "split": "test"}
+    return DataOptions(name="tfds:fashion_mnist", cache=str(tmp_path), **options)
+
+
+def test_real_cifar10_is_read_without_tensorflow(tmp_path):
+    directory = str(shared("tfds/cifar10").parent)
+    lines = []
+    data = sources.load(
+        DataOptions(name="tfds:cifar10", dir=directory, split="test", cache=str(tmp_path)),
+        lines.append,
+    )
+    assert data.images.shape == (10_000, 32, 32, 3) and isinstance(data.images, np.memmap)
+    assert np.bincount(data.labels).tolist() == [1000] * 10
+    assert data.spec.classes[:3] == ("airplane", "automobile", "bird")
+    np.testing.assert_allclose(data.spec.mean, [0.494, 0.485, 0.450], atol=2e-3)
+    assert "decoding tfds:cifar10" in lines[0]
+    assert "tensorflow" not in sys.modules
+
+
+def test_fashion_mnist_is_decoded_once_and_checked(fashion):
+    first, lines = sources.load(fashion), []
+    again = sources.load(fashion, lines.append)
+    assert lines == [] and again.spec == first.spec and first.spec.shape == (28, 28, 1)
+    path = Path(first.images.filename)
+    raw = bytearray(path.read_bytes())
+    raw[5000] ^= 1
+    path.write_bytes(raw)
+    healed = sources.load(fashion, lines.append)
+    assert lines and np.array_equal(healed.images[:10], again.images[:10])
+
+
+def test_other_sizes_and_channels_are_made(fashion):
+    import dataclasses
+
+    data = sources.load(dataclasses.replace(fashion, size=14, channels=3))
+    assert data.images.shape == (10_000, 14, 14, 3)
+
+
+def test_unknown_splits_and_sets_are_answered_with_names(fashion):
+    import dataclasses
+
+    with pytest.raises(UserError, match="unknown split .*'tes'; did you mean 'test'"):
+        sources.load(dataclasses.replace(fashion, split="tes"))
+    with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
+        sources.load(DataOptions(name="tfds:fashion_mnis"))
+
+
+def test_missing_data_give_one_clear_error_within_five_seconds(tmp_path):
+    began = time.monotonic()
+    with pytest.raises(UserError, match="data.dir") as error:
+        sources.load(DataOptions(name="tfds:cifar10", dir=str(tmp_path)))
+    assert time.monotonic() - began < 5
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not find_spec("tensorflow"), reason="preparing needs the tf extra")
+def test_mnist_is_really_prepared_from_its_original_files(tmp_path):
+    options = DataOptions(
+        name="tfds:mnist",
+        dir=str(tmp_path / "tfds"),
+        cache=str(tmp_path / "cache"),
+        downloads=str(shared("downloads/mnist")),
+    )
+    data = sources.load(options)
+    assert data.images.shape == (60_000, 28, 28, 1)
+    assert np.bincount(data.labels).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]

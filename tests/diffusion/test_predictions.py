@@ -1,0 +1,77 @@
+"""Laws of every row of PREDICTIONS."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddm_jax.diffusion.core import diffuse, noise_of
+from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep, denoiser, target
+from ddm_jax.diffusion.schedules import Cosine, Linear
+
+SCHEDULE = Linear()
+t = jnp.linspace(0, 1, 64)
+x0 = jax.random.normal(jax.random.key(0), (64, 3, 3, 1))
+eps = jax.random.normal(jax.random.key(1), x0.shape)
+alpha, sigma = SCHEDULE.alpha(t), SCHEDULE.sigma(t)
+wide = (slice(None), None, None, None)
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_a_net_that_outputs_the_target_denoises_exactly(name):
+    prediction = PREDICTIONS[name]()
+    goal = target(prediction, alpha, sigma, x0, eps)
+
+    def net(params, x, label, cond):
+        return goal
+
+    denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
+    estimate = denoise(diffuse(SCHEDULE, x0, eps, t), t).x0
+    # eps-prediction divides by alpha, which is 0.006 at the noisy end.
+    np.testing.assert_allclose(estimate, x0, atol=2e-4 if name == "eps" else 2e-5)
+
+
+def test_targets_are_the_published_ones():
+    published = {"eps": eps, "x0": x0, "v": alpha[wide] * eps - sigma[wide] * x0}
+    assert published.keys() == PREDICTIONS.keys()
+    for name, expected in published.items():
+        goal = target(PREDICTIONS[name](), alpha, sigma, x0, eps)
+        np.testing.assert_allclose(goal, expected, atol=3e-5, err_msg=name)
+
+
+def test_loss_spaces_differ_by_powers_of_the_snr():
+    """eps-MSE = SNR x0-MSE and v-MSE = (SNR + 1) x0-MSE for the same estimate of x_0."""
+    x_t, guess = diffuse(SCHEDULE, x0, eps, t), x0 + 0.3 * jnp.roll(eps, 1, 0)
+    errors = {}
+    for name, cls in PREDICTIONS.items():
+        skip, out, _ = cls().coefficients(alpha, sigma)
+        f = (guess - skip[wide] * x_t) / out[wide]
+        errors[name] = ((f - target(cls(), alpha, sigma, x0, eps)) ** 2).mean((1, 2, 3))
+    snr = (alpha / sigma) ** 2
+    np.testing.assert_allclose(errors["eps"], snr * errors["x0"], rtol=2e-2)
+    np.testing.assert_allclose(errors["v"], (snr + 1) * errors["x0"], rtol=2e-3)
+
+
+def test_noise_of_inverts_diffuse():
+    np.testing.assert_allclose(
+        noise_of(SCHEDULE, diffuse(SCHEDULE, x0, eps, t), x0, t), eps, atol=1e-4
+    )
+
+
+def test_timestep_label_is_the_index_of_the_level():
+    levels = jnp.arange(1000) / 999
+    np.testing.assert_allclose(Timestep()(Cosine(), levels), np.arange(1000), atol=1e-3)
+
+
+def test_the_net_is_told_the_label_of_its_time_and_the_scaled_input():
+    seen = {}
+
+    def net(params, x, label, cond):
+        seen.update(params=params, x=x, label=label, cond=cond)
+        return jnp.zeros_like(x)
+
+    denoise = denoiser(net, "p", SCHEDULE, PREDICTIONS["v"](), Timestep(), "c")
+    denoise(x0, jnp.float32(0.5))
+    assert (seen["params"], seen["cond"]) == ("p", "c")
+    np.testing.assert_allclose(seen["label"], np.full(64, 499.5))
+    np.testing.assert_array_equal(seen["x"], x0)

@@ -1,0 +1,195 @@
+"""The U-Net: the published network, its options, and any number of dimensions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddm_jax.models.layers import depth_to_space, sinusoidal_embedding, space_to_depth
+from ddm_jax.models.unet import UNet
+
+SMALL = dict(channels=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
+
+
+def apply(module, params, x, *rest):
+    return jax.jit(module.apply)({"params": params}, x, *rest)
+
+
+def grad(module, params, x, *rest):
+    """Gradient of the sum of squared outputs."""
+    return jax.jit(jax.grad(lambda p: (module.apply({"params": p}, x, *rest) ** 2).sum()))(params)
+
+
+def shapes_of(module, *size):
+    x = jnp.zeros((1, *size))
+    return jax.eval_shape(module.init, jax.random.key(0), x, jnp.zeros(1))["params"]
+
+
+def awake(module, x, *rest):
+    """Parameters without the zeros that layers start with, so that every path matters."""
+    params = jax.jit(module.init)(jax.random.key(0), x, *rest)["params"]
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    leaves = [a + 0.1 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
+    return tree.unflatten(leaves)
+
+
+def test_published_cifar_network_has_35746307_parameters():
+    params = shapes_of(UNet(3, 10), 32, 32, 3)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_746_307
+
+
+def test_published_cifar_network_layer_for_layer():
+    """Block widths as in Ho et al. 2020: every stage's (in, out), and where attention stands."""
+    params = shapes_of(UNet(3, 10), 32, 32, 3)
+    blocks = {
+        name: (p["conv1"]["conv"]["kernel"].shape[2], p["conv2"]["conv"]["kernel"].shape[3])
+        for name, p in params.items()
+        if "block" in name
+    }
+    down = [(128, 128), (128, 128), (128, 256), (256, 256)] + 4 * [(256, 256)]
+    up = {3: 3 * [(512, 256)], 2: 3 * [(512, 256)], 1: [(512, 256), (512, 256), (384, 256)]}
+    up[0] = [(384, 128), (256, 128), (256, 128)]
+    expected = {f"down{i // 2}_block{i % 2}": widths for i, widths in enumerate(down)}
+    expected |= {"middle_block0": (256, 256), "middle_block1": (256, 256)}
+    expected |= {f"up{level}_block{i}": w for level in up for i, w in enumerate(up[level])}
+    assert blocks == expected
+    attention = {name for name in params if "attention" in name}
+    assert attention == {
+        "middle_attention",
+        "down1_attention0",
+        "down1_attention1",
+        "up1_attention0",
+        "up1_attention1",
+        "up1_attention2",
+    }
+    resample = {name: p["conv"]["kernel"].shape for name, p in params.items() if "resample" in name}
+    assert resample.keys() == {f"down{i}_resample" for i in (0, 1, 2)} | {
+        f"up{i}_resample" for i in (1, 2, 3)
+    }
+    assert params["emb1"]["kernel"].shape == (128, 512)
+    assert params["emb2"]["kernel"].shape == (512, 512)
+    assert params["conv_in"]["conv"]["kernel"].shape == (3, 3, 3, 128)
+    assert params["conv_out"]["conv"]["kernel"].shape == (3, 3, 128, 3)
+    assert set(params) - set(blocks) - attention - set(resample) == {
+        "emb1",
+        "emb2",
+        "conv_in",
+        "conv_out",
+        "norm_out",
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"scale_shift": True},
+        {"resample": "block"},
+        {"heads": 4},
+        {"patch": 2},
+        {"conditional": True},
+        {"blocks": 2},
+    ],
+    ids=repr,
+)
+def test_options_keep_the_shape_start_at_zero_and_use_every_parameter(options):
+    module = UNet(3, 10, **{**SMALL, **options})
+    x = jax.random.normal(jax.random.key(2), (2, 8, 8, 3))
+    rest = (jnp.array([3.0, 700.0]), jnp.array([1, 10]))
+    module.check((8, 8))
+    fresh = jax.jit(module.init)(jax.random.key(0), x, *rest)["params"]
+    zero = apply(module, fresh, x, *rest)
+    assert zero.shape == x.shape and (zero == 0).all()
+    grads = grad(module, awake(module, x, *rest), x, *rest)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        assert abs(leaf).max() > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("size", [(16,), (8, 8), (8, 8, 4)], ids=repr)
+def test_any_number_of_spatial_dimensions(size):
+    module = UNet(2, 0, **SMALL, patch=2)
+    module.check(size)
+    x = jax.random.normal(jax.random.key(2), (2, *size, 2))
+    out = apply(module, awake(module, x, jnp.zeros(2)), x, jnp.zeros(2))
+    assert out.shape == x.shape and jnp.isfinite(out).all()
+
+
+def test_the_output_depends_on_noise_level_class_and_null_class():
+    module = UNet(1, 3, **SMALL, conditional=True)
+    x, label, cond = jnp.ones((1, 8, 8, 1)), jnp.array([5.0]), jnp.array([1])
+    params = awake(module, x, label, cond)
+    base = apply(module, params, x, label, cond)
+    assert abs(apply(module, params, x, label + 100, cond) - base).max() > 1e-3
+    assert abs(apply(module, params, x, label, cond + 1) - base).max() > 1e-3
+    null = apply(module, params, x, label, jnp.array([3]))
+    np.testing.assert_array_equal(apply(module, params, x, label), null)
+
+
+def test_remat_changes_memory_and_not_the_gradient():
+    x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
+    plain, remat = (UNet(1, 0, **SMALL, remat=r) for r in (False, True))
+    params = awake(plain, x, label)
+    grads = [jax.tree.leaves(grad(module, params, x, label)) for module in (plain, remat)]
+    for a, b in zip(*grads, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_computes_with_float32_parameters_and_output():
+    x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
+    full, half = (UNet(1, 0, **SMALL, dtype=d) for d in ("float32", "bfloat16"))
+    params = awake(half, x, label)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    a, b = (apply(m, params, x, label) for m in (full, half))
+    assert b.dtype == jnp.float32
+    assert 0 < abs(a - b).max() < 0.1 * abs(a).max()
+
+
+def test_dropout_acts_in_training_only():
+    module = UNet(1, 0, **{**SMALL, "dropout": 0.5})
+    x, label = jnp.ones((1, 8, 8, 1)), jnp.ones(1)
+    params = {"params": awake(module, x, label)}
+    still = [module.apply(params, x, label) for _ in range(2)]
+    np.testing.assert_array_equal(*still)
+    one, two = (
+        module.apply(params, x, label, None, True, rngs={"dropout": jax.random.key(k)})
+        for k in range(2)
+    )
+    assert abs(one - two).max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [(4,), (4, 6), (2, 4, 6)])
+def test_depth_to_space_inverts_space_to_depth_and_keeps_blocks_together(size):
+    x = jnp.arange(2 * np.prod(size) * 3, dtype=jnp.float32).reshape(2, *size, 3)
+    deep = space_to_depth(x, 2)
+    assert deep.shape == (2, *(s // 2 for s in size), 3 * 2 ** len(size))
+    np.testing.assert_array_equal(depth_to_space(deep, 2), x)
+    corner = x[(0, *(slice(0, 2),) * len(size))]
+    np.testing.assert_array_equal(deep[(0, *(0,) * len(size))], corner.reshape(-1))
+
+
+def test_sinusoidal_embedding_values():
+    """Channel i is sin(t 10000^(-i / 3)) for half = 4, then the cosines."""
+    got = sinusoidal_embedding(jnp.array([2.0]), 8)[0]
+    angles = 2.0 * 10000.0 ** (-np.arange(4) / 3)
+    np.testing.assert_allclose(got, [*np.sin(angles), *np.cos(angles)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, size, message",
+    [
+        ({}, (30, 30), "set data.size to a multiple of 8"),
+        ({"patch": 2}, (28, 28), "multiple of 16"),
+        ({"heads": 3}, (32, 32), "heads=3"),
+        ({"resample": "pool"}, (32, 32), "'conv' or 'block'"),
+        ({"dtype": "float16"}, (32, 32), "'float32' or 'bfloat16'"),
+        ({"dropout": 1.0}, (32, 32), "dropout"),
+        ({"channels": 5}, (32, 32), "even"),
+        ({"multipliers": ()}, (32, 32), "at least 1"),
+        ({"conditional": True}, (32, 32), "classes"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_remedy(options, size, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(3, 0, **options).check(size)
+    UNet(3, 10, multipliers=(1, 2, 2)).check((28, 28))
