@@ -232,7 +232,7 @@ def complete(config: ConfigDict) -> ConfigDict:
     for name, table in TABLES.items():
         rows = _section(config, name).unlock()
         for row, cls in table.items():
-            rows[row] = {**config_.section(cls), **rows.get(row, {})}
+            rows[row] = ConfigDict({**config_.section(cls), **rows.get(row, {})})
     return config.lock()
 
 

@@ -1,0 +1,80 @@
+"""What does the training loop cost over its compiled step?
+
+python experiments/loop_cost/run.py --config.data.dir=<prepared TFDS data>
+
+In turns, in one process, at the settings of configs/fashion_mnist.py: the bare compiled step on one
+batch that stays on the device, and the whole loop (data, prefetch, metrics, logs). Both keep two
+steps in flight.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+
+from ddm_jax import config as config_  # noqa: E402
+from ddm_jax.data import sources  # noqa: E402
+from ddm_jax.data.pipeline import feed  # noqa: E402
+from ddm_jax.recipe import assemble, data_options  # noqa: E402
+from ddm_jax.train import train  # noqa: E402
+from ddm_jax.training import logs, parallel  # noqa: E402
+
+ROUNDS, STEPS = 5, 25
+
+
+def bare(recipe, data, layout, step, state):
+    """(seconds a step, state) of the compiled step on a batch that is already there."""
+    options = recipe.train
+    batch = layout.put(feed(data, 0, options.batch, 0, recipe.data.flip, recipe.data.on_device))
+    key = layout.place(recipe.train_key())
+    state, metrics = step(state, batch, None, key)
+    jax.block_until_ready(state)
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        state, new = step(state, batch, None, key)
+        jax.block_until_ready(metrics)
+        metrics = new
+    jax.block_until_ready(state)
+    return (time.perf_counter() - began) / STEPS, state
+
+
+def loop(recipe, data, layout):
+    """Seconds a step of the real loop, from its own log, the row with the compilation left out."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(recipe, data, Path(folder), layout)
+        rows = logs.read(Path(folder) / "metrics.jsonl")
+    return [recipe.train.batch / row["images_per_s"] for row in rows[1:]]
+
+
+def main(overrides):
+    config = config_.load(str(ROOT / "configs/fashion_mnist.py"))
+    lengths = [
+        f"--config.train.{name}={value}"
+        for name, value in (("steps", 2 * STEPS), ("log_every", STEPS), ("sample_every", 0))
+    ]
+    config = config_.override(
+        config, [*lengths, "--config.sample.count=1", "--config.sample.steps=1", *overrides]
+    )
+    data = sources.load(data_options(config), print)
+    recipe = assemble(config, data.spec)
+    layout = parallel.layout()
+    step = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
+    state = layout.place(recipe.init_state())
+    bares, loops = [], []
+    for _ in range(ROUNDS):
+        seconds, state = bare(recipe, data, layout, step, state)
+        bares.append(seconds)
+        loops += loop(recipe, data, layout)
+        print(f"bare {bares[-1] * 1e3:.1f} ms, loop {loops[-1] * 1e3:.1f} ms a step", flush=True)
+    ratio = statistics.median(loops) / statistics.median(bares)
+    print(f"median of {ROUNDS}: loop / bare = {ratio:.4f} on {layout.describe()}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,168 @@
+"""Every misuse gets one clear line with the remedy, exit code 2 and no traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SHARED, TINY
+
+import launch
+
+QUICK = ("--config", "configs/quickstart.py")
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def answer(capsys, *arguments):
+    code = launch.main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "arguments, remedy",
+    [
+        ((), "give --config"),
+        (("--config", "configs/cifar_cosin.py"), "did you mean 'configs/cifar_cosine.py'"),
+        (("--config", "README.md"), ".py file with get_config()"),
+        ((*QUICK, "--config.train.step=3"), "did you mean 'train.steps'"),
+        ((*QUICK, "--config.sampler.name=dimm"), "choose one of ddim, ddpm"),
+        ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
+        ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, shapes, tfds"),
+        ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),
+        ((*QUICK, "--config.data.flip=maybe"), "takes values like False (bool), not maybe"),
+        ((*QUICK, "--config.model.unet.multipliers=1,a"), "takes values like (1, 2)"),
+        ((*QUICK, "--config.train.steps"), "takes values like 500"),
+        ((*QUICK, "--config.model=3"), "--config.model is a section"),
+        ((*QUICK, "stray"), "unrecognized arguments: stray"),
+        ((*QUICK, "--confg"), "unrecognized arguments: --confg"),
+        ((*QUICK, "--mode", "smple"), "choose from"),
+        (("--config", "configs/shapes.py", "--config.data.size=30"), "a multiple of 4"),
+        ((*QUICK, "--config.sampler.ddim.eta=2"), "eta lies in [0, 1]"),
+        ((*QUICK, "--config.train.batch=33", "--config.train.accumulate=2"), "a multiple of 4"),
+        ((*QUICK, "--config.train.batch=7"), "cannot be divided over 2 devices"),
+        ((*QUICK, "--config.train.batch=0"), "a multiple of 2"),
+        ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
+        ((*QUICK, "--config.loss.label_dropout=0"), "loss.label_dropout=0.1"),
+        ((*QUICK, "--config.model.unet.conditional=False"), "conditional=True"),
+        ((*QUICK, "--config.data.name=tfds:cifar11"), "did you mean 'cifar10"),
+        ((*QUICK, "--config.data.name=folder:/nowhere"), "folder:<path>"),
+        ((*QUICK, "--process", "1"), "go together"),
+        (("--mode", "sample", "--workdir", "/nowhere"), "train first"),
+    ],
+    ids=lambda a: " ".join(a)[-60:] if isinstance(a, tuple) else "",
+)
+def test_misuse_is_answered_in_one_line(arguments, remedy, capsys, tmp_path):
+    if arguments and arguments[0] == "--config":
+        arguments = (*arguments, "--workdir", str(tmp_path / "run"))
+    code, out, err = answer(capsys, *arguments)
+    assert code == 2
+    assert remedy in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_cifar_data_are_answered_within_five_seconds(tmp_path):
+    result = subprocess.run(
+        [
+            sys.executable,
+            "launch.py",
+            "--config",
+            "configs/cifar_cosine.py",
+            f"--config.data.dir={tmp_path}",
+            "--workdir",
+            tmp_path / "run",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert "--config.data.dir" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+def test_dry_run_shows_everything_and_writes_nothing(capsys, tmp_path):
+    code, out, _ = answer(
+        capsys, *QUICK, "--dry_run", "--workdir", tmp_path / "run", "--config.train.steps=77"
+    )
+    assert code == 0 and not (tmp_path / "run").exists()
+    for line in (
+        "  --config.train.steps=77",
+        "  --config.schedule.name='cosine'",
+        "# --config.schedule.linear.steps=1000",
+        "parameters: 2,796,097",
+        "data: digits, 1,797 images 8x8x1, 10 classes",
+        "devices: 2 x",
+    ):
+        assert line in out
+
+
+@pytest.mark.skipif(not (SHARED / "tfds").exists(), reason="needs the development data")
+def test_dry_run_of_the_published_network(capsys, tmp_path):
+    code, out, _ = answer(
+        capsys,
+        "--config",
+        "configs/cifar_linear.py",
+        "--dry_run",
+        f"--config.data.dir={SHARED / 'tfds'}",
+        "--workdir",
+        tmp_path / "run",
+    )
+    assert code == 0 and "parameters: 35,746,307" in out and "50,000 images 32x32x3" in out
+
+
+def test_help_shows_the_commands(capsys):
+    with pytest.raises(SystemExit) as end:
+        launch.main(["--help"])
+    assert end.value.code == 0 and "--mode sample --workdir" in capsys.readouterr().out
+
+
+def test_a_run_trains_samples_and_refuses_other_settings(capsys, tmp_path):
+    run = tmp_path / "run"
+    arguments = (*QUICK, *TINY, "--workdir", run)
+    code, out, err = answer(capsys, *arguments)
+    assert (code, err) == (0, "") and "finished step 6" in out
+    for name in (
+        "config.json",
+        "data.json",
+        "metrics.jsonl",
+        "samples/step_6.png",
+        "loss.png",
+        "loss_by_level.png",
+        "checkpoints/6",
+        "tensorboard",
+    ):
+        assert (run / name).exists(), name
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert rows[0].keys() == {"step", "loss", "grad_norm", "lr", "images_per_s", "loss_by_level"}
+
+    code, out, err = answer(
+        capsys,
+        "--mode",
+        "sample",
+        "--workdir",
+        run,
+        "--config.sampler.name=ddpm",
+        "--config.sample.count=5",
+    )
+    assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0.npz" in out
+    code, _, err = answer(capsys, *arguments, "--config.optim.lr=0.1")
+    assert code == 2 and "optim.lr is 0.1, was 0.001" in err and "another --workdir" in err
+    code, out, _ = answer(capsys, *arguments, "--config.train.steps=8")
+    assert code == 0 and "resuming at step 6" in out and "finished step 8" in out
+    code, out, _ = answer(capsys, "--config", run / "config.json", "--dry_run")
+    assert code == 0 and "--config.train.steps=8" in out and "workdir: runs/run" in out
+
+
+def test_two_processes_cannot_train_in_one_folder(capsys, tmp_path):
+    from ddm_jax.workdir import locked
+
+    with locked(tmp_path / "run"):
+        code, _, err = answer(capsys, *QUICK, *TINY, "--workdir", tmp_path / "run")
+    assert code == 2 and "another process trains" in err

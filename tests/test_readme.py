@@ -1,0 +1,84 @@
+"""Every command and piece of code that the README shows is run, shrunk to seconds."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT, SHARED, TINY
+from PIL import Image
+
+import launch
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    part.strip() for block in BLOCKS for line in block.splitlines() for part in line.split("&&")
+]
+LAUNCHES = [c for c in COMMANDS if c.startswith("python launch.py")]
+# TINY shrinks the quickstart's model; the others need a patch and sizes of their own.
+SMALL = (*TINY, "--config.model.unet.attention=()")
+ONE_OF_SEVERAL = ("--distributed", "--coordinator")
+
+
+def test_the_setup_commands_are_those_of_ci():
+    setup = {c for c in COMMANDS if c not in LAUNCHES}
+    assert setup == {'pip install -e ".[test]"', "pytest"}
+    script = (ROOT / ".ci/run").read_text()
+    assert 'pip install --quiet -e ".[test]"' in script and "\npytest\n" in script
+
+
+def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    for name in ("red/a.png", "blue/b.png", "blue/c.jpg"):
+        (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)
+    ran = 0
+    for shown in LAUNCHES:
+        arguments = shlex.split(shown)[2:]
+        if any(flag in arguments for flag in ONE_OF_SEVERAL):
+            continue
+        if "fashion" in shown or "cifar" in shown:
+            if not (SHARED / "tfds").exists():
+                continue
+            arguments += [f"--config.data.dir={SHARED / 'tfds'}", "--config.data.split=test"]
+        if "cifar" in shown:
+            arguments.append("--config.data.size=8")
+        if "--mode" in arguments:
+            arguments.append("--config.sample.steps=3")
+        elif "runs/quickstart/config.json" not in arguments:
+            arguments += SMALL
+            if "steps=600" in shown:
+                arguments.append("--config.train.steps=8")
+        assert launch.main(arguments) == 0, shown + capsys.readouterr().err
+        ran += 1
+    assert ran >= len(LAUNCHES) - 4
+    assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
+    assert (tmp_path / "runs/mine/samples").exists()
+
+
+@pytest.mark.parametrize("flag", ONE_OF_SEVERAL)
+def test_commands_for_several_hosts_are_understood(flag):
+    (shown,) = (c for c in LAUNCHES if flag in c)
+    flags, overrides = launch._parse(shlex.split(shown)[2:])
+    assert overrides == [] and flags.config == "configs/cifar_cosine.py"
+    assert flags.distributed or (flags.coordinator, flags.processes, flags.process) == (
+        "host0:1234",
+        2,
+        0,
+    )
+
+
+def test_configs_and_files_that_are_named_exist():
+    for path in re.findall(r"(?:configs|experiments|constraints)/[\w./]+\w", README):
+        if "runs/" not in path:
+            assert (ROOT / path).exists(), path
+    for config in (ROOT / "configs").glob("*.py"):
+        assert f"configs/{config.name}" in README
+
+
+def test_the_python_example_runs(capsys):
+    (example,) = (b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "print" in b)
+    exec(compile(example, "README.md", "exec"), {})
+    mean, std = map(float, capsys.readouterr().out.split())
+    assert mean == pytest.approx(2.0, abs=0.03) and std == pytest.approx(0.5, abs=0.03)

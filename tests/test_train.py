@@ -1,0 +1,280 @@
+"""Whole runs: resuming bit for bit after any end, and stopping well."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, command, environment, launch, shared
+from PIL import Image
+
+from ddm_jax.training.checkpoint import Checkpoints
+
+QUICK = ("--config", "configs/quickstart.py", *TINY)
+
+
+def state_of(run):
+    """(step, every leaf of the newest checkpoint) as plain arrays."""
+    import orbax.checkpoint as ocp
+
+    step = Checkpoints(run / "checkpoints", read_only=True).steps()[0]
+    fields = ("step", "params", "ema_params", "opt_state")
+    items = {name: ocp.args.StandardRestore() for name in fields}
+    manager = ocp.CheckpointManager(run / "checkpoints")
+    return step, manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def assert_same_state(a, b):
+    (step_a, fields_a), (step_b, fields_b) = state_of(a), state_of(b)
+    assert step_a == step_b
+    for name, leaves in fields_a.items():
+        assert leaves.keys() == fields_b[name].keys()
+        for key, leaf in leaves.items():
+            np.testing.assert_array_equal(leaf, fields_b[name][key], err_msg=name + key)
+
+
+def ok(result):
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 6 steps that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    ok(launch(*QUICK, "--workdir", run))
+    return run
+
+
+def test_resuming_gives_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
+    run = tmp_path / "run"
+    ok(launch(*QUICK, "--workdir", run, "--config.train.steps=3", "--config.optim.decay=constant"))
+    constant = tmp_path / "constant"
+    arguments = (*QUICK, "--config.optim.decay=constant")
+    ok(launch(*arguments, "--workdir", constant))
+    assert "resuming at step 3" in ok(launch(*arguments, "--workdir", run)).stdout
+    assert_same_state(run, constant)
+    losses = [
+        [(row["step"], row["loss"]) for row in map(json.loads, (r / "metrics.jsonl").open())]
+        for r in (run, constant)
+    ]
+    assert losses[0][-1] == losses[1][-1]
+
+
+def wait_for(process, text, lines):
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(lines) + process.stderr.read())
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_first_and_lose_no_step(number, code, tmp_path):
+    run = tmp_path / "run"
+    arguments = (
+        *QUICK,
+        "--workdir",
+        run,
+        "--config.train.steps=100000",
+        "--config.train.save_every=100000",
+        "--config.train.log_every=1",
+    )
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    lines = []
+    wait_for(process, "step 3/", lines)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "is saved, the same command goes on" in out
+    step, _ = state_of(run)
+    rows = [json.loads(line)["step"] for line in (run / "metrics.jsonl").open()]
+    assert step == rows[-1] >= 3
+
+
+def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
+    run = tmp_path / "run"
+    result = launch(
+        *QUICK,
+        "--workdir",
+        run,
+        "--config.optim.name=sgd",
+        "--config.optim.lr=1e30",
+        "--config.optim.clip=0",
+        "--config.optim.warmup=0",
+        "--config.train.save_every=1",
+    )
+    assert result.returncode == 1
+    assert "loss" in result.stderr and "noise level" in result.stderr
+    assert result.stderr.count("\n") == 1
+    _, fields = state_of(run)
+    for leaf in fields["params"].values():
+        assert np.isfinite(leaf).all()
+
+
+def images_of(run, *arguments, devices=1):
+    ok(launch("--mode", "sample", "--workdir", run, *arguments, devices=devices))
+    newest = max((run / "samples").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    with np.load(newest) as arrays:
+        return {name: arrays[name] for name in arrays}, newest
+
+
+def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(whole):
+    arrays, path = images_of(whole, "--config.sample.count=7", "--config.sample.batch=3")
+    assert arrays["images"].shape == (7, 8, 8, 1) and arrays["images"].dtype == np.uint8
+    assert arrays["labels"].tolist() == list(range(7)) and arrays["index"].tolist() == [*range(7)]
+    with Image.open(path.with_suffix(".png")) as picture:
+        assert picture.width > picture.height > 50
+    chosen, _ = images_of(whole, "--config.sample.classes=4,2", "--config.sample.seed=3")
+    assert chosen["labels"].tolist() == [4, 2, 4, 2, 4, 2]
+    assert not np.array_equal(chosen["images"][:6], arrays["images"][:6])
+
+
+def test_samples_do_not_depend_on_the_data_being_there(whole, tmp_path):
+    """A run can be carried to a machine that has only its folder."""
+    spec = json.loads((whole / "data.json").read_text())
+    assert spec["shape"] == [8, 8, 1] and spec["count"] == 1797
+
+
+@pytest.mark.slow
+def test_ten_random_kills_leave_no_trace(tmp_path):
+    """SIGKILL at random moments after the first checkpoint; the end is bit-identical."""
+    steps = (
+        "--config.train.steps=300",
+        "--config.train.save_every=5",
+        "--config.train.log_every=5",
+        "--config.optim.decay=cosine",
+    )
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    ok(launch(*QUICK, *steps, "--workdir", whole))
+    dice, kills = random.Random(0), 0
+    while kills < 10:
+        process = subprocess.Popen(
+            command(*QUICK, *steps, "--workdir", run),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        wait = 5 * (1 + (kills == 0))
+        for line in process.stdout:
+            if line.startswith("step") and int(line.split()[1].split("/")[0]) % 300 >= wait:
+                break
+        time.sleep(dice.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        kills += 1
+    ok(launch(*QUICK, *steps, "--workdir", run))
+    assert_same_state(run, whole)
+
+
+@pytest.mark.slow
+def test_two_processes_train_save_and_resume_like_one(tmp_path):
+    """Two processes with two devices each give the weights that one device gives."""
+    sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
+
+    def together(run, *arguments):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
+        both = [
+            subprocess.Popen(
+                command(
+                    *QUICK,
+                    *sgd,
+                    *arguments,
+                    "--workdir",
+                    run,
+                    "--coordinator",
+                    f"localhost:{port}",
+                    "--processes",
+                    2,
+                    "--process",
+                    i,
+                ),
+                cwd=ROOT,
+                env=environment(2),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        outputs = [process.communicate(timeout=300)[0] for process in both]
+        assert [p.returncode for p in both] == [0, 0], "\n".join(outputs)
+        return outputs
+
+    first, second = together(tmp_path / "two", "--config.train.steps=3")
+    assert "training on 4 x cpu on 2 process" in first and second.strip() == ""
+    first, _ = together(tmp_path / "two", "--config.train.sample_every=6")
+    assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
+    ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one"))
+    (step, two), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
+    assert step == 6
+    for name in ("params", "ema_params"):
+        for key, leaf in one[name].items():
+            np.testing.assert_allclose(two[name][key], leaf, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
+    run = tmp_path / "run"
+    arguments = (
+        "--config",
+        "configs/cifar_cosine.py",
+        "--workdir",
+        run,
+        f"--config.data.dir={shared('tfds/cifar10').parent}",
+        "--config.train.batch=8",
+        "--config.train.steps=20",
+        "--config.train.save_every=5",
+        "--config.train.log_every=1",
+        "--config.train.sample_every=0",
+        "--config.sample.count=4",
+        "--config.sample.steps=10",
+    )
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_for(process, "step 8/", [])
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "resuming at step 5" in ok(launch(*arguments)).stdout
+    assert state_of(run)[0] == 20
+    arrays, _ = images_of(run, "--config.sample.count=3")
+    assert arrays["images"].shape == (3, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path):
+    """README command 1, and >= 95 % of 500 samples are what was asked for."""
+    from sklearn.datasets import load_digits
+    from sklearn.svm import SVC
+
+    run = tmp_path / "run"
+    ok(launch("--config", "configs/quickstart.py", "--workdir", run))
+    arrays, _ = images_of(run, "--config.sample.count=500")
+    images, labels = load_digits(return_X_y=True)
+    reader = SVC(gamma=0.001, C=10).fit(images, labels)
+    read = reader.predict(arrays["images"].reshape(500, -1) * (16 / 255))
+    agreement = (read == arrays["labels"]).mean()
+    print(f"agreement {agreement:.3f}")
+    assert agreement >= 0.95

@@ -1,0 +1,126 @@
+"""Checkpoints: exact, verified, and never worse than the one before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ddm_jax.errors import UserError
+from ddm_jax.training.checkpoint import Checkpoints
+from ddm_jax.training.step import TrainState, init_state
+
+FIELDS = TrainState._fields
+
+
+def state_at(step, width=300):
+    rng = np.random.default_rng(step)
+    params = {"conv": {"kernel": jnp.asarray(rng.normal(size=(width, 40)), jnp.float32)}}
+    state = init_state(params, optax.adam(1e-3))
+    return state._replace(step=jnp.int32(step))
+
+
+def write(directory, *steps, **options):
+    checkpoints = Checkpoints(directory, **options)
+    for step in steps:
+        checkpoints.save(step, state_at(step))
+    checkpoints.close()
+
+
+def read(directory, like=None, fields=FIELDS, **options):
+    lines = []
+    checkpoints = Checkpoints(directory, **options)
+    found = checkpoints.restore(like or state_at(0), fields, lines.append)
+    checkpoints.close()
+    return found, lines
+
+
+def assert_same(fields, state):
+    for name, tree in fields.items():
+        assert jax.tree.structure(tree) == jax.tree.structure(getattr(state, name))
+        for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(getattr(state, name)), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_array_equal(a, b)
+
+
+def damage(directory, step):
+    """Flip one bit of array data in every large file of a checkpoint's weights."""
+    files = [p for p in (directory / str(step) / "params").rglob("*") if p.is_file()]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    raw = bytearray(largest.read_bytes())
+    raw[len(raw) // 2] ^= 4
+    largest.write_bytes(raw)
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    write(tmp_path / "c", 3)
+    (step, fields), lines = read(tmp_path / "c")
+    assert step == 3 and lines == []
+    assert_same(fields, state_at(3))
+
+
+def test_the_newest_and_every_kth_stay(tmp_path):
+    write(tmp_path / "c", *range(1, 9), keep=2, keep_every=3)
+    assert Checkpoints(tmp_path / "c", read_only=True).steps() == [8, 7, 6, 3]
+
+
+def test_saving_a_step_again_is_no_error(tmp_path):
+    write(tmp_path / "c", 3, 3)
+    write(tmp_path / "c", 3)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
+    write(tmp_path / "c", 1, 2, 3, keep=3)
+    damage(tmp_path / "c", 3)
+    (step, fields), lines = read(tmp_path / "c")
+    assert step == 2 and "checkpoint 3 is damaged" in lines[0]
+    assert_same(fields, state_at(2))
+    assert (tmp_path / "damaged" / "3-0").is_dir()
+    write(tmp_path / "c", 3)
+    assert read(tmp_path / "c")[0][0] == 3
+
+
+@pytest.mark.parametrize("trial", range(8))
+def test_no_flipped_bit_is_ever_loaded(tmp_path, trial):
+    write(tmp_path / "c", 1, 2)
+    rng = np.random.default_rng(trial)
+    files = [p for p in (tmp_path / "c" / "2").rglob("*") if p.is_file() and p.stat().st_size]
+    weights = np.array([p.stat().st_size for p in files], float)
+    file = files[rng.choice(len(files), p=weights / weights.sum())]
+    raw = bytearray(file.read_bytes())
+    raw[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+    file.write_bytes(raw)
+    (step, fields), _ = read(tmp_path / "c")
+    assert_same(fields, state_at(step))
+
+
+def test_an_empty_folder_named_like_a_step_is_no_checkpoint(tmp_path):
+    write(tmp_path / "c", 1)
+    (tmp_path / "c" / "9").mkdir()
+    (step, fields), _ = read(tmp_path / "c")
+    assert step == 1
+    assert_same(fields, state_at(1))
+
+
+def test_none_is_none_and_readers_change_nothing(tmp_path):
+    assert read(tmp_path / "none")[0] is None
+    assert read(tmp_path / "never", read_only=True)[0] is None
+    assert not (tmp_path / "never").exists()
+    write(tmp_path / "c", 1, 2)
+    damage(tmp_path / "c", 2)
+    found, lines = read(tmp_path / "c", fields=("ema_params", "params"), read_only=True)
+    assert found[0] == 1 and lines and (tmp_path / "c" / "2").is_dir()
+
+
+def test_one_field_can_be_read_alone(tmp_path):
+    write(tmp_path / "c", 5)
+    (step, fields), _ = read(tmp_path / "c", fields=("ema_params",), read_only=True)
+    assert step == 5 and fields.keys() == {"ema_params"}
+    assert_same(fields, state_at(5))
+
+
+def test_another_shape_is_the_configs_fault_and_keeps_the_files(tmp_path):
+    write(tmp_path / "c", 1)
+    with pytest.raises(UserError, match=r"saved float32\[300, 40\], expected float32\[200, 40\]"):
+        read(tmp_path / "c", like=state_at(0, width=200))
+    assert (tmp_path / "c" / "1").is_dir()

@@ -1,0 +1,147 @@
+"""The train step: devices, accumulation, clipping, averaging and precision change nothing else."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT, TINY, one_device, two_devices
+
+from ddm_jax import config as config_
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import feed
+from ddm_jax.recipe import assemble, data_options
+from ddm_jax.training.optim import DECAYS, Ema, Optim
+from ddm_jax.training.step import init_state
+
+DATA = sources.load(data_options(config_.load(str(ROOT / "configs/quickstart.py"))))
+
+
+def recipe(*overrides):
+    config = config_.load(str(ROOT / "configs/quickstart.py"))
+    return assemble(config_.override(config, [*TINY, *overrides]), DATA.spec)
+
+
+# Dropout, label dropout, flips and clipping on; a rate that moves the weights visibly.
+SGD = recipe(
+    "--config.optim.name=sgd",
+    "--config.optim.lr=1.0",
+    "--config.optim.warmup=0",
+    "--config.optim.clip=0.3",
+    "--config.model.unet.dropout=0.2",
+    "--config.data.flip=True",
+    "--config.loss.label_dropout=0.3",
+)
+
+
+def run(recipe, layout, steps=3, on_device=False, state=None):
+    state = layout.place(recipe.init_state() if state is None else state)
+    step = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
+    pool = layout.place(DATA.images) if on_device else None
+    key, losses = layout.place(recipe.train_key()), []
+    for k in range(int(state.step), int(state.step) + steps):
+        part = feed(DATA, k, recipe.train.batch, recipe.seed, recipe.data.flip, on_device)
+        state, metrics = step(state, layout.put(part), pool, key)
+        losses.append(jax.device_get(metrics))
+    return jax.device_get(state), losses, step
+
+
+def distance(a, b):
+    return max(
+        np.abs(x - y).max() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return run(SGD, one_device())
+
+
+def test_the_weights_move_and_clipping_acts(alone):
+    state, losses, _ = alone
+    assert distance(state.params, SGD.init_state().params) > 0.05
+    assert losses[0].grad_norm > SGD.optim.clip
+
+
+def test_two_devices_give_what_one_gives(alone):
+    state, losses, _ = run(SGD, two_devices())
+    assert distance(state, alone[0]) < 1e-6
+    for a, b in zip(losses, alone[1], strict=True):
+        np.testing.assert_allclose(a.loss, b.loss, rtol=1e-5)
+        np.testing.assert_allclose(a.grad_norm, b.grad_norm, rtol=1e-4)
+        np.testing.assert_allclose(a.level_sum, b.level_sum, rtol=1e-4)
+        np.testing.assert_array_equal(a.level_count, b.level_count)
+
+
+def test_accumulated_parts_give_what_the_big_batch_gives(alone):
+    parts = dataclasses.replace(SGD, train=dataclasses.replace(SGD.train, accumulate=4))
+    state, losses, _ = run(parts, one_device())
+    assert distance(state, alone[0]) < 1e-6
+    np.testing.assert_allclose(losses[0].level_sum, alone[1][0].level_sum, rtol=1e-4)
+
+
+def test_data_on_the_device_give_the_same_weights(alone):
+    state, _, _ = run(SGD, one_device(), on_device=True)
+    assert distance(state, alone[0]) == 0
+
+
+def test_the_step_compiles_once_also_after_a_restore(alone):
+    state, _, step = alone
+    assert step._cache_size() == 1
+    layout = one_device()
+    restored = layout.place(jax.tree.map(np.asarray, state))
+    part = layout.put(feed(DATA, 3, SGD.train.batch, 0, True, False))
+    step(restored, part, None, layout.place(SGD.train_key()))
+    assert step._cache_size() == 1
+
+
+def test_metrics_count_every_example_once(alone):
+    for metrics in alone[1]:
+        assert metrics.level_count.sum() == SGD.train.batch
+        total = metrics.level_sum.sum() / SGD.train.batch
+        assert total == pytest.approx(float(metrics.loss), rel=1e-5)
+
+
+def test_bfloat16_keeps_float32_state():
+    half = recipe("--config.model.unet.dtype=bfloat16")
+    state, losses, _ = run(half, one_device(), steps=1)
+    floats = {a.dtype for a in jax.tree.leaves(state) if a.dtype != np.int32}
+    assert floats == {np.dtype("float32")}
+    assert losses[0].loss.dtype == np.float32 and np.isfinite(losses[0].loss)
+
+
+def test_a_network_of_zeros_starts_at_the_variance_of_its_target():
+    """eps has unit variance, and the published network outputs zero before training."""
+    eps = recipe("--config.prediction.name=eps", "--config.train.batch=512")
+    _, losses, _ = run(eps, one_device(), steps=1)
+    assert losses[0].loss == pytest.approx(1.0, abs=0.03)
+
+
+def test_ema_starts_as_a_copy_and_follows_its_formula():
+    params = {"w": jnp.array([1.0, -2.0])}
+    state = init_state(params, optax.sgd(0.1))
+    np.testing.assert_array_equal(state.ema_params["w"], params["w"])
+    assert state.ema_params["w"] is not params["w"]
+    ema = expected = params
+    for n in range(1, 40):
+        new = {"w": jnp.array([1.0, 2.0]) * n}
+        ema = Ema(0.9).update(ema, new, n)
+        d = min(0.9, (1 + n) / (10 + n))
+        expected = {"w": d * expected["w"] + (1 - d) * new["w"]}
+    np.testing.assert_allclose(ema["w"], expected["w"], rtol=1e-6)
+    held = Ema(0.9, warmup=False).update(params, {"w": jnp.zeros(2)}, 1)
+    np.testing.assert_allclose(held["w"], [0.9, -1.8], rtol=1e-6)
+
+
+def test_the_rate_rises_then_follows_its_decay():
+    rate = lambda n, **o: float(Optim(lr=2.0, warmup=4, **o).rate(n, 104))  # noqa: E731
+    assert [rate(n) for n in range(6)] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0])
+    assert rate(54, decay="linear") == pytest.approx(1.0)
+    assert rate(54, decay="cosine") == pytest.approx(1.0)
+    assert rate(29, decay="cosine") == pytest.approx(1 + np.cos(np.pi / 4))
+    for decay in DECAYS:
+        assert rate(4, decay=decay) == pytest.approx(2.0)
+        assert rate(104, decay=decay) == pytest.approx(2.0 if decay == "constant" else 0, abs=1e-6)
+    assert float(Optim(lr=2.0).rate(0, 10)) == 2.0
