@@ -96,7 +96,10 @@ class _Run:
         recipe, options, layout = self.recipe, self.options, self.layout
         compiled = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
         key = layout.place(recipe.train_key())
-        pool = layout.place(np.asarray(self.data.images)) if recipe.data.on_device else None
+        pool = None
+        if recipe.data.on_device:
+            layout.check_room(self.data.images.nbytes)
+            pool = layout.place(np.asarray(self.data.images))
         part = (layout.process, layout.processes)
 
         def make(k: int):
@@ -162,10 +165,12 @@ class _Run:
             self._consume()
         began = time.monotonic()
         path = self.workdir / "samples" / f"step_{step}.png"
-        if self.first and not path.exists():
+        if not parallel.from_first(self.layout, np.array(path.exists())):
+            # Every process draws, so that none waits for long in the next step's exchange.
             images = self.draw(state.ema_params, self.recipe.sample.count, self.progress.say)
-            write_grid(self.recipe, images, path)
-            self.progress.say(f"wrote {path}")
+            if self.first:
+                write_grid(self.recipe, images, path)
+                self.progress.say(f"wrote {path}")
         self.meter.skip_time(time.monotonic() - began)
 
     def _finish(self, state: TrainState, step: int) -> None:

@@ -172,34 +172,38 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
     assert_same_state(run, whole)
 
 
+def start_two(run, *arguments):
+    """Two processes with two devices each, on one run."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
+    return [
+        subprocess.Popen(
+            command(*QUICK, *arguments, "--workdir", run, *where, "--process", i),
+            cwd=ROOT,
+            env=environment(2),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+
+
+def end_of_two(both, code=0):
+    outputs = [process.communicate(timeout=300)[0] for process in both]
+    assert [p.returncode for p in both] == [code, code], "\n".join(outputs)
+    return outputs
+
+
 @pytest.mark.slow
 def test_two_processes_train_save_and_resume_like_one(tmp_path):
-    """Two processes with two devices each give the weights that one device gives."""
+    """Their weights are those of one device; only the first process speaks and writes."""
     sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
-
-    def together(run, *arguments):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
-        both = [
-            subprocess.Popen(
-                command(*QUICK, *sgd, *arguments, "--workdir", run, *where, "--process", i),
-                cwd=ROOT,
-                env=environment(2),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for i in range(2)
-        ]
-        outputs = [process.communicate(timeout=300)[0] for process in both]
-        assert [p.returncode for p in both] == [0, 0], "\n".join(outputs)
-        return outputs
-
-    first, second = together(tmp_path / "two", "--config.train.steps=3")
+    first, second = end_of_two(start_two(tmp_path / "two", *sgd, "--config.train.steps=3"))
     assert "training on 4 x cpu on 2 process" in first
     assert "step" not in second
-    first, _ = together(tmp_path / "two", "--config.train.sample_every=6")
+    first, _ = end_of_two(start_two(tmp_path / "two", *sgd, "--config.train.sample_every=6"))
     assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
     ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one"))
     (step, two), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
@@ -207,6 +211,17 @@ def test_two_processes_train_save_and_resume_like_one(tmp_path):
     for name in ("params", "ema_params"):
         for key, leaf in one[name].items():
             np.testing.assert_allclose(two[name][key], leaf, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
+    endless = ("--config.train.steps=100000", "--config.train.save_every=100000")
+    both = start_two(tmp_path / "run", *endless)
+    wait_for(both[0], "step 4/", [])
+    both[1].send_signal(signal.SIGTERM)
+    first, _ = end_of_two(both, 143)
+    step, _ = state_of(tmp_path / "run")
+    assert f"stopped by signal 15; step {step:,} is saved" in first
 
 
 @pytest.mark.slow

@@ -65,6 +65,10 @@ def _captions(root: Path) -> tuple[dict[str, str] | None, list[tuple[str, str]]]
     file = root / "metadata.jsonl"
     if not file.is_file():
         return None, []
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"{file} is a link that leads outside the folder; put the file itself there"
+        )
     captions, bad = {}, []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():

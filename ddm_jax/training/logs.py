@@ -108,6 +108,7 @@ class Progress:
         """Start the clock, and the bar where there is a terminal, at `step`."""
         self._first, self._began = step, time.monotonic()
         if self.quiet or not sys.stdout.isatty():
+            self.say("compiling the train step")
             return
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar

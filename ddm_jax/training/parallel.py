@@ -91,6 +91,15 @@ class Layout:
             )
         return size // (self.count * accumulate)
 
+    def check_room(self, size: int) -> None:
+        """UserError where `size` bytes take more than half of a device's memory, if it says."""
+        limit = (self.devices[0].memory_stats() or {}).get("bytes_limit")
+        if limit and size > limit / 2:
+            raise UserError(
+                f"the data take {size / 2**30:.1f} GiB and a device has {limit / 2**30:.1f} GiB; "
+                "leave data.on_device at False"
+            )
+
     def describe(self) -> str:
         """`2 x cpu on 1 process`."""
         return f"{self.count} x {self.devices[0].device_kind} on {self.processes} process(es)"

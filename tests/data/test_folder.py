@@ -127,6 +127,14 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     assert dict(data.problems)["b.png"] == "a link that leads outside the folder"
 
 
+def test_captions_are_not_read_through_a_link_either(tmp_path):
+    (tmp_path / "secret").write_text('{"file_name": "a.png", "text": "secret"}')
+    paint(tmp_path / "inside" / "a.png")
+    os.symlink(tmp_path / "secret", tmp_path / "inside" / "metadata.jsonl")
+    with pytest.raises(UserError, match="leads outside"):
+        load(tmp_path / "inside")
+
+
 def test_a_changed_file_is_decoded_again(tmp_path):
     paint(tmp_path / "a.png", (1, 2, 3))
     assert load(tmp_path).images[0, 0, 0, 0] == 1
