@@ -9,6 +9,7 @@ import dataclasses
 import json
 import re
 import runpy
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -72,7 +73,8 @@ def build(
 def load(path: str) -> ConfigDict:
     """The config of a Python file with `get_config()` (or `file.py:argument`), or of a JSON file.
 
-    A Python file is run; a JSON file, as a run saves it, is only read.
+    A Python file is run, with the folder above its own on the import path, so that it can say
+    `from configs import base`. A JSON file, as a run saves it, is only read.
     """
     name, _, argument = path.partition(":")
     file = Path(name)
@@ -86,7 +88,9 @@ def load(path: str) -> ConfigDict:
             return _from_plain(json.loads(file.read_text()))
         except (ValueError, AttributeError) as error:
             raise UserError(f"{path} is no config in JSON: {error}") from error
+    above = str(file.resolve().parent.parent)
     try:
+        sys.path.insert(0, above)
         get_config = runpy.run_path(name)["get_config"]
         return get_config(*([argument] if argument else []))
     except Exception as error:
@@ -94,6 +98,8 @@ def load(path: str) -> ConfigDict:
         line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")
         text = " ".join(str(error).split())
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {text}") from error
+    finally:
+        sys.path.remove(above)
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

@@ -59,7 +59,7 @@ def _figure(title: str, x: str, y: str):
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
+    axes.grid(which="both", alpha=0.3)
     return figure, axes
 
 

@@ -11,16 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
+from ddm_jax import config as config_
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import Stretch, feed, prefetch
+from ddm_jax.recipe import data_options
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
-
-from ddm_jax import config as config_  # noqa: E402
-from ddm_jax.data import sources  # noqa: E402
-from ddm_jax.data.pipeline import Stretch, feed, prefetch  # noqa: E402
-from ddm_jax.recipe import data_options  # noqa: E402
-
 ROUNDS, BATCH, BATCHES = 5, 128, 400
 
 

@@ -13,18 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
+import jax
+
+from ddm_jax import config as config_
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import feed
+from ddm_jax.recipe import assemble, data_options
+from ddm_jax.train import train
+from ddm_jax.training import logs, parallel
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-import jax  # noqa: E402
-
-from ddm_jax import config as config_  # noqa: E402
-from ddm_jax.data import sources  # noqa: E402
-from ddm_jax.data.pipeline import feed  # noqa: E402
-from ddm_jax.recipe import assemble, data_options  # noqa: E402
-from ddm_jax.train import train  # noqa: E402
-from ddm_jax.training import logs, parallel  # noqa: E402
-
 ROUNDS, STEPS = 5, 25
 
 

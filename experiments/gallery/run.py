@@ -1,0 +1,36 @@
+"""Puts the newest sample grids of finished runs side by side, as the README shows them.
+
+python experiments/gallery/run.py runs/quickstart runs/fashion_mnist
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+HEIGHT = 480
+
+
+def newest_grid(run: Path) -> Image.Image:
+    grids = sorted((run / "samples").glob("step_*.png"), key=lambda p: p.stat().st_mtime)
+    if not grids:
+        sys.exit(f"no samples in {run}; train it first")
+    picture = Image.open(grids[-1]).convert("L")
+    return picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT), Image.BOX)
+
+
+def main(runs: list[str]) -> None:
+    grids = [newest_grid(Path(run)) for run in runs]
+    width = sum(grid.width for grid in grids) + 16 * (len(grids) - 1)
+    canvas = Image.new("L", (width, HEIGHT), 255)
+    x = 0
+    for grid in grids:
+        canvas.paste(grid, (x, 0))
+        x += grid.width + 16
+    path = Path(__file__).parent / "samples.png"
+    canvas.save(path, optimize=True)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
