@@ -22,6 +22,7 @@ def get_config():
     config.loss.label_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=200, decay="cosine")
     config.ema.decay = 0.998
-    config.train.update(steps=2500, batch=64, log_every=50, save_every=500, sample_every=500)
-    config.sample.update(count=100, batch=100, steps=50, guidance=2.0)
+    config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)
+    config.sampler.name = "ddpm"
+    config.sample.update(count=100, batch=100, steps=100, guidance=1.5)
     return config
