@@ -61,9 +61,15 @@ def build(
         if config.name not in what:
             raise unknown(kind, config.name, what)
         cls, values = what[config.name], config.get(config.name, {})
-    for key in values:
-        if key not in _defaults(cls):
-            raise unknown(f"setting of {kind or cls.__name__}", key, _defaults(cls))
+    defaults = _defaults(cls)
+    for key, value in values.items():
+        if key not in defaults:
+            raise unknown(f"setting of {kind or cls.__name__}", key, defaults)
+        wanted = type(defaults[key])
+        if not isinstance(value, (int, float) if wanted is float else wanted):
+            raise UserError(
+                f"{kind or cls.__name__}: {key} takes values like {defaults[key]!r}, not {value!r}"
+            )
     try:
         return cls(**context, **values)
     except ValueError as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 
 from ddm_jax import config as config_
 from ddm_jax.config import build, choice, load, override, section
@@ -49,6 +50,8 @@ def test_build_answers_with_the_remedy():
     config.name = "dimm"
     with pytest.raises(UserError, match="unknown sampler 'dimm'; did you mean 'ddim'.*ddim, ddpm"):
         build(SAMPLERS, config, "sampler")
+    with pytest.raises(UserError, match="part: names takes values like .* not 'b'"):
+        build(Part, ConfigDict({"names": "b"}), "part", given=1)
     with pytest.raises(UserError, match="part: size must be at least 0"):
         build(Part, section(Part, size=-1), "part", given=1)
 
