@@ -20,6 +20,7 @@ from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
 from ddm_jax.diffusion.samplers import SAMPLERS, clip_x0, prior, sample
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.times import GRIDS, TIMES
+from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS
 from ddm_jax.training.optim import Ema, Optim
@@ -31,8 +32,19 @@ TABLES = {
     "prediction": PREDICTIONS,
     "label": LABELS,
     "times": TIMES,
+    "weighting": WEIGHTINGS,
     "sampler": SAMPLERS,
     "grid": GRIDS,
+}
+DEFAULTS = {
+    "model": "unet",
+    "schedule": "cosine",
+    "prediction": "eps",
+    "label": "timestep",
+    "times": "uniform",
+    "weighting": "simple",
+    "sampler": "ddim",
+    "grid": "uniform",
 }
 
 
@@ -72,9 +84,10 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """The `sample` section. steps: network evaluations (twice as many with guidance). guidance:
-    1 is the plain conditional model. classes: indices dealt to the images in turn, () for all.
-    clip: hold every estimate of x_0 in the range of the data.
+    """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
+    with samplers that look ahead, but for the last). guidance: 1 is the plain conditional model,
+    anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
+    for all. clip: hold every estimate of x_0 in the range of the data.
     """
 
     count: int = 64
@@ -132,6 +145,7 @@ class Recipe:
     prediction: Any
     label: Any
     times: Any
+    weighting: Any
     sampler: Any
     grid: Any
     loss: LossOptions
@@ -179,6 +193,7 @@ class Recipe:
             self.prediction,
             self.label,
             self.times,
+            self.weighting,
             self.null,
             self.loss.label_dropout,
         )
@@ -226,43 +241,48 @@ class Recipe:
 
 
 def complete(config: ConfigDict) -> ConfigDict:
-    """A config saved by an earlier version, with the settings that it lacks at their defaults."""
+    """`config` with the sections, rows and settings that it lacks at their defaults.
+
+    So a config saved by an earlier version can be read, and a new one can be short.
+    """
+    full = ConfigDict({"seed": 0})
     for name, cls in PARTS.items():
-        _section(config, name).unlock().update({**config_.section(cls), **config[name]})
+        full[name] = config_.section(cls)
     for name, table in TABLES.items():
-        rows = _section(config, name).unlock()
-        for row, cls in table.items():
-            rows[row] = ConfigDict({**config_.section(cls), **rows.get(row, {})})
-    return config.lock()
+        full[name] = config_.choice(table, DEFAULTS[name])
+    for key, value in config.items():
+        if key not in full:
+            raise UserError(f"the config has a section {key!r} that nothing reads; remove it")
+        _merge(full, key, value)
+    return full.lock()
+
+
+def _merge(into: ConfigDict, key: str, value: Any) -> None:
+    """Set `into[key]`, section by section; keys that nothing knows are left for `build` to name."""
+    if isinstance(value, ConfigDict) and isinstance(into.get(key), ConfigDict):
+        for name, inner in value.items():
+            _merge(into[key].unlock(), name, inner)
+    else:
+        with into.ignore_type():
+            into.unlock()[key] = value
 
 
 def data_options(config: ConfigDict) -> DataOptions:
     """The `data` section alone, for what comes before there is a data set."""
-    return config_.build(DataOptions, _section(config, "data"), "data")
+    return config_.build(DataOptions, config.data, "data")
 
 
 def assemble(config: ConfigDict, spec: Spec) -> Recipe:
     """The Recipe of a config for data of `spec`; raises UserError for what cannot work."""
-    parts = {name: config_.build(cls, _section(config, name), name) for name, cls in PARTS.items()}
+    parts = {name: config_.build(cls, config[name], name) for name, cls in PARTS.items()}
     context = {"model": {"out_channels": spec.shape[-1], "classes": len(spec.classes)}}
     rows = {
-        name: config_.build(table, _section(config, name), name, **context.get(name, {}))
+        name: config_.build(table, config[name], name, **context.get(name, {}))
         for name, table in TABLES.items()
     }
-    for key in config:
-        if key not in {*PARTS, *TABLES, "seed"}:
-            raise UserError(f"the config has a section {key!r} that nothing reads; remove it")
-    recipe = Recipe(
-        spec, scaling_of(spec, parts["data"].scaling), config.get("seed", 0), **parts, **rows
-    )
+    recipe = Recipe(spec, scaling_of(spec, parts["data"].scaling), config.seed, **parts, **rows)
     _check(recipe)
     return recipe
-
-
-def _section(config: ConfigDict, name: str) -> ConfigDict:
-    if name not in config:
-        raise UserError(f"the config has no section {name!r}; start from configs/base.py")
-    return config[name]
 
 
 def _check(recipe: Recipe) -> None:
@@ -270,6 +290,10 @@ def _check(recipe: Recipe) -> None:
         recipe.model.check(recipe.spec.shape[:-1])
     except ValueError as error:
         raise UserError(f"model: {error}") from error
+    try:
+        recipe.grid.times(recipe.schedule, recipe.sample.steps)
+    except ValueError as error:
+        raise UserError(f"grid: {error}; see sample.steps") from error
     bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
     if bad:
         raise UserError(

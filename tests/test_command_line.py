@@ -30,7 +30,10 @@ def answer(capsys, *arguments):
         (("--config", "configs/cifar_cosin.py"), "did you mean 'configs/cifar_cosine.py'"),
         (("--config", "README.md"), ".py file with get_config()"),
         ((*QUICK, "--config.train.step=3"), "did you mean 'train.steps'"),
-        ((*QUICK, "--config.sampler.name=dimm"), "choose one of ddim, ddpm"),
+        (
+            (*QUICK, "--config.sampler.name=dimm"),
+            "did you mean 'ddim'? choose one of adams",
+        ),
         ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
         ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, shapes, tfds"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),

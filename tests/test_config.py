@@ -10,7 +10,7 @@ from ddm_jax import config as config_
 from ddm_jax.config import build, choice, load, override, section
 from ddm_jax.diffusion.samplers import DDIM, DDPM, SAMPLERS
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import TABLES, complete
+from ddm_jax.recipe import TABLES, TrainOptions, complete
 
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
 
@@ -37,19 +37,22 @@ def test_sections_hold_the_fields_that_have_defaults():
         section(Part).sise = 1
 
 
+TABLE = {"ddim": DDIM, "ddpm": DDPM}
+
+
 def test_choices_hold_every_row():
-    config = choice(SAMPLERS, "ddim", eta=0.5)
+    config = choice(TABLE, "ddim", eta=0.5)
     assert config.to_dict() == {"name": "ddim", "ddpm": {"variance": "small"}, "ddim": {"eta": 0.5}}
-    assert build(SAMPLERS, config) == DDIM(0.5)
+    assert build(TABLE, config) == DDIM(0.5)
     config.name = "ddpm"
-    assert build(SAMPLERS, config) == DDPM()
+    assert build(TABLE, config) == DDPM()
 
 
 def test_build_answers_with_the_remedy():
-    config = choice(SAMPLERS, "ddim")
+    config = choice(TABLE, "ddim")
     config.name = "dimm"
     with pytest.raises(UserError, match="unknown sampler 'dimm'; did you mean 'ddim'.*ddim, ddpm"):
-        build(SAMPLERS, config, "sampler")
+        build(TABLE, config, "sampler")
     with pytest.raises(UserError, match="part: names takes values like .* not 'b'"):
         build(Part, ConfigDict({"names": "b"}), "part", given=1)
     with pytest.raises(UserError, match="part: size must be at least 0"):
@@ -108,10 +111,18 @@ def test_configs_of_earlier_versions_get_the_defaults_they_lack(tmp_path):
     config = quickstart().unlock()
     del config.model.unet["patch"]
     del config.sampler["ddpm"]
+    del config["weighting"]
     del config.train["keep_every"]
     config_.save(config, tmp_path / "config.json")
     again = complete(load(str(tmp_path / "config.json")))
     assert dict(config_.leaves(again)) == dict(config_.leaves(quickstart()))
+
+
+def test_sections_that_nothing_reads_are_refused():
+    with pytest.raises(UserError, match="'optimizer' that nothing reads"):
+        complete(ConfigDict({"optimizer": {"lr": 1.0}}))
+    with pytest.raises(UserError, match="unknown setting of train 'step'; did you mean 'steps'"):
+        build(TrainOptions, complete(ConfigDict({"train": {"step": 1}})).train, "train")
 
 
 def test_json_configs_are_data(tmp_path):

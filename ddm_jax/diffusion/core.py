@@ -1,11 +1,27 @@
 """The contract that every part shares: estimates of x_0, the forward process, keys for noise."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+
+class Schedule(Protocol):
+    """What everything asks of a noise schedule; all methods are elementwise and jittable."""
+
+    def alpha(self, t: Array) -> Array:
+        """Signal rate."""
+
+    def sigma(self, t: Array) -> Array:
+        """Noise rate."""
+
+    def logsnr(self, t: Array) -> Array:
+        """2 log(alpha / sigma), strictly decreasing in t."""
+
+    def time(self, logsnr: Array) -> Array:
+        """The inverse of logsnr(t)."""
 
 
 class Estimate(NamedTuple):
@@ -24,7 +40,7 @@ def expand(a: Array, x: Array) -> Array:
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
 
 
-def diffuse(schedule, x0: Array, eps: Array, t: Array) -> Array:
+def diffuse(schedule: Schedule, x0: Array, eps: Array, t: Array) -> Array:
     """x_t = alpha(t) x_0 + sigma(t) eps, a draw of q(x_t | x_0) where eps ~ N(0, I).
 
     x0, eps: (B, ...); t: () or (B,). Ho et al. 2020, arXiv:2006.11239, eq. 4.
@@ -32,7 +48,7 @@ def diffuse(schedule, x0: Array, eps: Array, t: Array) -> Array:
     return expand(schedule.alpha(t), x0) * x0 + expand(schedule.sigma(t), x0) * eps
 
 
-def noise_of(schedule, x_t: Array, x0: Array, t: Array) -> Array:
+def noise_of(schedule: Schedule, x_t: Array, x0: Array, t: Array) -> Array:
     """eps = (x_t - alpha(t) x_0) / sigma(t): the noise that leads from x0 to x_t.
 
     Deriving it from an x_0 that has been clipped keeps x_0 and eps consistent.
@@ -48,19 +64,19 @@ class Kernel(NamedTuple):
     variance: Array
 
 
-def forward_kernel(schedule, s: Array, t: Array) -> Kernel:
+def forward_kernel(schedule: Schedule, s: Array, t: Array) -> Kernel:
     """q(x_t | x_s) for s < t: mean (alpha_t / alpha_s) x_s, variance sigma_t^2 (1 - SNR_t / SNR_s).
 
     For a variance-preserving schedule and neighbouring steps the variance is beta_t. The ratio of
     signal-to-noise ratios is taken in log-SNR, where it loses no digits. Kingma et al. 2021,
-    arXiv:2107.00630, appendix A.1.
+    arXiv:2107.00630.
     """
     gap = -jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s))
     ratio = schedule.alpha(t) / schedule.alpha(s)
     return Kernel(ratio, jnp.zeros_like(ratio), schedule.sigma(t) ** 2 * gap)
 
 
-def posterior(schedule, t: Array, s: Array) -> Kernel:
+def posterior(schedule: Schedule, t: Array, s: Array) -> Kernel:
     """q(x_s | x_t, x_0) for s < t, the reverse step that the truth would take.
 
     mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 x_t + alpha_s (1 - SNR_t / SNR_s) x_0,
@@ -71,6 +87,19 @@ def posterior(schedule, t: Array, s: Array) -> Kernel:
     alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
     of_x = schedule.alpha(t) / alpha_s * (sigma_s / schedule.sigma(t)) ** 2
     return Kernel(of_x, alpha_s * gap, sigma_s**2 * gap)
+
+
+def sde(schedule: Schedule, t: Array) -> tuple[Array, Array]:
+    """(f, g^2) of the forward process dx = f(t) x dt + g(t) dw that has the schedule's marginals.
+
+    f = d log(alpha) / dt and g^2 = -sigma^2 d logsnr / dt, by automatic differentiation; t: () or
+    (B,). Kingma et al. 2021, arXiv:2107.00630; Song et al. 2021, arXiv:2011.13456.
+    """
+    t = jnp.asarray(t, jnp.float32)
+    one = jnp.ones_like(t)
+    alpha, slope = jax.jvp(schedule.alpha, (t,), (one,))
+    _, decline = jax.jvp(schedule.logsnr, (t,), (one,))
+    return slope / alpha, -(schedule.sigma(t) ** 2) * decline
 
 
 def normal_like(key: Array, x: Array) -> Array:

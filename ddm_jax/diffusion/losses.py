@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import diffuse, fold_in, normal_like
-from ddm_jax.diffusion.predictions import Net, apply, target
+from ddm_jax.diffusion.core import Schedule, diffuse, fold_in, normal_like
+from ddm_jax.diffusion.predictions import Net, Prediction, apply, target
 
 
 class Batch(NamedTuple):
@@ -30,11 +30,18 @@ LossFn = Callable[..., Terms]  # (params, batch, key) -> Terms
 
 
 def diffusion_loss(
-    net: Net, schedule, prediction, label, times, null: int = 0, label_dropout: float = 0.0
+    net: Net,
+    schedule: Schedule,
+    prediction: Prediction,
+    label,
+    times,
+    weighting,
+    null: int = 0,
+    label_dropout: float = 0.0,
 ) -> LossFn:
-    """The simple loss |F - target|^2, averaged over an example's elements, in the net's own space.
+    """w |x0_hat - x_0|^2 averaged over an example's elements, taken as w c_out^2 |F - target|^2.
 
-    With eps-prediction it is L_simple of Ho et al. 2020, arXiv:2006.11239, eq. 14. With
+    The network's own space is where the error keeps its digits at every noise level. With
     probability `label_dropout` an example's condition is replaced by `null` (Ho & Salimans 2022,
     arXiv:2207.12598, algorithm 1). Every draw (time, noise, label, network dropout) comes from
     fold_in(key, place), so it does not depend on how a batch is split. `net` takes a fifth
@@ -58,6 +65,8 @@ def diffusion_loss(
         f = apply(trained, params, schedule, prediction, label, x_t, t, cond)
         goal = target(prediction, schedule.alpha(t), schedule.sigma(t), batch.x0, eps)
         square = (f.astype(jnp.float32) - goal) ** 2
-        return Terms(square.mean(axis=tuple(range(1, square.ndim))), t)
+        _, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
+        weight = weighting.on_x0(schedule, prediction, t) * out**2
+        return Terms(weight * square.mean(axis=tuple(range(1, square.ndim))), t)
 
     return loss

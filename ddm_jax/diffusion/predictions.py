@@ -51,7 +51,54 @@ class V:
         return alpha / power, -sigma / power, jnp.ones_like(alpha)
 
 
-PREDICTIONS = {"eps": Eps, "x0": X0, "v": V}
+@dataclass(frozen=True)
+class Score:
+    """F = score of the marginal = -eps / sigma: x_0 = (x_t + sigma^2 F) / alpha.
+
+    Song et al. 2021, arXiv:2011.13456.
+    """
+
+    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+        return 1 / alpha, sigma**2 / alpha, jnp.ones_like(alpha)
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """F = eps - x_0, dx_t/dt of the straight path: x_0 = (x_t - sigma F) / (alpha + sigma).
+
+    Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.
+    """
+
+    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+        total = alpha + sigma
+        return 1 / total, -sigma / total, jnp.ones_like(alpha)
+
+
+@dataclass(frozen=True)
+class EDM:
+    """Unit variance for the input and the target of F, for data of deviation sigma_data.
+
+    On x_t / alpha with noise s = sigma / alpha: c_skip = d^2 / (s^2 + d^2),
+    c_out = s d / sqrt(s^2 + d^2), c_in = 1 / sqrt(s^2 + d^2), d = sigma_data.
+    Karras et al. 2022, arXiv:2206.00364, table 1.
+    """
+
+    sigma_data: float = 0.5
+
+    def __post_init__(self):
+        if self.sigma_data <= 0:
+            raise ValueError("needs sigma_data > 0")
+
+    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+        power = sigma**2 + (alpha * self.sigma_data) ** 2
+        return (
+            alpha * self.sigma_data**2 / power,
+            sigma * self.sigma_data / jnp.sqrt(power),
+            1 / jnp.sqrt(power),
+        )
+
+
+PREDICTIONS = {"eps": Eps, "x0": X0, "v": V, "score": Score, "velocity": Velocity, "edm": EDM}
 
 
 @dataclass(frozen=True)

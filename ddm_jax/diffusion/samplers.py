@@ -21,6 +21,7 @@ from ddm_jax.diffusion.core import (
     normal_like,
     posterior,
 )
+from ddm_jax.diffusion.solvers import SOLVERS
 
 Memory = Any  # a pytree that the sampler carries from step to step
 
@@ -91,7 +92,7 @@ class DDIM:
         return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
 
 
-SAMPLERS = {"ddpm": DDPM, "ddim": DDIM}
+SAMPLERS = {"ddpm": DDPM, "ddim": DDIM, **SOLVERS}
 
 
 def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:

@@ -77,4 +77,84 @@ class QuadraticGrid:
         return (np.linspace(1.0, 0.0, steps) ** 2).astype(np.float32)
 
 
-GRIDS = {"uniform": UniformGrid, "trailing": TrailingGrid, "quadratic": QuadraticGrid}
+@dataclass(frozen=True)
+class LeadingGrid:
+    """t_k = 1 - (k + 1) / n: even strides that end at the least noisy level.
+
+    It starts one stride below the noisiest level although sampling starts from noise, a mismatch
+    that grows as n falls; n = 1 denoises at t = 0. Here to reproduce work that used it.
+    Lin et al. 2023, arXiv:2305.08891, table 2.
+    """
+
+    def times(self, schedule, steps: int) -> np.ndarray:
+        """`steps` strictly decreasing times to 0, float32 (steps,)."""
+        _at_least_one(steps)
+        return (1 - (np.arange(steps) + 1) / steps).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class LogSNRGrid:
+    """Evenly spaced in log-SNR, both ends. Lu et al. 2022, arXiv:2206.00927, section 4.1."""
+
+    def times(self, schedule, steps: int) -> np.ndarray:
+        """`steps` strictly decreasing times from 1, float32 (steps,)."""
+        high, low = _ends(schedule)
+        return _at_logsnr(schedule, np.linspace(low, high, steps), steps)
+
+
+@dataclass(frozen=True)
+class KarrasGrid:
+    """(sigma / alpha)^(1/rho) evenly spaced. Karras et al. 2022, arXiv:2206.00364, eq. 5."""
+
+    rho: float = 7.0
+
+    def __post_init__(self):
+        if self.rho <= 0:
+            raise ValueError("needs rho > 0")
+
+    def times(self, schedule, steps: int) -> np.ndarray:
+        """`steps` strictly decreasing times from 1, float32 (steps,)."""
+        high, low = (np.exp(-0.5 * logsnr / self.rho) for logsnr in _ends(schedule))
+        root = np.linspace(low, high, max(steps, 1))
+        return _at_logsnr(schedule, -2 * self.rho * np.log(root), steps)
+
+
+@dataclass(frozen=True)
+class ExplicitGrid:
+    """The listed times, strictly decreasing in [0, 1]; their number must be that of the steps."""
+
+    listed: tuple[float, ...] = (1.0, 0.75, 0.5, 0.25)
+
+    def __post_init__(self):
+        if any(not 0 <= t <= 1 for t in self.listed) or any(np.diff(self.listed) >= 0):
+            raise ValueError(f"times {self.listed} must decrease strictly within [0, 1]")
+
+    def times(self, schedule, steps: int) -> np.ndarray:
+        """The list, float32 (steps,)."""
+        if len(self.listed) != steps:
+            raise ValueError(f"{len(self.listed)} times are listed for {steps} sampling steps")
+        return np.array(self.listed, np.float32)
+
+
+def _ends(schedule) -> tuple[float, float]:
+    return tuple(float(logsnr) for logsnr in schedule.logsnr(np.array([0.0, 1.0], np.float32)))
+
+
+def _at_logsnr(schedule, logsnr: np.ndarray, steps: int) -> np.ndarray:
+    """Times of increasing log-SNRs, with the ends exactly 1 and, for more than one, 0."""
+    _at_least_one(steps)
+    times = np.array(schedule.time(logsnr.astype(np.float32)))
+    times[-1] = 0.0
+    times[0] = 1.0
+    return times
+
+
+GRIDS = {
+    "uniform": UniformGrid,
+    "trailing": TrailingGrid,
+    "leading": LeadingGrid,
+    "quadratic": QuadraticGrid,
+    "logsnr": LogSNRGrid,
+    "karras": KarrasGrid,
+    "explicit": ExplicitGrid,
+}

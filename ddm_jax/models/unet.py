@@ -23,8 +23,8 @@ class UNet(nn.Module):
     The defaults are the published CIFAR-10 network, 35,746,307 parameters for 3 channels: Ho et
     al. 2020, arXiv:2006.11239, appendix B. `attention` lists the sizes (of the first spatial
     axis, after patching) at which blocks are followed by attention. `patch` folds blocks of pixels
-    into channels at the input and back at the output (Hoogeboom et al. 2023, arXiv:2301.11093,
-    section 3.3), for speed. `resample` is "conv" (strided convolution
+    into channels at the input and back at the output (Hoogeboom et al. 2023, arXiv:2301.11093),
+    for speed. `resample` is "conv" (strided convolution
     down, nearest neighbour and convolution up) or "block" (in a residual block, as BigGAN).
     `conditional` adds a class embedding to the noise embedding; label `classes` is the null
     label. `remat` recomputes blocks in the backward pass to save memory. The output is float32,

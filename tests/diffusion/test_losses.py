@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.core import Estimate, fold_in
+from ddm_jax.diffusion.discrete import Cosine
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, diffusion_loss
 from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep
-from ddm_jax.diffusion.schedules import Cosine
 from ddm_jax.diffusion.times import TIMES, Discrete
+from ddm_jax.diffusion.weightings import WEIGHTINGS, Likelihood, Simple
 
 KEY = jax.random.key(3)
 
 
-def loss_of(net, prediction="eps", **options):
-    return diffusion_loss(net, Cosine(), PREDICTIONS[prediction](), Timestep(), Discrete(),
-                          **options)  # fmt: skip
+def loss_of(net, prediction="eps", weighting=None, **options):
+    parts = (Cosine(), PREDICTIONS[prediction](), Timestep(), Discrete(), weighting or Simple())
+    return diffusion_loss(net, *parts, **options)
 
 
 def batch(count, size=4, cond=None):
@@ -29,11 +30,84 @@ def zero(params, x, label, cond, keys):
     return jnp.zeros_like(x)
 
 
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 def test_a_zero_network_starts_at_one_on_unit_data(prediction):
     """E|eps|^2 = 1, and x_0 and v have unit variance too."""
     terms = loss_of(zero, prediction)(None, batch(4000), KEY)
     assert float(terms.loss.mean()) == pytest.approx(1.0, abs=0.02)
+
+
+def nets_with_the_same_x0(guess):
+    """For each prediction, a network whose estimate of x_0 is guess(x_t)."""
+
+    def of(prediction):
+        def net(params, x, label, cond, keys):
+            t = label / 999
+            skip, out, c_in = (
+                c[:, None, None, None]
+                for c in prediction.coefficients(Cosine().alpha(t), Cosine().sigma(t))
+            )
+            return (params * guess(x / c_in) - skip * x / c_in) / out
+
+        return net
+
+    return {name: of(cls()) for name, cls in PREDICTIONS.items()}
+
+
+@pytest.mark.parametrize("name", WEIGHTINGS)
+def test_a_weighting_is_the_same_loss_and_gradient_whatever_is_predicted(name):
+    weighting = WEIGHTINGS[name]("x0") if name == "simple" else WEIGHTINGS[name]()
+    results = []
+    for prediction, net in nets_with_the_same_x0(jnp.tanh).items():
+        loss = loss_of(net, prediction, weighting)
+        value = jax.value_and_grad(lambda p: loss(p, batch(64), KEY).loss.mean())  # noqa: B023
+        results.append(value(0.7))
+    losses, grads = map(np.array, zip(*results, strict=True))
+    assert np.isfinite(losses).all() and (losses > 0).all()
+    # eps and score divide by alpha, which is 5e-5 at the noisy end.
+    np.testing.assert_allclose(losses, losses[1], rtol=2e-2)
+    np.testing.assert_allclose(grads, grads[1], rtol=2e-2)
+
+
+def test_published_weights_on_eps_x0_and_v():
+    """min(SNR, g) / SNR on eps, min(SNR, g) on x_0, min(SNR, g) / (SNR + 1) on v, and so on."""
+    schedule, t = Cosine(), jnp.linspace(0.05, 0.95, 19)
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    snr = np.asarray(jnp.exp(schedule.logsnr(t)), np.float64)
+    on_eps = {
+        "simple": np.ones(19),
+        "min_snr": np.minimum(snr, 5) / snr,
+        "soft_min_snr": 4 / (snr + 4),
+        "p2": 1 / (1 + snr),
+        "edm": 1 + 4 / snr,
+        "sigmoid": 1 / (1 + np.e * snr),
+    }
+    assert on_eps.keys() | {"likelihood"} == WEIGHTINGS.keys()
+    eps, v = PREDICTIONS["eps"](), PREDICTIONS["v"]()
+    for name, expected in on_eps.items():
+        weight = WEIGHTINGS[name]().on_x0(schedule, eps, t)
+        of_eps, of_v = (p.coefficients(alpha, sigma)[1] ** 2 for p in (eps, v))
+        np.testing.assert_allclose(weight * of_eps, expected, rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(weight * of_v, expected * snr / (snr + 1), rtol=1e-3)
+    edm = PREDICTIONS["edm"]().coefficients(alpha, sigma)[1] ** 2
+    weight = WEIGHTINGS["edm"]().on_x0(schedule, eps, t)
+    np.testing.assert_allclose(weight * edm, 1, rtol=1e-3)
+
+
+def test_the_likelihood_weight_bounds_the_entropy_of_a_gaussian():
+    """With the exact denoiser of N(0, s^2) its integral is the bound that the data's entropy gives.
+
+    -log p = 1/2 int E|x_0 - x0_hat|^2 dSNR for the Gaussian channel: the integral over [snr_1,
+    snr_0] of the mean squared error s^2 / (1 + s^2 SNR) is log((1 + s^2 snr_0) / (1 + s^2 snr_1)).
+    """
+    schedule, variance = Cosine(), 0.25
+    t = (jnp.arange(100_000) + 0.5) / 100_000
+    snr = jnp.exp(schedule.logsnr(t))
+    error = variance / (1 + variance * snr)
+    integral = float((Likelihood().on_x0(schedule, PREDICTIONS["eps"](), t) * error).mean())
+    ends = jnp.exp(schedule.logsnr(jnp.array([0.0, 1.0])))
+    exact = 0.5 * float(jnp.log((1 + variance * ends[0]) / (1 + variance * ends[1])))
+    assert integral == pytest.approx(exact, rel=1e-3)
 
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_split():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.core import diffuse, noise_of
+from ddm_jax.diffusion.discrete import Cosine, Linear
 from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep, denoiser, target
-from ddm_jax.diffusion.schedules import Cosine, Linear
 
 SCHEDULE = Linear()
 t = jnp.linspace(0, 1, 64)
@@ -27,16 +27,34 @@ def test_a_net_that_outputs_the_target_denoises_exactly(name):
 
     denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
     estimate = denoise(diffuse(SCHEDULE, x0, eps, t), t).x0
-    # eps-prediction divides by alpha, which is 0.006 at the noisy end.
-    np.testing.assert_allclose(estimate, x0, atol=2e-4 if name == "eps" else 2e-5)
+    # eps and score are divided by alpha, which is 0.006 at the noisy end.
+    np.testing.assert_allclose(estimate, x0, atol=2e-4 if name in ("eps", "score") else 2e-5)
 
 
 def test_targets_are_the_published_ones():
-    published = {"eps": eps, "x0": x0, "v": alpha[wide] * eps - sigma[wide] * x0}
+    power = sigma**2 + 0.25 * alpha**2
+    published = {
+        "eps": eps,
+        "x0": x0,
+        "v": alpha[wide] * eps - sigma[wide] * x0,
+        "score": -eps / sigma[wide],
+        "velocity": eps - x0,
+        "edm": (2 * sigma / jnp.sqrt(power))[wide] * x0
+        - (0.5 * alpha / jnp.sqrt(power))[wide] * eps,
+    }
     assert published.keys() == PREDICTIONS.keys()
     for name, expected in published.items():
         goal = target(PREDICTIONS[name](), alpha, sigma, x0, eps)
-        np.testing.assert_allclose(goal, expected, atol=3e-5, err_msg=name)
+        np.testing.assert_allclose(goal, expected, rtol=1e-4, atol=3e-5, err_msg=name)
+
+
+def test_edm_has_unit_input_and_target_and_loss_weight_one_over_c_out_squared():
+    """For data of deviation 0.5: Var(c_in x_t) = Var(F) = 1 at every level."""
+    skip, out, c_in = PREDICTIONS["edm"](0.5).coefficients(alpha, sigma)
+    variance = alpha**2 * 0.25 + sigma**2
+    np.testing.assert_allclose(c_in**2 * variance, 1, rtol=1e-5)
+    of_x0, of_eps = (1 - skip * alpha) / out, skip * sigma / out
+    np.testing.assert_allclose(of_x0**2 * 0.25 + of_eps**2, 1, rtol=1e-3)
 
 
 def test_loss_spaces_differ_by_powers_of_the_snr():
@@ -48,6 +66,8 @@ def test_loss_spaces_differ_by_powers_of_the_snr():
         f = (guess - skip[wide] * x_t) / out[wide]
         errors[name] = ((f - target(cls(), alpha, sigma, x0, eps)) ** 2).mean((1, 2, 3))
     snr = (alpha / sigma) ** 2
+    _, out, _ = PREDICTIONS["edm"]().coefficients(alpha, sigma)
+    np.testing.assert_allclose(errors["edm"] * out**2, errors["x0"], rtol=2e-3)
     np.testing.assert_allclose(errors["eps"], snr * errors["x0"], rtol=2e-2)
     np.testing.assert_allclose(errors["v"], (snr + 1) * errors["x0"], rtol=2e-3)
 

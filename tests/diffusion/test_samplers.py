@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow
+from ddm_jax.diffusion.continuous import VP
 from ddm_jax.diffusion.core import Estimate, fold_in, normal_like
+from ddm_jax.diffusion.discrete import Cosine, Linear
 from ddm_jax.diffusion.samplers import DDIM, DDPM, SAMPLERS, clip_x0, integrate, prior, sample
-from ddm_jax.diffusion.schedules import SCHEDULES, Cosine, Linear, OffsetCosine
-from ddm_jax.diffusion.times import GRIDS, UniformGrid
+from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
+from ddm_jax.diffusion.solvers import Euler, EulerAncestral, EulerMaruyama, Heun
+from ddm_jax.diffusion.times import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
 
 MEAN, STD = 0.4, 0.5
 KEY = jax.random.key(7)
@@ -17,6 +20,13 @@ every_sampler = pytest.mark.parametrize("sampler", [c() for c in SAMPLERS.values
 every_schedule = pytest.mark.parametrize(
     "schedule", [c() for c in SCHEDULES.values()], ids=SCHEDULES
 )
+
+
+def grid_of(name, steps):
+    """A row of GRIDS, for `steps` steps."""
+    if name == "explicit":
+        return ExplicitGrid(tuple(np.linspace(1, 0.1, steps).tolist()))
+    return GRIDS[name]()
 
 
 def start(schedule, count=20_000):
@@ -27,28 +37,82 @@ def start(schedule, count=20_000):
     return schedule.alpha(one) * MEAN + deviation * z
 
 
-@pytest.mark.parametrize("schedule", [Linear(), OffsetCosine()])
-def test_ddim_converges_with_order_one_to_the_probability_flow(schedule):
-    x = jnp.linspace(-2, 2, 9)[:, None]
+# Published orders of the deterministic samplers; every other row must stand among the random ones.
+ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "midpoint": 2, "adams_bashforth": 2, "dpmpp_2m": 2}
+RANDOM = {
+    "ddpm": [DDPM("small"), DDPM("large")],
+    "euler_ancestral": [EulerAncestral(), EulerAncestral(0.5)],
+    "euler_maruyama": [EulerMaruyama()],
+}
+ALSO_RANDOM = [DDIM(0.5), DDIM(1.0), Heun(churn=0.3)]
+
+
+def test_every_row_is_proven():
+    assert ORDERS.keys() | RANDOM.keys() == SAMPLERS.keys()
+
+
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("schedule", [VP(), VE(), Flow(0.02), OffsetCosine()], ids=repr)
+def test_deterministic_samplers_converge_with_their_published_order(name, schedule):
+    """To the exact flow of the Gaussian, on grids even in log-SNR."""
+    x = jnp.linspace(-2, 2, 9)[:, None] * schedule.sigma(jnp.float32(1.0))
     exact = gaussian_flow(schedule, MEAN, STD, x, jnp.float32(1.0), jnp.float32(0.0))
-    errors = []
-    for steps in (21, 41, 81):
-        times = UniformGrid().times(schedule, steps)
-        got = integrate(gaussian(schedule, MEAN, STD), schedule, DDIM(), times, x, KEY)
+    denoise, errors = gaussian(schedule, MEAN, STD), []
+    for steps in (41, 81, 161):
+        times = LogSNRGrid().times(schedule, steps)
+        got = integrate(denoise, schedule, SAMPLERS[name](), times, x, KEY)
         errors.append(float(abs(got - exact).max()))
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert orders == pytest.approx([1, 1], abs=0.2)
+    assert orders == pytest.approx([ORDERS[name]] * 2, abs=0.25)
 
 
-@pytest.mark.parametrize("sampler", [DDPM("small"), DDPM("large"), DDIM(0.5), DDIM(1.0)], ids=repr)
-def test_stochastic_samplers_reach_the_data_distribution(sampler):
-    """Mean and deviation of the last noisy level are those of q(x_0) diffused to it."""
-    schedule = Linear()
+@pytest.mark.parametrize("schedule", [Linear(), VP(), OffsetCosine()], ids=repr)
+def test_euler_in_sigma_is_ddim(schedule):
+    denoise, times = gaussian(schedule, MEAN, STD), UniformGrid().times(schedule, 15)
+    x = jax.random.normal(KEY, (6, 4))
+    a, b = (integrate(denoise, schedule, s, times, x, KEY) for s in (Euler(), DDIM()))
+    np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VE(), Flow()], ids=repr)
+def test_euler_ancestral_is_ddim_with_eta_one(schedule):
+    denoise = gaussian(schedule, MEAN, STD)
+    x = jax.random.normal(KEY, (6, 4))
+    t, s = jnp.float32(0.6), jnp.float32(0.5)
+    a, _ = EulerAncestral().step(denoise, schedule, x, t, s, KEY, ())
+    b, _ = DDIM(1.0).step(denoise, schedule, x, t, s, KEY, ())
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VP()], ids=repr)
+@pytest.mark.parametrize("sampler", sum(RANDOM.values(), ALSO_RANDOM), ids=repr)
+def test_stochastic_samplers_reach_the_data_distribution(sampler, schedule):
+    """Mean and deviation of the least noisy level are those of the data."""
     times = UniformGrid().times(schedule, 1000)
     denoise = gaussian(schedule, MEAN, STD)
     x = integrate(denoise, schedule, sampler, times, start(schedule), KEY)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(x.std()) == pytest.approx(STD, rel=0.03)
+
+
+def test_heun_is_the_trapezoidal_rule_of_karras_algorithm_2():
+    """In sigma itself, on the EDM schedule, with the churn's noise given."""
+    schedule, denoise = EDM(), gaussian(EDM(), MEAN, STD)
+    t, s = jnp.float32(0.5), jnp.float32(0.4)
+    a, b = float(schedule.sigma(t)), float(schedule.sigma(s))
+    x = np.array([[1.0], [-2.0]])
+
+    def d(x, sigma):
+        return (x - (MEAN + STD**2 / (STD**2 + sigma**2) * (x - MEAN))) / sigma
+
+    for churn in (0.0, 0.2):
+        hat = (1 + churn) * a
+        z = np.asarray(normal_like(KEY, jnp.asarray(x)))
+        lifted = x + np.sqrt(hat**2 - a**2) * z
+        ahead = lifted + (b - hat) * d(lifted, hat)
+        expected = lifted + (b - hat) * (d(lifted, hat) + d(ahead, b)) / 2
+        got, _ = Heun(churn=churn).step(denoise, schedule, jnp.float32(x), t, s, KEY, ())
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
@@ -114,31 +178,52 @@ def test_one_step_is_one_call_of_the_denoiser(sampler, schedule):
     np.testing.assert_array_equal(got, denoise(x, jnp.float32(1.0)).x0)
 
 
-@every_sampler
-@pytest.mark.parametrize("grid", [c() for c in GRIDS.values()], ids=GRIDS)
-@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
-def test_n_steps_visit_the_n_times_of_the_grid_once_each(sampler, grid, steps):
+LOOK_AHEAD = {"heun", "midpoint"}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_n_steps_visit_the_n_times_of_the_grid_once_each(name, grid):
+    """And samplers that look ahead evaluate once more in each of the n - 1 steps."""
     schedule, seen = Linear(), []
 
     def denoise(x, t):
         jax.debug.callback(lambda t: seen.append(float(t)), t, ordered=True)
         return Estimate(jnp.zeros_like(x))
 
-    times = grid.times(schedule, steps)
-    jax.block_until_ready(sample(denoise, schedule, sampler, times, jnp.ones((1, 1)), KEY))
+    times = grid_of(grid, 7).times(schedule, 7)
+    x = jnp.ones((1, 1))
+    jax.block_until_ready(sample(denoise, schedule, SAMPLERS[name](), times, x, KEY))
     jax.effects_barrier()
+    if name in LOOK_AHEAD:
+        assert len(seen) == 13
+        seen = seen[::2]
     np.testing.assert_allclose(seen, times, atol=1e-7)
-    assert times[0] == 1 and len(times) == steps and (np.diff(times) < 0).all()
-    assert times[-1] >= 0
 
 
-def test_every_step_count_has_a_strictly_decreasing_grid():
-    for cls in GRIDS.values():
-        for steps in range(1, 51):
-            times = cls().times(Linear(), steps)
-            assert len(times) == steps and times[0] == 1 and (np.diff(times) < 0).all()
-        with pytest.raises(ValueError, match="at least 1"):
-            cls().times(Linear(), 0)
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("schedule", [Linear(), Flow(), OffsetCosine()])
+def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule):
+    for steps in range(1, 51):
+        times = grid_of(name, steps).times(schedule, steps)
+        assert times.shape == (steps,) and times.dtype == np.float32
+        assert (np.diff(times) < 0).all() and times.min() >= 0
+        assert times[0] == (1 if name != "leading" else np.float32(1 - 1 / steps))
+    with pytest.raises(ValueError, match="at least 1|are listed"):
+        GRIDS[name]().times(schedule, 0)
+
+
+def test_grids_are_even_in_what_they_say():
+    schedule = Cosine()
+    logsnr = schedule.logsnr(jnp.asarray(LogSNRGrid().times(schedule, 9)))
+    np.testing.assert_allclose(np.diff(logsnr), np.diff(logsnr)[0], rtol=1e-3)
+    edm = EDM()
+    np.testing.assert_allclose(KarrasGrid().times(edm, 9), UniformGrid().times(edm, 9), atol=1e-4)
+    sigma = edm.sigma(jnp.asarray(KarrasGrid().times(edm, 3)))
+    middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
+    np.testing.assert_allclose(sigma, [80, middle, 0.002], rtol=1e-3)
+    with pytest.raises(ValueError, match="decrease strictly"):
+        ExplicitGrid((0.5, 1.0))
 
 
 @every_sampler

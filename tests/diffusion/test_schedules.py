@@ -5,18 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.core import forward_kernel
-from ddm_jax.diffusion.schedules import SCHEDULES, Cosine, Linear, OffsetCosine
+from ddm_jax.diffusion.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
+from ddm_jax.diffusion.core import forward_kernel, sde
+from ddm_jax.diffusion.discrete import DISCRETE, Cosine, Linear
+from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
 
 T = jnp.linspace(0.0, 1.0, 401)
 every = pytest.mark.parametrize("schedule", [cls() for cls in SCHEDULES.values()], ids=SCHEDULES)
 
 
+NOT_VARIANCE_PRESERVING = {"sub_vp", "ve", "edm", "flow"}
+
+
 @every
-def test_rates_are_positive_finite_and_variance_preserving(schedule):
-    alpha, sigma = schedule.alpha(T), schedule.sigma(T)
-    assert (alpha > 0).all() and (sigma > 0).all()
-    np.testing.assert_allclose(alpha**2 + sigma**2, 1, atol=1e-6)
+def test_rates_are_positive_and_finite(schedule):
+    for rate in (schedule.alpha(T), schedule.sigma(T)):
+        assert rate.shape == T.shape and (rate > 0).all() and jnp.isfinite(rate).all()
+
+
+@pytest.mark.parametrize("name", SCHEDULES.keys() - NOT_VARIANCE_PRESERVING)
+def test_variance_is_preserved_by_the_others(name):
+    schedule = SCHEDULES[name]()
+    np.testing.assert_allclose(schedule.alpha(T) ** 2 + schedule.sigma(T) ** 2, 1, atol=1e-6)
 
 
 @every
@@ -38,6 +48,78 @@ def test_schedules_jit_vmap_and_differentiate(schedule):
     slope = jax.jit(jax.vmap(jax.grad(schedule.logsnr)))(T[1:-1])
     assert (slope < 0).all() and jnp.isfinite(slope).all()
     np.testing.assert_array_equal(jax.vmap(schedule.alpha)(T), schedule.alpha(T))
+
+
+@every
+def test_drift_and_diffusion_keep_the_marginal_variance(schedule):
+    """d(alpha)/dt = f alpha and d(sigma^2)/dt = 2 f sigma^2 + g^2, by central differences."""
+    # Between levels of a discrete schedule, where it has a slope.
+    t, h = (jnp.arange(100, 900, 37) + 0.5) / 999, 4e-4
+    f, g2 = sde(schedule, t)
+    ahead, behind = t + h, t - h
+    rise = (jnp.log(schedule.alpha(ahead)) - jnp.log(schedule.alpha(behind))) / (2 * h)
+    np.testing.assert_allclose(f, rise, rtol=0.03, atol=2e-3)
+    growth = (schedule.sigma(ahead) ** 2 - schedule.sigma(behind) ** 2) / (2 * h)
+    np.testing.assert_allclose(g2, growth - 2 * f * schedule.sigma(t) ** 2, rtol=0.03, atol=2e-3)
+    assert (g2 > 0).all()
+
+
+def test_drift_and_diffusion_of_the_published_equations():
+    t = jnp.linspace(0.05, 0.95, 19)
+    u = 1e-5 + t * (1 - 1e-5)
+    beta = 0.1 + u * 19.9
+    f, g2 = sde(VP(), t)
+    np.testing.assert_allclose(f, -beta / 2, rtol=1e-3)
+    np.testing.assert_allclose(g2, beta, rtol=1e-3)
+
+    u = 1e-3 + t * (1 - 1e-3)
+    beta = (0.1 + u * 19.9) * (1 - 1e-3)
+    integral = 0.1 * u + 19.9 * u**2 / 2
+    f, g2 = sde(SubVP(), t)
+    np.testing.assert_allclose(f, -beta / 2, rtol=1e-3)
+    np.testing.assert_allclose(g2, beta * (1 - jnp.exp(-2 * integral)), rtol=2e-3)
+
+    schedule = VE()
+    f, g2 = sde(schedule, t)
+    np.testing.assert_array_equal(f, 0)
+    np.testing.assert_allclose(g2, schedule.sigma(t) ** 2 * 2 * np.log(5000), rtol=1e-3)
+
+
+def test_curves_have_their_published_values():
+    half = jnp.float32(0.5)
+    assert float(ContinuousCosine().alpha(half)) == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
+    shift = 2 * np.log(64 / 256)
+    moved = ContinuousCosine(shift=shift).logsnr(T) - ContinuousCosine().logsnr(T)
+    np.testing.assert_allclose(moved, shift, atol=1e-5)
+    # Sigmoid: abar from its definition in float64, at u that t covers.
+    schedule = Sigmoid()
+    start, end = map(float, schedule.ends())
+    u = start + np.linspace(0.01, 0.99, 50) * (end - start)
+    s = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    published = (s(3) - s(-3 + 6 * u)) / (s(3) - s(-3))
+    np.testing.assert_allclose(
+        schedule.alpha(jnp.linspace(0.01, 0.99, 50)) ** 2, published, rtol=1e-4
+    )
+    # Laplace: uniform times have the quantiles of the distribution.
+    quarter = Laplace(mu=1.0, b=0.5, min_logsnr=-20.0, max_logsnr=20.0).logsnr(jnp.float32(0.25))
+    assert float(quarter) == pytest.approx(1.0 + 0.5 * np.log(2), abs=1e-3)
+    assert float(EDM().sigma(jnp.float32(0.0))) == pytest.approx(0.002, rel=1e-4)
+    assert float(EDM().sigma(jnp.float32(1.0))) == pytest.approx(80, rel=1e-4)
+    assert float(Flow().alpha(half)) == pytest.approx(0.5) == float(Flow().sigma(half))
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_zero_terminal_snr_keeps_the_first_level_and_ends_in_noise(name):
+    plain, zero = DISCRETE[name](), DISCRETE[name](zero_terminal=True)
+    assert abar(zero, 0.0) == pytest.approx(abar(plain, 0.0), rel=1e-6)
+    assert abar(zero, 1.0) == pytest.approx(min(2.0**-24, abar(plain, 1.0)), rel=1e-3)
+    assert (jnp.diff(zero.logsnr(T)) < 0).all() and jnp.isfinite(zero.logsnr(T)).all()
+
+
+def test_inverse_betas_lower_the_signal_linearly():
+    levels = np.arange(1, 999)
+    signal = SCHEDULES["inverse"]().alpha(jnp.asarray(levels / 999)) ** 2
+    np.testing.assert_allclose(signal, 1 - (levels + 1) / 1000, rtol=1e-3)
 
 
 def abar(schedule, t):
