@@ -12,12 +12,12 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, path: Path | None = None, gap: int = 2) -> Image.Image:
+def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Image:
     """uint8 images (n, H, W, 1 or 3), row by row; small ones are enlarged by a whole number."""
     factor = max(1, 64 // max(images.shape[1:3]))
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     count, height, width, channels = images.shape
-    columns = min(columns, count)
+    columns, gap = min(columns, count), max(2, height // 10)
     rows = -(-count // columns)
     size = rows * (height + gap) + gap, columns * (width + gap) + gap, channels
     canvas = np.full(size, 255, np.uint8)

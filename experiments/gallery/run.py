@@ -1,4 +1,4 @@
-"""Puts the newest sample grids of finished runs side by side, as the README shows them.
+"""Puts the last training grids of finished runs side by side, as the README shows them.
 
 python experiments/gallery/run.py runs/quickstart runs/fashion_mnist
 """
@@ -11,16 +11,17 @@ from PIL import Image
 HEIGHT = 480
 
 
-def newest_grid(run: Path) -> Image.Image:
-    grids = sorted((run / "samples").glob("step_*.png"), key=lambda p: p.stat().st_mtime)
+def last_grid(run: Path) -> Image.Image:
+    grids = [p for p in (run / "samples").glob("step_*.png") if p.stem.count("_") == 1]
     if not grids:
         sys.exit(f"no samples in {run}; train it first")
-    picture = Image.open(grids[-1]).convert("L")
+    newest = max(grids, key=lambda p: int(p.stem.split("_")[1]))
+    picture = Image.open(newest).convert("L")
     return picture.resize((round(picture.width * HEIGHT / picture.height), HEIGHT), Image.BOX)
 
 
 def main(runs: list[str]) -> None:
-    grids = [newest_grid(Path(run)) for run in runs]
+    grids = [last_grid(Path(run)) for run in runs]
     width = sum(grid.width for grid in grids) + 16 * (len(grids) - 1)
     canvas = Image.new("L", (width, HEIGHT), 255)
     x = 0
