@@ -17,11 +17,11 @@ from ddm_jax.diffusion.core import fold_in
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, LossFn, diffusion_loss
 from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
-from ddm_jax.diffusion.samplers import SAMPLERS, clip_x0, prior, sample
+from ddm_jax.diffusion.samplers import CLIPS, SAMPLERS, prior, sample
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.times import GRIDS, TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
-from ddm_jax.errors import UserError
+from ddm_jax.errors import UserError, unknown
 from ddm_jax.models import MODELS
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
@@ -87,7 +87,7 @@ class SampleOptions:
     """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
     with samplers that look ahead, but for the last). guidance: 1 is the plain conditional model,
     anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
-    for all. clip: hold every estimate of x_0 in the range of the data.
+    for all. clip: how estimates of x_0 are held in the range of the data.
     """
 
     count: int = 64
@@ -95,13 +95,15 @@ class SampleOptions:
     steps: int = 50
     seed: int = 0
     guidance: float = 1.0
-    clip: bool = True
+    clip: str = "static"
     classes: tuple[int, ...] = ()
 
     def __post_init__(self):
         for name in ("count", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.clip not in CLIPS:
+            raise unknown("sample.clip", self.clip, CLIPS)
 
 
 PARTS = {
@@ -230,8 +232,7 @@ class Recipe:
             denoise = guide(of(labels), of(jnp.full_like(labels, self.null)), self.sample.guidance)
         else:
             denoise = of(None)
-        if self.sample.clip:
-            denoise = clip_x0(denoise, *self.scaling.limits())
+        denoise = CLIPS[self.sample.clip](denoise, *self.scaling.limits())
         times = self.grid.times(self.schedule, self.sample.steps)
         x = sample(denoise, self.schedule, self.sampler, times, start, fold_in(keys, 1))
         return self.scaling.decode(x)

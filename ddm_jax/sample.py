@@ -14,6 +14,8 @@ from ddm_jax.recipe import Recipe
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.parallel import Layout, alone
 
+GRID_LIMIT = 400  # images in a PNG; the arrays hold all
+
 
 def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
     """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
@@ -40,7 +42,8 @@ def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
 
 
 def write_grid(recipe: Recipe, images: np.ndarray, path: Path) -> None:
-    """A PNG of images (n, H, W, C) in [0, 1], a column for each class where there are few."""
+    """A PNG of the first images (n, H, W, C) in [0, 1]; few classes have a column each."""
+    images = images[:GRID_LIMIT]
     asked = len(recipe.sample.classes) or recipe.null
     columns = asked if recipe.model.conditional and 4 <= asked <= 12 else 10
     path.parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """Every command and piece of code that the README shows is run, shrunk to seconds."""
 
+import json
 import re
 import shlex
 
@@ -33,6 +34,7 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
     for name in ("red/a.png", "blue/b.png", "blue/c.jpg"):
         (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)
+    (tmp_path / "my_images/blue/broken.png").write_text("no picture")
     ran = 0
     for shown in LAUNCHES:
         arguments = shlex.split(shown)[2:]
@@ -55,6 +57,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
     assert ran >= len(LAUNCHES) - 4
     assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
     assert (tmp_path / "runs/mine/samples").exists()
+    (left_out,) = json.loads((tmp_path / "runs/mine/data_report.json").read_text())
+    assert left_out["file"] == "blue/broken.png"
 
 
 @pytest.mark.parametrize("flag", ONE_OF_SEVERAL)

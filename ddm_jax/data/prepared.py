@@ -56,7 +56,9 @@ def _decode(builder, name: str, options: DataOptions, path: Path, report: Report
         raise UserError(f"images of tfds:{name} differ in size; set --config.data.size=64, say")
     channels = options.channels or shape[2] or 3
     images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *side, channels))
-    labels = np.zeros(count, np.int32) if "label" in features else None
+    label = features["label"] if "label" in features else None
+    classes = getattr(label, "names", None) or ()  # other kinds of label are no classes
+    labels = np.zeros(count, np.int32) if classes else None
     for i, example in enumerate(_examples(builder, name, options.split, count)):
         if i % 10000 == 0:
             report(f"decoding tfds:{name}: {i:,} of {count:,}")
@@ -68,7 +70,6 @@ def _decode(builder, name: str, options: DataOptions, path: Path, report: Report
         if labels is not None:
             labels[i] = example["label"]
     images.flush()
-    classes = features["label"].names if labels is not None else ()
     return {"classes": classes, "labels": labels}
 
 

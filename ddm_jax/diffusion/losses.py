@@ -51,7 +51,7 @@ def diffusion_loss(
     def loss(params, batch: Batch, key: Array) -> Terms:
         keys = jax.vmap(lambda k: jax.random.split(k, 4))(fold_in(key, batch.place))
         of_time, of_noise, of_label, of_net = (keys[:, i] for i in range(4))
-        t = times.draw(of_time)
+        t = times.draw(schedule, of_time)
         eps = normal_like(of_noise, batch.x0)
         cond = batch.cond
         if cond is not None and label_dropout > 0:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import Denoise, Estimate, expand
+from ddm_jax.diffusion.core import Denoise, Estimate, Schedule, expand
 
 Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), label (B,), cond) -> F
 
@@ -107,11 +107,46 @@ class Timestep:
 
     steps: int = 1000
 
-    def __call__(self, schedule, t: Array) -> Array:
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
         return jnp.asarray(t, jnp.float32) * (self.steps - 1)
 
 
-LABELS = {"timestep": Timestep}
+@dataclass(frozen=True)
+class LogSNR:
+    """label = scale logsnr(t). Kingma et al. 2021, arXiv:2107.00630."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * schedule.logsnr(t)
+
+
+@dataclass(frozen=True)
+class NoiseVariance:
+    """label = scale sigma(t)^2."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * schedule.sigma(t) ** 2
+
+
+@dataclass(frozen=True)
+class LnSigma:
+    """label = scale ln(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * -0.125 * schedule.logsnr(t)
+
+
+LABELS = {
+    "timestep": Timestep,
+    "logsnr": LogSNR,
+    "noise_variance": NoiseVariance,
+    "ln_sigma": LnSigma,
+}
 
 
 def target(prediction: Prediction, alpha: Array, sigma: Array, x0: Array, eps: Array) -> Array:

@@ -108,6 +108,33 @@ def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
     return clipped
 
 
+def clip_x0_dynamically(
+    denoise: Denoise, low: Array, high: Array, percentile: float = 99.5
+) -> Denoise:
+    """The denoiser whose x0_hat is clipped at a percentile of its own size and scaled to the range.
+
+    In units where the range is [-1, 1]: s = max(1, percentile of |x0_hat| over the example),
+    x0 = clip(x0_hat, -s, s) / s. Saharia et al. 2022, arXiv:2205.11487, section 2.3.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+
+    def clipped(x_t: Array, t: Array) -> Estimate:
+        estimate = denoise(x_t, t)
+        unit = (estimate.x0 - middle) / half
+        axes = tuple(range(1, unit.ndim))
+        s = jnp.maximum(jnp.percentile(abs(unit), percentile, axis=axes, keepdims=True), 1.0)
+        return estimate._replace(x0=middle + half * jnp.clip(unit, -s, s) / s)
+
+    return clipped
+
+
+CLIPS = {
+    "none": lambda denoise, low, high: denoise,
+    "static": clip_x0,
+    "dynamic": clip_x0_dynamically,
+}
+
+
 def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
     """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
 
@@ -122,6 +149,15 @@ def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: 
     pairs = (times[:-1], times[1:], jnp.arange(len(times) - 1))
     (x, _), _ = jax.lax.scan(body, (x, sampler.init(x)), pairs)
     return x
+
+
+def invert(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+    """x at times[-1] -> the x at times[0] that leads there: the grid walked backwards.
+
+    For deterministic samplers; exact in the limit of many steps. Song et al. 2020,
+    arXiv:2010.02502, section 4.3.
+    """
+    return integrate(denoise, schedule, sampler, jnp.asarray(times)[::-1], x, key)
 
 
 def sample(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:

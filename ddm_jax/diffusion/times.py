@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from ddm_jax.diffusion.core import Schedule
 
 
 @dataclass(frozen=True)
 class Uniform:
     """t ~ U(0, 1), continuous."""
 
-    def draw(self, keys: Array) -> Array:
+    def draw(self, schedule: Schedule, keys: Array) -> Array:
         """One time for each key (B,) -> (B,)."""
         return jax.vmap(jax.random.uniform)(keys)
 
@@ -26,13 +29,58 @@ class Discrete:
         if self.steps < 2:
             raise ValueError(f"steps={self.steps}: needs at least 2")
 
-    def draw(self, keys: Array) -> Array:
+    def draw(self, schedule: Schedule, keys: Array) -> Array:
         """One time for each key (B,) -> (B,)."""
         level = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.steps))(keys)
         return level / (self.steps - 1)
 
 
-TIMES = {"uniform": Uniform, "discrete": Discrete}
+@dataclass(frozen=True)
+class LogNormal:
+    """ln(sigma / alpha) ~ N(mean, std^2), cut to the schedule's ends.
+
+    Karras et al. 2022, arXiv:2206.00364, table 1.
+    """
+
+    mean: float = -1.2
+    std: float = 1.2
+
+    def draw(self, schedule: Schedule, keys: Array) -> Array:
+        """One time for each key (B,) -> (B,)."""
+        z = jax.vmap(jax.random.normal)(keys)
+        return jnp.clip(schedule.time(-2 * (self.mean + self.std * z)), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class LogitNormal:
+    """t = sigmoid(mean + std z), z ~ N(0, 1). Esser et al. 2024, arXiv:2403.03206, section 3.1."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def draw(self, schedule: Schedule, keys: Array) -> Array:
+        """One time for each key (B,) -> (B,)."""
+        return jax.nn.sigmoid(self.mean + self.std * jax.vmap(jax.random.normal)(keys))
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Log-SNR uniform between the schedule's ends, so ln(sigma / alpha) is too."""
+
+    def draw(self, schedule: Schedule, keys: Array) -> Array:
+        """One time for each key (B,) -> (B,)."""
+        high, low = schedule.logsnr(jnp.array([0.0, 1.0]))
+        u = jax.vmap(jax.random.uniform)(keys)
+        return jnp.clip(schedule.time(low + u * (high - low)), 0.0, 1.0)
+
+
+TIMES = {
+    "uniform": Uniform,
+    "discrete": Discrete,
+    "log_normal": LogNormal,
+    "logit_normal": LogitNormal,
+    "log_uniform": LogUniform,
+}
 
 
 def _at_least_one(steps: int) -> None:
@@ -44,7 +92,7 @@ def _at_least_one(steps: int) -> None:
 class UniformGrid:
     """t_k = 1 - k / (n - 1): both ends, evenly spaced."""
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         _at_least_one(steps)
         return np.linspace(1.0, 0.0, steps, dtype=np.float32)
@@ -57,7 +105,7 @@ class TrailingGrid:
     Lin et al. 2023, arXiv:2305.08891, table 2.
     """
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         _at_least_one(steps)
         return (1 - np.arange(steps) / steps).astype(np.float32)
@@ -71,7 +119,7 @@ class QuadraticGrid:
     where x_t is noise).
     """
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         _at_least_one(steps)
         return (np.linspace(1.0, 0.0, steps) ** 2).astype(np.float32)
@@ -86,7 +134,7 @@ class LeadingGrid:
     Lin et al. 2023, arXiv:2305.08891, table 2.
     """
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times to 0, float32 (steps,)."""
         _at_least_one(steps)
         return (1 - (np.arange(steps) + 1) / steps).astype(np.float32)
@@ -96,7 +144,7 @@ class LeadingGrid:
 class LogSNRGrid:
     """Evenly spaced in log-SNR, both ends. Lu et al. 2022, arXiv:2206.00927, section 4.1."""
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         high, low = _ends(schedule)
         return _at_logsnr(schedule, np.linspace(low, high, steps), steps)
@@ -112,7 +160,7 @@ class KarrasGrid:
         if self.rho <= 0:
             raise ValueError("needs rho > 0")
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         high, low = (np.exp(-0.5 * logsnr / self.rho) for logsnr in _ends(schedule))
         root = np.linspace(low, high, max(steps, 1))
@@ -129,18 +177,18 @@ class ExplicitGrid:
         if any(not 0 <= t <= 1 for t in self.listed) or any(np.diff(self.listed) >= 0):
             raise ValueError(f"times {self.listed} must decrease strictly within [0, 1]")
 
-    def times(self, schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
         """The list, float32 (steps,)."""
         if len(self.listed) != steps:
             raise ValueError(f"{len(self.listed)} times are listed for {steps} sampling steps")
         return np.array(self.listed, np.float32)
 
 
-def _ends(schedule) -> tuple[float, float]:
+def _ends(schedule: Schedule) -> tuple[float, float]:
     return tuple(float(logsnr) for logsnr in schedule.logsnr(np.array([0.0, 1.0], np.float32)))
 
 
-def _at_logsnr(schedule, logsnr: np.ndarray, steps: int) -> np.ndarray:
+def _at_logsnr(schedule: Schedule, logsnr: np.ndarray, steps: int) -> np.ndarray:
     """Times of increasing log-SNRs, with the ends exactly 1 and, for more than one, 0."""
     _at_least_one(steps)
     times = np.array(schedule.time(logsnr.astype(np.float32)))

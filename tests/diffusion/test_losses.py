@@ -1,5 +1,7 @@
 """Laws of the training loss, its times and guidance."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -142,16 +144,35 @@ def test_labels_are_dropped_at_their_rate_and_independently_of_the_times():
     assert (seen["cond"] == 0).all()
 
 
+def normal_cdf(z):
+    return 0.5 * (1 + np.vectorize(math.erf)(z / np.sqrt(2)))
+
+
+def expected_cdf(name, t):
+    """The distribution function of each row's times, at times t on the cosine schedule."""
+    logsnr = np.asarray(Cosine().logsnr(jnp.asarray(t)), np.float64)
+    high, low = map(float, Cosine().logsnr(jnp.array([0.0, 1.0])))
+    with np.errstate(divide="ignore"):
+        return {
+            "uniform": t,
+            "discrete": t,
+            "log_normal": normal_cdf((-0.5 * logsnr + 1.2) / 1.2),
+            "logit_normal": normal_cdf(np.log(t / (1 - t))),
+            "log_uniform": (high - logsnr) / (high - low),
+        }[name]
+
+
 @pytest.mark.parametrize("name", TIMES)
-def test_times_are_uniform_on_the_unit_interval(name):
-    t = np.sort(TIMES[name]().draw(fold_in(KEY, jnp.arange(5000))))
-    assert 0 <= t[0] and t[-1] <= 1
+def test_times_have_their_distribution(name):
+    t = np.asarray(TIMES[name]().draw(Cosine(), fold_in(KEY, jnp.arange(5000))), np.float64)
+    assert 0 <= t.min() and t.max() <= 1
+    t = np.sort(t)
     uniform = (np.arange(5000) + 0.5) / 5000
-    assert abs(t - uniform).max() < 0.03  # Kolmogorov-Smirnov
+    assert abs(expected_cdf(name, t) - uniform).max() < 0.03  # Kolmogorov-Smirnov
 
 
 def test_discrete_times_are_the_levels_both_ends_included():
-    t = Discrete(4).draw(fold_in(KEY, jnp.arange(2000)))
+    t = Discrete(4).draw(Cosine(), fold_in(KEY, jnp.arange(2000)))
     levels, counts = np.unique(np.round(np.asarray(t) * 3).astype(int), return_counts=True)
     np.testing.assert_allclose(np.asarray(t) * 3, np.round(np.asarray(t) * 3), atol=1e-6)
     assert list(levels) == [0, 1, 2, 3] and (abs(counts / 2000 - 0.25) < 0.04).all()

@@ -7,7 +7,7 @@ import pytest
 
 from ddm_jax.diffusion.core import diffuse, noise_of
 from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep, denoiser, target
+from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, Timestep, denoiser, target
 
 SCHEDULE = Linear()
 t = jnp.linspace(0, 1, 64)
@@ -81,6 +81,22 @@ def test_noise_of_inverts_diffuse():
 def test_timestep_label_is_the_index_of_the_level():
     levels = jnp.arange(1000) / 999
     np.testing.assert_allclose(Timestep()(Cosine(), levels), np.arange(1000), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_monotone_in_time_and_scale(name):
+    label = LABELS[name]()(Linear(), t)
+    assert label.shape == t.shape and jnp.isfinite(label).all()
+    rising = jnp.diff(label) > 0
+    assert rising.all() or not rising.any()
+
+
+def test_labels_have_their_published_values():
+    logsnr = np.log((np.asarray(alpha) / np.asarray(sigma)) ** 2)
+    np.testing.assert_allclose(LABELS["logsnr"](2.0)(SCHEDULE, t), 2 * logsnr, rtol=1e-4)
+    np.testing.assert_allclose(LABELS["noise_variance"]()(SCHEDULE, t), sigma**2, rtol=1e-5)
+    ln_sigma = np.log(np.asarray(sigma) / np.asarray(alpha)) / 4
+    np.testing.assert_allclose(LABELS["ln_sigma"]()(SCHEDULE, t), ln_sigma, rtol=1e-4, atol=1e-6)
 
 
 def test_the_net_is_told_the_label_of_its_time_and_the_scaled_input():

@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow
-from ddm_jax.diffusion.continuous import VP
+from ddm_jax.diffusion.continuous import VP, ContinuousCosine
 from ddm_jax.diffusion.core import Estimate, fold_in, normal_like
 from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.samplers import DDIM, DDPM, SAMPLERS, clip_x0, integrate, prior, sample
+from ddm_jax.diffusion.samplers import (
+    CLIPS,
+    DDIM,
+    DDPM,
+    SAMPLERS,
+    clip_x0,
+    integrate,
+    invert,
+    prior,
+    sample,
+)
 from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
-from ddm_jax.diffusion.solvers import Euler, EulerAncestral, EulerMaruyama, Heun
+from ddm_jax.diffusion.solvers import DPMpp2M, DPMpp3M, Euler, EulerAncestral, EulerMaruyama, Heun
 from ddm_jax.diffusion.times import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
 
 MEAN, STD = 0.4, 0.5
@@ -38,13 +48,21 @@ def start(schedule, count=20_000):
 
 
 # Published orders of the deterministic samplers; every other row must stand among the random ones.
-ORDERS = {"ddim": 1, "euler": 1, "heun": 2, "midpoint": 2, "adams_bashforth": 2, "dpmpp_2m": 2}
+ORDERS = {
+    "ddim": 1,
+    "euler": 1,
+    "heun": 2,
+    "midpoint": 2,
+    "adams_bashforth": 2,
+    "dpmpp_2m": 2,
+    "dpmpp_3m": 3,
+}
 RANDOM = {
     "ddpm": [DDPM("small"), DDPM("large")],
     "euler_ancestral": [EulerAncestral(), EulerAncestral(0.5)],
     "euler_maruyama": [EulerMaruyama()],
 }
-ALSO_RANDOM = [DDIM(0.5), DDIM(1.0), Heun(churn=0.3)]
+ALSO_RANDOM = [DDIM(0.5), DDIM(1.0), Heun(churn=0.3), DPMpp2M(1.0), DPMpp3M(1.0)]
 
 
 def test_every_row_is_proven():
@@ -58,12 +76,53 @@ def test_deterministic_samplers_converge_with_their_published_order(name, schedu
     x = jnp.linspace(-2, 2, 9)[:, None] * schedule.sigma(jnp.float32(1.0))
     exact = gaussian_flow(schedule, MEAN, STD, x, jnp.float32(1.0), jnp.float32(0.0))
     denoise, errors = gaussian(schedule, MEAN, STD), []
-    for steps in (41, 81, 161):
+    # In float32 the third order reaches rounding on fine grids.
+    for steps in (21, 41, 81) if ORDERS[name] == 3 else (41, 81, 161):
         times = LogSNRGrid().times(schedule, steps)
         got = integrate(denoise, schedule, SAMPLERS[name](), times, x, KEY)
         errors.append(float(abs(got - exact).max()))
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
-    assert orders == pytest.approx([ORDERS[name]] * 2, abs=0.25)
+    assert (orders > ORDERS[name] - 0.25).all(), (errors, orders)
+    if ORDERS[name] < 3:  # the third order gains another one here, where the last slope is 0
+        assert (orders < ORDERS[name] + 0.4).all(), (errors, orders)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_inversion_leads_back_and_closes_in_with_more_steps(name):
+    schedule = ContinuousCosine(-6.0, 6.0)
+    denoise, x0 = gaussian(schedule, MEAN, STD), jnp.linspace(-0.5, 1.3, 7)[:, None]
+    errors = []
+    for steps in (20, 80):
+        times = LogSNRGrid().times(schedule, steps)
+        noise = invert(denoise, schedule, SAMPLERS[name](), times, x0, KEY)
+        back = integrate(denoise, schedule, SAMPLERS[name](), times, noise, KEY)
+        errors.append(float(abs(back - x0).max()))
+    assert errors[1] < 0.05 and errors[1] < 0.4 * errors[0]
+
+
+@pytest.mark.parametrize("sampler", [DPMpp2M(1.0), DPMpp3M(1.0)], ids=repr)
+def test_sde_solvers_start_as_ancestral_sampling(sampler):
+    schedule = Linear()
+    denoise, x = gaussian(schedule, MEAN, STD), jax.random.normal(KEY, (6, 4))
+    t, s = jnp.float32(0.9), jnp.float32(0.7)
+    a, _ = sampler.step(denoise, schedule, x, t, s, KEY, sampler.init(x))
+    b, _ = DDPM().step(denoise, schedule, x, t, s, KEY, ())
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_dynamic_clipping_keeps_small_estimates_and_scales_large_ones():
+    estimates = jnp.stack([jnp.linspace(-0.5, 0.5, 201), jnp.linspace(-4.0, 4.0, 201)])
+
+    def raw(x, t):
+        return Estimate(estimates + 1)
+
+    got = CLIPS["dynamic"](raw, jnp.array(0.0), jnp.array(2.0))(None, None).x0 - 1
+    np.testing.assert_allclose(got[0], estimates[0], atol=1e-6)
+    bound = np.percentile(abs(np.asarray(estimates[1])), 99.5)
+    np.testing.assert_allclose(got[1], np.clip(estimates[1], -bound, bound) / bound, atol=1e-5)
+    static = CLIPS["static"](raw, 0.0, 2.0)(None, None).x0 - 1
+    np.testing.assert_allclose(static[1], np.clip(estimates[1], -1, 1), atol=1e-6)
+    assert CLIPS["none"](raw, 0.0, 2.0) is raw
 
 
 @pytest.mark.parametrize("schedule", [Linear(), VP(), OffsetCosine()], ids=repr)
@@ -88,7 +147,9 @@ def test_euler_ancestral_is_ddim_with_eta_one(schedule):
 @pytest.mark.parametrize("sampler", sum(RANDOM.values(), ALSO_RANDOM), ids=repr)
 def test_stochastic_samplers_reach_the_data_distribution(sampler, schedule):
     """Mean and deviation of the least noisy level are those of the data."""
-    times = UniformGrid().times(schedule, 1000)
+    # Multistep extrapolates over the steps behind, so these must not shrink suddenly.
+    multistep = isinstance(sampler, DPMpp2M | DPMpp3M)
+    times = (LogSNRGrid() if multistep else UniformGrid()).times(schedule, 1000)
     denoise = gaussian(schedule, MEAN, STD)
     x = integrate(denoise, schedule, sampler, times, start(schedule), KEY)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
