@@ -1,5 +1,6 @@
 """Denoisers known in closed form: the yardstick of every sampler, and a toy to learn with."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -31,3 +32,26 @@ def gaussian_flow(schedule, mean: Array, std: Array, x: Array, t: Array, s: Arra
 
     z = (x - schedule.alpha(t) * mean) / deviation(t)
     return schedule.alpha(s) * mean + deviation(s) * z
+
+
+def mixture(schedule, means: Array, std: float, weights: Array) -> Denoise:
+    """E[x_0 | x_t] for x_0 ~ sum_k weights_k N(means_k, std^2 I).
+
+    The posterior mean of each component, weighted by its posterior probability. means: (K, d) for
+    x_t (B, d); weights: (K,), positive, summing to 1.
+    """
+    means, log_weights = jnp.asarray(means), jnp.log(jnp.asarray(weights))
+
+    def square(a):
+        return (a**2).sum(-1, keepdims=True)
+
+    def denoise(x_t: Array, t: Array) -> Estimate:
+        alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+        variance = alpha**2 * std**2 + sigma**2
+        away = x_t[:, None] - jnp.reshape(alpha, (-1, 1, 1)) * means  # (B, K, d)
+        variance = jnp.reshape(variance, (-1, 1, 1))
+        share = jax.nn.softmax(log_weights[:, None] - 0.5 * square(away) / variance, axis=1)
+        gain = jnp.reshape(alpha, (-1, 1, 1)) * std**2 / variance
+        return Estimate((share * (means + gain * away)).sum(1))
+
+    return denoise

@@ -1,0 +1,53 @@
+"""The closed-form denoisers against integration and against each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddm_jax.diffusion.analytic import gaussian, mixture
+from ddm_jax.diffusion.continuous import VP
+from ddm_jax.diffusion.discrete import Linear
+from ddm_jax.diffusion.samplers import SAMPLERS, sample
+from ddm_jax.diffusion.schedules import VE
+from ddm_jax.diffusion.times import LogSNRGrid, UniformGrid
+
+MEANS, STD, WEIGHTS = jnp.array([[-2.0, 0.5], [1.0, 1.0]]), 0.3, jnp.array([0.3, 0.7])
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VE()])
+def test_denoisers_are_posterior_means(schedule):
+    """E[x_0 | x_t] by self-normalised sums over many draws of the data."""
+    rng = np.random.default_rng(0)
+    pick = rng.random(200_000) < 0.3
+    x0 = np.where(pick[:, None], MEANS[0], MEANS[1]) + STD * rng.normal(size=(200_000, 2))
+    t = jnp.float32(0.6)
+    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
+    x_t = alpha * np.array([[0.0, 1.0], [-1.0, 0.0]]) + sigma * np.array([[0.3, -0.2], [0.1, 0.5]])
+    log_w = -0.5 * ((x_t[:, None] - alpha * x0) ** 2).sum(-1) / sigma**2
+    w = np.exp(log_w - log_w.max(1, keepdims=True))
+    expected = (w[..., None] * x0).sum(1) / w.sum(1, keepdims=True)
+    got = mixture(schedule, MEANS, STD, WEIGHTS)(jnp.float32(x_t), t).x0
+    np.testing.assert_allclose(got, expected, atol=0.02)
+
+
+def test_a_mixture_of_one_is_the_gaussian():
+    x, t = jax.random.normal(jax.random.key(0), (5, 2)), jnp.linspace(0.1, 0.9, 5)
+    one = mixture(Linear(), MEANS[:1], STD, jnp.ones(1))
+    np.testing.assert_allclose(
+        one(x, t).x0, gaussian(Linear(), MEANS[0], STD)(x, t).x0, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_reproduce_the_weights_of_a_mixture(name):
+    schedule = VP()
+    grid = UniformGrid() if name == "euler_maruyama" else LogSNRGrid()
+    noise = jax.random.normal(jax.random.key(1), (20_000, 2))
+    denoise = mixture(schedule, MEANS, STD, WEIGHTS)
+    times = grid.times(schedule, 300)
+    x = sample(denoise, schedule, SAMPLERS[name](), times, noise, jax.random.key(2))
+    left = np.asarray(x[:, 0] < -0.5)
+    assert left.mean() == pytest.approx(0.3, abs=0.015)
+    np.testing.assert_allclose(x[left].mean(0), MEANS[0], atol=0.03)
+    np.testing.assert_allclose(x[~left].mean(0), MEANS[1], atol=0.03)
