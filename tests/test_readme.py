@@ -1,5 +1,6 @@
 """Every command and piece of code that the README shows is run, shrunk to seconds."""
 
+import importlib
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ from conftest import ROOT, SHARED, TINY
 from PIL import Image
 
 import launch
+from ddm_jax.recipe import TABLES
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -79,6 +81,19 @@ def test_configs_and_files_that_are_named_exist():
             assert (ROOT / path).exists(), path
     for config in (ROOT / "configs").glob("*.py"):
         assert f"configs/{config.name}" in README
+
+
+def test_functions_and_rows_that_are_named_exist():
+    section = README.split("## Formulas and functions")[1].split("\n## ")[0]
+    names = re.findall(r"`(\w+)\.(\w+)", section)
+    assert len(names) > 20, names
+    for module, name in names:
+        assert hasattr(importlib.import_module(f"ddm_jax.diffusion.{module}"), name), name
+    choices = README.split("| section | choices |")[1].split("\n\n")[0]
+    for row in choices.splitlines()[2:]:
+        section, text = (cell.strip() for cell in row.strip("|").split("|", 1))
+        table = TABLES[section.strip("`")]
+        assert table.keys() <= set(re.findall(r"`(\w+)`", text)), section
 
 
 def test_the_python_example_runs(capsys):
