@@ -10,7 +10,8 @@ from ddm_jax import config as config_
 from ddm_jax.config import build, choice, load, override, section
 from ddm_jax.diffusion.samplers import DDIM, DDPM, SAMPLERS
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import TABLES, TrainOptions, complete
+from ddm_jax.options import TrainOptions
+from ddm_jax.recipe import TABLES, complete
 
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 LAYERS = [
     ("errors",),
     ("diffusion",),
-    ("models", "data", "training", "plots", "config"),
+    ("models", "data", "training", "plots", "config", "options"),
     ("recipe",),
     ("workdir", "sample", "train"),
 ]

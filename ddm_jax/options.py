@@ -1,0 +1,64 @@
+"""The sections of a config that are plain settings: how to train and what to sample."""
+
+from dataclasses import dataclass
+
+from ddm_jax.diffusion.samplers import CLIPS
+from ddm_jax.errors import unknown
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The `loss` section. label_dropout: how often the class is replaced by the null class."""
+
+    label_dropout: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(f"label_dropout lies in [0, 1], not {self.label_dropout}")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
+    those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
+    """
+
+    steps: int = 10000
+    batch: int = 128
+    accumulate: int = 1
+    log_every: int = 100
+    save_every: int = 1000
+    sample_every: int = 2000
+    keep: int = 2
+    keep_every: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.sample_every < 0 or self.keep_every < 0:
+            raise ValueError("sample_every and keep_every must be at least 0")
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
+    with samplers that look ahead, but for the last). guidance: 1 is the plain conditional model,
+    anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
+    for all. clip: how estimates of x_0 are held in the range of the data.
+    """
+
+    count: int = 64
+    batch: int = 64
+    steps: int = 50
+    seed: int = 0
+    guidance: float = 1.0
+    clip: str = "static"
+    classes: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        for name in ("count", "batch", "steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.clip not in CLIPS:
+            raise unknown("sample.clip", self.clip, CLIPS)
