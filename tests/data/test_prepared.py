@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,11 +60,9 @@ def test_unknown_splits_and_sets_are_answered_with_names(fashion):
         sources.load(DataOptions(name="tfds:fashion_mnis"))
 
 
-def test_missing_data_give_one_clear_error_within_five_seconds(tmp_path):
-    began = time.monotonic()
+def test_missing_data_give_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="data.dir") as error:
         sources.load(DataOptions(name="tfds:cifar10", dir=str(tmp_path)))
-    assert time.monotonic() - began < 5
     assert "\n" not in str(error.value)
 
 
