@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
-from ddm_jax.diffusion.core import fold_in
+from ddm_jax.diffusion.core import Denoise, fold_in
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, LossFn, diffusion_loss
 from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
@@ -159,25 +159,34 @@ class Recipe:
         classes = jnp.array(self.sample.classes or range(max(self.null, 1)), jnp.int32)
         return classes[index % len(classes)]
 
+    def schedule_of(self, params) -> Any:
+        """The schedule with its trained parameters, where it has any."""
+        return self.schedule
+
+    def denoiser(self, params, cond: Array | None) -> Denoise:
+        """The network as a denoiser under conditions (B,), its estimates unclipped."""
+        schedule = self.schedule_of(params)
+        return denoiser(self.net, params, schedule, self.prediction, self.label, cond)
+
     def generate(self, params, index: Array) -> Array:
         """Images `index` (B,) in [0, 1], float32 (B, H, W, C).
 
         Image k is a function of (params, sample.seed, k) alone.
         """
         keys = fold_in(jax.random.key(self.sample.seed), index)
-        start = prior(self.schedule, fold_in(keys, 0), jnp.zeros((len(index), *self.spec.shape)))
-
-        def of(cond):
-            return denoiser(self.net, params, self.schedule, self.prediction, self.label, cond)
-
+        schedule = self.schedule_of(params)
+        start = prior(schedule, fold_in(keys, 0), jnp.zeros((len(index), *self.spec.shape)))
         if self.model.conditional:
             labels = self.image_classes(index)
-            denoise = guide(of(labels), of(jnp.full_like(labels, self.null)), self.sample.guidance)
+            main, null = (
+                self.denoiser(params, c) for c in (labels, jnp.full_like(labels, self.null))
+            )
+            denoise = guide(main, null, self.sample.guidance)
         else:
-            denoise = of(None)
+            denoise = self.denoiser(params, None)
         denoise = CLIPS[self.sample.clip](denoise, *self.scaling.limits())
-        times = self.grid.times(self.schedule, self.sample.steps)
-        x = sample(denoise, self.schedule, self.sampler, times, start, fold_in(keys, 1))
+        times = self.grid.times(schedule, self.sample.steps)
+        x = sample(denoise, schedule, self.sampler, times, start, fold_in(keys, 1))
         return self.scaling.decode(x)
 
     def parameter_count(self) -> int:

@@ -25,7 +25,10 @@ class Schedule(Protocol):
 
 
 class Estimate(NamedTuple):
-    """What a denoiser says of x_0: its mean, and a learned variance in [0, 1] if there is one."""
+    """What a denoiser says of x_0: its mean, and where a learned variance lies if there is one.
+
+    variance_mix, of x_0's shape: 0 is the small, 1 the large variance of `reverse_kernel`.
+    """
 
     x0: Array
     variance_mix: Array | None = None
@@ -87,6 +90,32 @@ def posterior(schedule: Schedule, t: Array, s: Array) -> Kernel:
     alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
     of_x = schedule.alpha(t) / alpha_s * (sigma_s / schedule.sigma(t)) ** 2
     return Kernel(of_x, alpha_s * gap, sigma_s**2 * gap)
+
+
+VARIANCES = ("small", "large", "learned")
+
+
+def reverse_kernel(
+    schedule: Schedule, estimate: Estimate, x: Array, t: Array, s: Array, variance: str
+) -> tuple[Array, Array]:
+    """(mean, log variance) of the Gaussian p(x_s | x_t) that a model takes for the truth.
+
+    The mean is the posterior's at x0_hat. `variance` is "small" (the posterior's,
+    sigma_s^2 (1 - SNR_t / SNR_s)), "large" (that of q(x_t | x_s), sigma_t^2 (1 - SNR_t / SNR_s)),
+    or "learned", between them in the logarithm: log v = m log large + (1 - m) log small with the
+    estimate's variance_mix m. Ho et al. 2020, arXiv:2006.11239, section 3.2; Nichol & Dhariwal
+    2021, arXiv:2102.09672, eq. 15. x: (B, ...); t, s: () or (B,).
+    """
+    q = posterior(schedule, t, s)
+    mean = expand(q.of_x, x) * x + expand(q.of_x0, x) * estimate.x0
+    small = jnp.log(q.variance)
+    large = small + 2 * jnp.log(schedule.sigma(t) / schedule.sigma(s))
+    if variance == "learned":
+        if estimate.variance_mix is None:
+            raise ValueError("a learned variance needs a network that predicts it")
+        mix = estimate.variance_mix
+        return mean, mix * expand(large, x) + (1 - mix) * expand(small, x)
+    return mean, expand({"small": small, "large": large}[variance], x)
 
 
 def sde(schedule: Schedule, t: Array) -> tuple[Array, Array]:

@@ -164,13 +164,25 @@ def apply(net: Net, params, schedule, prediction, label, x_t: Array, t: Array, c
     return net(params, expand(c_in, x_t) * x_t, label(schedule, t), cond)
 
 
+def split(f: Array, x: Array) -> tuple[Array, Array | None]:
+    """(F, variance mix) of a raw output f (B, ..., C or 2 C) for x (B, ..., C).
+
+    The second half of 2 C channels is v, and the mix (v + 1) / 2, as in the code of Nichol &
+    Dhariwal 2021, arXiv:2102.09672; with C channels there is no mix.
+    """
+    channels = x.shape[-1]
+    if f.shape[-1] == channels:
+        return f, None
+    return f[..., :channels], 0.5 * (f[..., channels:] + 1)
+
+
 def denoiser(net: Net, params, schedule, prediction, label, cond=None) -> Denoise:
-    """The denoiser of a trained network: (x_t, t) -> Estimate(c_skip x_t + c_out F)."""
+    """The denoiser of a trained network: (x_t, t) -> Estimate(c_skip x_t + c_out F, mix)."""
 
     def denoise(x_t: Array, t: Array) -> Estimate:
         t = jnp.broadcast_to(t, x_t.shape[:1])
         skip, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-        f = apply(net, params, schedule, prediction, label, x_t, t, cond)
-        return Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f)
+        f, mix = split(apply(net, params, schedule, prediction, label, x_t, t, cond), x_t)
+        return Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix)
 
     return denoise

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.core import (
+    VARIANCES,
     Denoise,
     Estimate,
-    expand,
     fold_in,
     noise_of,
     normal_like,
-    posterior,
+    reverse_kernel,
 )
 from ddm_jax.diffusion.solvers import SOLVERS
 
@@ -40,28 +40,24 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class DDPM:
-    """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance).
+    """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance), as core.reverse_kernel says.
 
-    `variance` "small" is the posterior's, sigma_s^2 (1 - SNR_t / SNR_s); "large" is that of
-    q(x_t | x_s), sigma_t^2 (1 - SNR_t / SNR_s), which is beta_t between neighbours.
-    Ho et al. 2020, arXiv:2006.11239, section 3.2 and algorithm 2.
+    `variance` is "small", "large" or "learned". Ho et al. 2020, arXiv:2006.11239, section 3.2 and
+    algorithm 2; Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15.
     """
 
     variance: str = "small"
 
     def __post_init__(self):
-        if self.variance not in ("small", "large"):
-            raise ValueError(f"variance is 'small' or 'large', not {self.variance!r}")
+        if self.variance not in VARIANCES:
+            raise ValueError(f"variance is one of {', '.join(VARIANCES)}, not {self.variance!r}")
 
     def init(self, x: Array) -> Memory:
         return ()
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        q = posterior(schedule, t, s)
-        mean = expand(q.of_x, x) * x + expand(q.of_x0, x) * denoise(x, t).x0
-        large = (schedule.sigma(t) / schedule.sigma(s)) ** 2
-        variance = q.variance * (large if self.variance == "large" else 1.0)
-        return mean + jnp.sqrt(variance) * normal_like(key, x), memory
+        mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, self.variance)
+        return mean + jnp.exp(0.5 * log_variance) * normal_like(key, x), memory
 
 
 @dataclass(frozen=True)

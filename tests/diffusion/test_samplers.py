@@ -302,7 +302,7 @@ def test_an_example_depends_on_its_own_key_alone(sampler):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="'small' or 'large'"):
+    with pytest.raises(ValueError, match="small, large, learned"):
         DDPM("medium")
     with pytest.raises(ValueError, match=r"eta lies in \[0, 1\]"):
         DDIM(eta=2.0)
