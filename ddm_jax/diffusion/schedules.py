@@ -2,7 +2,7 @@
 
 t in [0, 1] runs from the least noisy level to the noisiest; both ends are finite. Those that are
 published as betas are in discrete.py, those given by a log-SNR in continuous.py; here are those
-given by their rates, and the table of all.
+given by their rates, and the table of all. The one with parameters is in learned.py.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from jax import Array
 
 from ddm_jax.diffusion.continuous import CONTINUOUS
 from ddm_jax.diffusion.discrete import DISCRETE
+from ddm_jax.diffusion.learned import Learned
 
 
 @dataclass(frozen=True)
@@ -153,4 +154,5 @@ SCHEDULES = {
     "ve": VE,
     "edm": EDM,
     "flow": Flow,
+    "learned": Learned,
 }

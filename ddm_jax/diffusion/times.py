@@ -1,26 +1,51 @@
 """Where on [0, 1]: densities of training times, and grids of sampling times."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import ndtri
 
-from ddm_jax.diffusion.core import Schedule
+from ddm_jax.diffusion.core import Schedule, fold_in
+from ddm_jax.diffusion.importance import Importance
+
+Memory = Any  # a pytree that a density carries from step to step of training
+
+
+class Density(ABC):
+    """A density of training times, given by its quantiles; this one learns nothing on the way."""
+
+    @abstractmethod
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
+
+    def init(self) -> Memory:
+        """What is remembered before the first step of training."""
+        return ()
+
+    def weight(self, t: Array, memory: Memory) -> Array:
+        """The factor that undoes a deliberate preference for some times; t (B,) -> (B,)."""
+        return jnp.ones_like(t)
+
+    def update(self, memory: Memory, t: Array, loss: Array) -> Memory:
+        """The memory after a step whose whole batch had losses (B,) at times (B,)."""
+        return memory
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Density):
     """t ~ U(0, 1), continuous."""
 
-    def draw(self, schedule: Schedule, keys: Array) -> Array:
-        """One time for each key (B,) -> (B,)."""
-        return jax.vmap(jax.random.uniform)(keys)
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return u
 
 
 @dataclass(frozen=True)
-class Discrete:
+class Discrete(Density):
     """t uniform on the levels i / (T - 1), i = 0 .. T - 1. Ho et al. 2020, arXiv:2006.11239."""
 
     steps: int = 1000
@@ -29,14 +54,12 @@ class Discrete:
         if self.steps < 2:
             raise ValueError(f"steps={self.steps}: needs at least 2")
 
-    def draw(self, schedule: Schedule, keys: Array) -> Array:
-        """One time for each key (B,) -> (B,)."""
-        level = jax.vmap(lambda key: jax.random.randint(key, (), 0, self.steps))(keys)
-        return level / (self.steps - 1)
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jnp.floor(u * self.steps) / (self.steps - 1)
 
 
 @dataclass(frozen=True)
-class LogNormal:
+class LogNormal(Density):
     """ln(sigma / alpha) ~ N(mean, std^2), cut to the schedule's ends.
 
     Karras et al. 2022, arXiv:2206.00364, table 1.
@@ -45,33 +68,28 @@ class LogNormal:
     mean: float = -1.2
     std: float = 1.2
 
-    def draw(self, schedule: Schedule, keys: Array) -> Array:
-        """One time for each key (B,) -> (B,)."""
-        z = jax.vmap(jax.random.normal)(keys)
-        return jnp.clip(schedule.time(-2 * (self.mean + self.std * z)), 0.0, 1.0)
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jnp.clip(schedule.time(-2 * (self.mean + self.std * ndtri(u))), 0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class LogitNormal:
+class LogitNormal(Density):
     """t = sigmoid(mean + std z), z ~ N(0, 1). Esser et al. 2024, arXiv:2403.03206, section 3.1."""
 
     mean: float = 0.0
     std: float = 1.0
 
-    def draw(self, schedule: Schedule, keys: Array) -> Array:
-        """One time for each key (B,) -> (B,)."""
-        return jax.nn.sigmoid(self.mean + self.std * jax.vmap(jax.random.normal)(keys))
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
 
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(Density):
     """Log-SNR uniform between the schedule's ends, so ln(sigma / alpha) is too."""
 
-    def draw(self, schedule: Schedule, keys: Array) -> Array:
-        """One time for each key (B,) -> (B,)."""
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
         high, low = schedule.logsnr(jnp.array([0.0, 1.0]))
-        u = jax.vmap(jax.random.uniform)(keys)
-        return jnp.clip(schedule.time(low + u * (high - low)), 0.0, 1.0)
+        return jnp.clip(schedule.time(high + u * (low - high)), 0.0, 1.0)
 
 
 TIMES = {
@@ -80,7 +98,36 @@ TIMES = {
     "log_normal": LogNormal,
     "logit_normal": LogitNormal,
     "log_uniform": LogUniform,
+    "importance": Importance,
 }
+
+
+def independent(key: Array, place: Array, size: int) -> Array:
+    """u_i ~ U(0, 1), each its own."""
+    return jax.vmap(jax.random.uniform)(fold_in(key, place))
+
+
+def antithetic(key: Array, place: Array, size: int) -> Array:
+    """Pairs u, 1 - u: examples 2 i and 2 i + 1 share a draw."""
+    u = independent(key, place // 2, size)
+    return jnp.where(place % 2 == 0, u, 1 - u)
+
+
+def stratified(key: Array, place: Array, size: int) -> Array:
+    """u_i = (u + i / B) mod 1: one draw for all, so each B-th part of (0, 1) has one example.
+
+    Kingma et al. 2021, arXiv:2107.00630, appendix I.1.
+    """
+    return jnp.mod(jax.random.uniform(key) + place / size, 1.0)
+
+
+UNIFORMS = {"independent": independent, "antithetic": antithetic, "stratified": stratified}
+
+
+def uniforms(kind: str, key: Array, place: Array, size: int) -> Array:
+    """Draws (B,) in the open interval (0, 1) for examples `place` of a whole batch of `size`."""
+    u = UNIFORMS[kind](key, place, size)
+    return jnp.clip(u, 2.0**-24, 1 - 2.0**-24)
 
 
 def _at_least_one(steps: int) -> None:
@@ -144,10 +191,10 @@ class LeadingGrid:
 class LogSNRGrid:
     """Evenly spaced in log-SNR, both ends. Lu et al. 2022, arXiv:2206.00927, section 4.1."""
 
-    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> Array:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
         high, low = _ends(schedule)
-        return _at_logsnr(schedule, np.linspace(low, high, steps), steps)
+        return _at_logsnr(schedule, low + _even(steps) * (high - low))
 
 
 @dataclass(frozen=True)
@@ -160,11 +207,11 @@ class KarrasGrid:
         if self.rho <= 0:
             raise ValueError("needs rho > 0")
 
-    def times(self, schedule: Schedule, steps: int) -> np.ndarray:
+    def times(self, schedule: Schedule, steps: int) -> Array:
         """`steps` strictly decreasing times from 1, float32 (steps,)."""
-        high, low = (np.exp(-0.5 * logsnr / self.rho) for logsnr in _ends(schedule))
-        root = np.linspace(low, high, max(steps, 1))
-        return _at_logsnr(schedule, -2 * self.rho * np.log(root), steps)
+        high, low = jnp.exp(-0.5 * _ends(schedule) / self.rho)
+        root = low + _even(steps) * (high - low)
+        return _at_logsnr(schedule, -2 * self.rho * jnp.log(root))
 
 
 @dataclass(frozen=True)
@@ -184,17 +231,19 @@ class ExplicitGrid:
         return np.array(self.listed, np.float32)
 
 
-def _ends(schedule: Schedule) -> tuple[float, float]:
-    return tuple(float(logsnr) for logsnr in schedule.logsnr(np.array([0.0, 1.0], np.float32)))
+def _ends(schedule: Schedule) -> Array:
+    return schedule.logsnr(jnp.array([0.0, 1.0]))
 
 
-def _at_logsnr(schedule: Schedule, logsnr: np.ndarray, steps: int) -> np.ndarray:
-    """Times of increasing log-SNRs, with the ends exactly 1 and, for more than one, 0."""
+def _even(steps: int) -> np.ndarray:
+    """`steps` even values from 0 to 1."""
     _at_least_one(steps)
-    times = np.array(schedule.time(logsnr.astype(np.float32)))
-    times[-1] = 0.0
-    times[0] = 1.0
-    return times
+    return np.linspace(0.0, 1.0, steps, dtype=np.float32)
+
+
+def _at_logsnr(schedule: Schedule, logsnr: Array) -> Array:
+    """Times of increasing log-SNRs, with the ends exactly 1 and, for more than one, 0."""
+    return schedule.time(logsnr).at[-1].set(0.0).at[0].set(1.0)
 
 
 GRIDS = {
