@@ -3,18 +3,24 @@
 from dataclasses import dataclass
 
 from ddm_jax.diffusion.samplers import CLIPS
+from ddm_jax.diffusion.times import UNIFORMS
 from ddm_jax.errors import unknown
 
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The `loss` section. label_dropout: how often the class is replaced by the null class."""
+    """The `loss` section. label_dropout: how often the class is replaced by the null class;
+    uniforms: how the times of a batch are drawn together, a row of times.UNIFORMS.
+    """
 
     label_dropout: float = 0.0
+    uniforms: str = "independent"
 
     def __post_init__(self):
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label_dropout lies in [0, 1], not {self.label_dropout}")
+        if self.uniforms not in UNIFORMS:
+            raise unknown("loss.uniforms", self.uniforms, UNIFORMS)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from ml_collections import ConfigDict
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
-from ddm_jax.diffusion.core import Denoise, fold_in
+from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
+from ddm_jax.diffusion.errors import ERRORS
 from ddm_jax.diffusion.guidance import guide
-from ddm_jax.diffusion.losses import Batch, LossFn, diffusion_loss
+from ddm_jax.diffusion.losses import Batch, LossFn, Params, diffusion_loss
+from ddm_jax.diffusion.objectives import OBJECTIVES
 from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
 from ddm_jax.diffusion.samplers import CLIPS, SAMPLERS, prior, sample
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.seen import Problem, Values
 from ddm_jax.diffusion.times import GRIDS, TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
@@ -33,7 +36,9 @@ TABLES = {
     "prediction": PREDICTIONS,
     "label": LABELS,
     "times": TIMES,
+    "objective": OBJECTIVES,
     "weighting": WEIGHTINGS,
+    "error": ERRORS,
     "sampler": SAMPLERS,
     "grid": GRIDS,
 }
@@ -43,7 +48,9 @@ DEFAULTS = {
     "prediction": "eps",
     "label": "timestep",
     "times": "uniform",
+    "objective": "weighted",
     "weighting": "simple",
+    "error": "l2",
     "sampler": "ddim",
     "grid": "uniform",
 }
@@ -90,7 +97,9 @@ class Recipe:
     prediction: Any
     label: Any
     times: Any
+    objective: Any
     weighting: Any
+    error: Any
     sampler: Any
     grid: Any
     loss: LossOptions
@@ -115,30 +124,42 @@ class Recipe:
         """The null class."""
         return len(self.spec.classes)
 
-    def init_params(self) -> Any:
+    def init_params(self) -> Params:
         """Fresh weights, a function of the seed."""
         x = jnp.zeros((1, *self.spec.shape))
         key = jax.random.fold_in(jax.random.key(self.seed), 0)
-        return jax.jit(self.model.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+        net = jax.jit(self.model.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
+        of_schedule, of_objective = jax.random.split(key)
+        return Params(
+            net, init_params(self.schedule, of_schedule), init_params(self.objective, of_objective)
+        )
 
     def optimizer(self) -> optax.GradientTransformation:
         return self.optim.transform(self.train.steps)
 
     def init_state(self) -> TrainState:
-        return init_state(self.init_params(), self.optimizer())
+        return init_state(self.init_params(), self.optimizer(), self.times.init())
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""
         return jax.random.fold_in(jax.random.key(self.seed), 1)
 
     def loss_fn(self) -> LossFn:
-        return diffusion_loss(
+        problem = Problem(
             self.net,
-            self.schedule,
             self.prediction,
             self.label,
-            self.times,
             self.weighting,
+            self.error,
+            Values(*self.scaling.limits()),
+        )
+        return diffusion_loss(
+            problem,
+            self.schedule,
+            self.objective,
+            self.times,
+            self.train.batch,
+            self.loss.uniforms,
             self.null,
             self.loss.label_dropout,
         )
@@ -151,7 +172,13 @@ class Recipe:
     def train_step(self, axis: str | None) -> Callable:
         """(state, feed, pool, key) -> (state, metrics), per device."""
         return make_train_step(
-            self.loss_fn(), self.prepare, self.optimizer(), self.ema, self.train.accumulate, axis
+            self.loss_fn(),
+            self.prepare,
+            self.optimizer(),
+            self.ema,
+            self.times.update,
+            self.train.accumulate,
+            axis,
         )
 
     def image_classes(self, index: Array) -> Array:
@@ -159,16 +186,16 @@ class Recipe:
         classes = jnp.array(self.sample.classes or range(max(self.null, 1)), jnp.int32)
         return classes[index % len(classes)]
 
-    def schedule_of(self, params) -> Any:
+    def schedule_of(self, params: Params) -> Any:
         """The schedule with its trained parameters, where it has any."""
-        return self.schedule
+        return with_params(self.schedule, params.schedule)
 
-    def denoiser(self, params, cond: Array | None) -> Denoise:
+    def denoiser(self, params: Params, cond: Array | None) -> Denoise:
         """The network as a denoiser under conditions (B,), its estimates unclipped."""
         schedule = self.schedule_of(params)
-        return denoiser(self.net, params, schedule, self.prediction, self.label, cond)
+        return denoiser(self.net, params.net, schedule, self.prediction, self.label, cond)
 
-    def generate(self, params, index: Array) -> Array:
+    def generate(self, params: Params, index: Array) -> Array:
         """Images `index` (B,) in [0, 1], float32 (B, H, W, C).
 
         Image k is a function of (params, sample.seed, k) alone.
@@ -228,11 +255,15 @@ def data_options(config: ConfigDict) -> DataOptions:
 def assemble(config: ConfigDict, spec: Spec) -> Recipe:
     """The Recipe of a config for data of `spec`; raises UserError for what cannot work."""
     parts = {name: config_.build(cls, config[name], name) for name, cls in PARTS.items()}
-    context = {"model": {"out_channels": spec.shape[-1], "classes": len(spec.classes)}}
     rows = {
-        name: config_.build(table, config[name], name, **context.get(name, {}))
+        name: config_.build(table, config[name], name)
         for name, table in TABLES.items()
+        if name != "model"
     }
+    channels = spec.shape[-1] * (2 if rows["objective"].learned else 1)
+    rows["model"] = config_.build(
+        MODELS, config.model, "model", out_channels=channels, classes=len(spec.classes)
+    )
     recipe = Recipe(spec, scaling_of(spec, parts["data"].scaling), config.seed, **parts, **rows)
     _check(recipe)
     return recipe

@@ -23,9 +23,10 @@ def state_of(run):
     import orbax.checkpoint as ocp
 
     step = Checkpoints(run / "checkpoints", read_only=True).steps()[0]
-    fields = ("step", "params", "ema_params", "opt_state")
-    items = {name: ocp.args.StandardRestore() for name in fields}
     manager = ocp.CheckpointManager(run / "checkpoints")
+    saved = {path.name for path in (run / "checkpoints" / str(step)).iterdir()}
+    fields = saved & {"step", "params", "ema_params", "opt_state", "times"}
+    items = {name: ocp.args.StandardRestore() for name in fields}
     return step, manager.restore(step, args=ocp.args.Composite(**items))
 
 
@@ -51,12 +52,19 @@ def whole(tmp_path_factory):
     return run
 
 
-def test_resuming_gives_the_uninterrupted_run_bit_for_bit(whole, tmp_path):
-    run = tmp_path / "run"
-    ok(launch(*QUICK, "--workdir", run, "--config.train.steps=3", "--config.optim.decay=constant"))
-    constant = tmp_path / "constant"
-    arguments = (*QUICK, "--config.optim.decay=constant")
+def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
+    """Also with times drawn by the losses seen, a memory that is part of the state."""
+    run, constant = tmp_path / "run", tmp_path / "constant"
+    arguments = (
+        *QUICK,
+        "--config.optim.decay=constant",
+        "--config.times.name=importance",
+        "--config.times.importance.steps=3",
+        "--config.times.importance.history=2",
+    )
+    ok(launch(*arguments, "--workdir", run, "--config.train.steps=3"))
     ok(launch(*arguments, "--workdir", constant))
+    assert "times" in state_of(run)[1].keys()
     assert "resuming at step 3" in ok(launch(*arguments, "--workdir", run)).stdout
     assert_same_state(run, constant)
     losses = [

@@ -1,7 +1,7 @@
 """The contract that every part shares: estimates of x_0, the forward process, keys for noise."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,27 @@ class Schedule(Protocol):
 
     def time(self, logsnr: Array) -> Array:
         """The inverse of logsnr(t)."""
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A part, such as a learned schedule, with parameters beside those of the network."""
+
+    def init_params(self, key: Array) -> Any:
+        """Fresh parameters."""
+
+    def with_params(self, params: Any) -> Any:
+        """The part with these parameters, which may be traced."""
+
+
+def init_params(part: Any, key: Array) -> Any:
+    """The fresh parameters of a part, () where it has none."""
+    return part.init_params(key) if isinstance(part, Trainable) else ()
+
+
+def with_params(part: Any, params: Any) -> Any:
+    """The part with these parameters, itself where it has none."""
+    return part.with_params(params) if isinstance(part, Trainable) else part
 
 
 class Estimate(NamedTuple):

@@ -30,7 +30,7 @@ class Monotone(ABC):
 
     logsnr = max_logsnr - span h(t), h(t) = (g(t) - g(0)) / (g(1) - g(0)),
     g(t) = slope t + sum_k heights_k sigmoid(rates_k t + shifts_k), every slope, rate, height and
-    the span positive. Kingma et al. 2021, arXiv:2107.00630, appendix H.
+    the span positive. Kingma et al. 2021, arXiv:2107.00630.
     """
 
     @abstractmethod

@@ -1,14 +1,15 @@
-"""The training loss: one Monte-Carlo term per example, with keys that belong to the example."""
+"""The training loss: one Monte-Carlo term per example, with draws that belong to the example."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import Schedule, diffuse, fold_in, normal_like
-from ddm_jax.diffusion.predictions import Net, Prediction, apply, target
+from ddm_jax.diffusion.core import fold_in, normal_like, with_params
+from ddm_jax.diffusion.seen import Draw, Problem
+from ddm_jax.diffusion.times import Memory, uniforms
 
 
 class Batch(NamedTuple):
@@ -19,54 +20,57 @@ class Batch(NamedTuple):
     place: Array
 
 
+class Params(NamedTuple):
+    """What is trained: parameters of the network, the schedule and the objective, () for none."""
+
+    net: Any
+    schedule: Any = ()
+    objective: Any = ()
+
+
 class Terms(NamedTuple):
-    """Per-example loss (B,) and the time (B,) at which it was taken."""
+    """Per-example loss (B,), the time (B,) at which it was taken, its factor (B,) in the mean."""
 
     loss: Array
     t: Array
+    weight: Array
 
 
-LossFn = Callable[..., Terms]  # (params, batch, key) -> Terms
+LossFn = Callable[[Params, Batch, Array, Memory], Terms]  # (params, batch, key, memory of times)
 
 
 def diffusion_loss(
-    net: Net,
-    schedule: Schedule,
-    prediction: Prediction,
-    label,
+    problem: Problem,
+    schedule,
+    objective,
     times,
-    weighting,
+    size: int,
+    uniform: str = "independent",
     null: int = 0,
     label_dropout: float = 0.0,
 ) -> LossFn:
-    """w |x0_hat - x_0|^2 averaged over an example's elements, taken as w c_out^2 |F - target|^2.
+    """The objective's loss of examples at times that `times` draws.
 
-    The network's own space is where the error keeps its digits at every noise level. With
-    probability `label_dropout` an example's condition is replaced by `null` (Ho & Salimans 2022,
-    arXiv:2207.12598, algorithm 1). Every draw (time, noise, label, network dropout) comes from
-    fold_in(key, place), so it does not depend on how a batch is split. `net` takes a fifth
-    argument here: the examples' dropout keys (B,).
+    Every draw (time, noise, label, network dropout) comes from the step's key and the example's
+    place in the whole batch of `size`, so it does not depend on how the batch is split; `uniform`
+    names a row of times.UNIFORMS. With probability `label_dropout` an example's condition is
+    replaced by `null` (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1).
     """
 
-    def loss(params, batch: Batch, key: Array) -> Terms:
-        keys = jax.vmap(lambda k: jax.random.split(k, 4))(fold_in(key, batch.place))
-        of_time, of_noise, of_label, of_net = (keys[:, i] for i in range(4))
-        t = times.draw(schedule, of_time)
-        eps = normal_like(of_noise, batch.x0)
+    def loss(params: Params, batch: Batch, key: Array, memory: Memory) -> Terms:
+        of_time, rest = jax.random.split(key)
+        keys = jax.vmap(lambda k: jax.random.split(k, 3))(fold_in(rest, batch.place))
+        of_noise, of_label, of_net = (keys[:, i] for i in range(3))
+        trained = with_params(schedule, params.schedule)
+        u = uniforms(uniform, of_time, batch.place, size)
+        t = jax.lax.stop_gradient(times.quantile(trained, u, memory))
         cond = batch.cond
         if cond is not None and label_dropout > 0:
             drop = jax.vmap(jax.random.bernoulli, (0, None))(of_label, label_dropout)
             cond = jnp.where(drop, null, cond)
-        x_t = diffuse(schedule, batch.x0, eps, t)
-
-        def trained(*arguments):
-            return net(*arguments, of_net)
-
-        f = apply(trained, params, schedule, prediction, label, x_t, t, cond)
-        goal = target(prediction, schedule.alpha(t), schedule.sigma(t), batch.x0, eps)
-        square = (f.astype(jnp.float32) - goal) ** 2
-        _, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-        weight = weighting.on_x0(schedule, prediction, t) * out**2
-        return Terms(weight * square.mean(axis=tuple(range(1, square.ndim))), t)
+        draw = Draw(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_net)
+        full = with_params(objective, params.objective)
+        terms = full.loss(problem, params.net, trained, draw)
+        return Terms(terms, t, times.weight(t, memory))
 
     return loss

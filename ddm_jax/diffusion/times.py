@@ -116,7 +116,7 @@ def antithetic(key: Array, place: Array, size: int) -> Array:
 def stratified(key: Array, place: Array, size: int) -> Array:
     """u_i = (u + i / B) mod 1: one draw for all, so each B-th part of (0, 1) has one example.
 
-    Kingma et al. 2021, arXiv:2107.00630, appendix I.1.
+    Kingma et al. 2021, arXiv:2107.00630.
     """
     return jnp.mod(jax.random.uniform(key) + place / size, 1.0)
 

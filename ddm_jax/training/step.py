@@ -21,6 +21,7 @@ class TrainState(NamedTuple):
     params: Any
     ema_params: Any
     opt_state: Any
+    times: Any = ()  # what the density of training times remembers
 
 
 class Metrics(NamedTuple):
@@ -32,10 +33,10 @@ class Metrics(NamedTuple):
     level_count: Array  # (LEVELS,)
 
 
-def init_state(params, tx: optax.GradientTransformation) -> TrainState:
+def init_state(params, tx: optax.GradientTransformation, times: Any = ()) -> TrainState:
     """The state before the first step; the average starts as a copy of the weights."""
     copy = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, copy, tx.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, copy, tx.init(params), times)
 
 
 def make_train_step(
@@ -43,53 +44,62 @@ def make_train_step(
     prepare: Callable[..., Batch],
     tx: optax.GradientTransformation,
     ema: Ema,
+    remember: Callable[..., Any] = lambda times, t, loss: times,
     accumulate: int = 1,
     axis: str | None = None,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """(state, feed, pool, key) -> (state, metrics), per device.
 
-    The key of a step is fold_in(key, step), that of an example fold_in(that, its place in the
-    whole batch), so the draws depend neither on the split over devices nor on `accumulate`, the
-    number of equal parts whose gradients are averaged before the one update. With `axis`,
-    gradients and metrics are averaged over it before anything (clipping included) uses them.
+    The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
+    whole batch, so neither on the split over devices nor on `accumulate`, the number of equal parts
+    whose gradients are averaged before the one update. With `axis`, gradients and metrics are
+    averaged over it before anything (clipping included) uses them. `remember` takes the state's
+    memory of times, and times and losses of the whole batch in the order of their places, to the
+    memory of the next step.
     """
 
-    def grads_of(params, batch: Batch, key: Array):
+    def grads_of(state: TrainState, batch: Batch, key: Array):
         def mean_loss(p):
-            terms = loss_fn(p, batch, key)
-            return terms.loss.mean(), terms
+            terms = loss_fn(p, batch, key, state.times)
+            return (terms.weight * terms.loss).mean(), terms
 
-        (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-        level = jnp.clip((terms.t * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
-        sums = jax.ops.segment_sum(terms.loss, level, LEVELS)
-        counts = jax.ops.segment_sum(jnp.ones_like(terms.loss), level, LEVELS)
-        return grads, (loss, sums, counts)
+        (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        return (grads, loss), (batch.place, terms.t, terms.loss)
 
     def step(state: TrainState, feed, pool, key: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
         batch = prepare(feed, pool)
         if accumulate == 1:
-            grads, (loss, sums, counts) = grads_of(state.params, batch, key)
+            means, seen = grads_of(state, batch, key)
         else:
             parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
-            totals = jax.eval_shape(
-                lambda b: grads_of(state.params, b, key), jax.tree.map(lambda a: a[0], parts)
-            )
+            first = jax.tree.map(lambda a: a[0], parts)
+            totals, _ = jax.eval_shape(lambda b: grads_of(state, b, key), first)
 
             def add(total, part):
-                return jax.tree.map(jnp.add, total, grads_of(state.params, part, key)), None
+                means, seen = grads_of(state, part, key)
+                return jax.tree.map(jnp.add, total, means), seen
 
             zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), totals)
-            (grads, (loss, sums, counts)), _ = jax.lax.scan(add, zeros, parts)
-            grads, loss = jax.tree.map(lambda a: a / accumulate, (grads, loss))
+            sums, seen = jax.lax.scan(add, zeros, parts)
+            means = jax.tree.map(lambda a: a / accumulate, sums)
+            seen = jax.tree.map(lambda a: a.reshape(-1), seen)
         if axis is not None:
-            grads, loss = jax.lax.pmean((grads, loss), axis)
-            sums, counts = jax.lax.psum((sums, counts), axis)
+            means = jax.lax.pmean(means, axis)
+            seen = jax.tree.map(lambda a: jax.lax.all_gather(a, axis, tiled=True), seen)
+        grads, loss = means
+        place, t, losses = seen
+        order = jnp.argsort(place)
+        t, losses = t[order], losses[order]
+        level = jnp.clip((t * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
+        sums = jax.ops.segment_sum(losses, level, LEVELS)
+        counts = jax.ops.segment_sum(jnp.ones_like(losses), level, LEVELS)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         n = state.step + 1
         ema_params = ema.update(state.ema_params, params, n)
+        times = remember(state.times, t, losses)
         metrics = Metrics(loss, optax.tree.norm(grads), sums, counts)
-        return TrainState(n, params, ema_params, opt_state), metrics
+        return TrainState(n, params, ema_params, opt_state, times), metrics
 
     return step

@@ -1,26 +1,30 @@
-"""Laws of the training loss, its times and guidance."""
-
-import math
+"""Laws of the training loss, its weightings and guidance."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.core import Estimate, fold_in
+from ddm_jax.diffusion.core import Estimate
 from ddm_jax.diffusion.discrete import Cosine
+from ddm_jax.diffusion.errors import ERRORS, L1, Huber
 from ddm_jax.diffusion.guidance import guide
-from ddm_jax.diffusion.losses import Batch, diffusion_loss
+from ddm_jax.diffusion.losses import Batch, Params, diffusion_loss
+from ddm_jax.diffusion.objectives import Weighted
 from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep
-from ddm_jax.diffusion.times import TIMES, Discrete
+from ddm_jax.diffusion.seen import Problem
+from ddm_jax.diffusion.times import Discrete
 from ddm_jax.diffusion.weightings import WEIGHTINGS, Likelihood, Simple
 
 KEY = jax.random.key(3)
 
 
-def loss_of(net, prediction="eps", weighting=None, **options):
-    parts = (Cosine(), PREDICTIONS[prediction](), Timestep(), Discrete(), weighting or Simple())
-    return diffusion_loss(net, *parts, **options)
+def loss_of(net, prediction="eps", size=1, **options):
+    """(network's parameters, batch, key) -> Terms, of the settings that are not given."""
+    named = {k: options.pop(k) for k in ("weighting", "error") if k in options}
+    problem = Problem(net, PREDICTIONS[prediction](), Timestep(), **named)
+    loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), size, **options)
+    return lambda params, batch, key: loss(Params(params), batch, key, ())
 
 
 def batch(count, size=4, cond=None):
@@ -37,6 +41,37 @@ def test_a_zero_network_starts_at_one_on_unit_data(prediction):
     """E|eps|^2 = 1, and x_0 and v have unit variance too."""
     terms = loss_of(zero, prediction)(None, batch(4000), KEY)
     assert float(terms.loss.mean()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_errors_of_a_zero_network_on_unit_data():
+    """E|e| = sqrt(2 / pi) = 0.7979; Huber is L2 within delta, and follows 2 delta |e| beyond."""
+
+    def mean(error):
+        return float(loss_of(zero, error=error)(None, batch(4000), KEY).loss.mean())
+
+    assert mean(L1()) == pytest.approx(0.7979, abs=0.01)
+    assert mean(Huber(100.0)) == pytest.approx(mean(ERRORS["l2"]()), rel=1e-6)
+    assert mean(Huber(1e-3)) / 2e-3 == pytest.approx(mean(L1()), rel=1e-3)
+    assert float(Huber(2.0)(jnp.float32(5.0))) == pytest.approx(2 * (2 * 5 - 2))
+    assert float(jax.grad(Huber(2.0))(2.0)) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_even_and_grows(name):
+    error, e = ERRORS[name](), jnp.linspace(0.0, 9.0, 50)
+    np.testing.assert_array_equal(error(-e), error(e))
+    assert error(e)[0] == 0 and (jnp.diff(error(e)) > 0).all()
+
+
+def test_l1_in_the_space_of_x0_is_the_absolute_error_of_x0():
+    """Whatever the network predicts."""
+    nets = nets_with_the_same_x0(jnp.tanh)
+    options = {"weighting": Simple("x0"), "error": L1()}
+    means = [
+        float(loss_of(net, name, **options)(0.7, batch(64), KEY).loss.mean())
+        for name, net in nets.items()
+    ]
+    np.testing.assert_allclose(means, means[1], rtol=2e-2)
 
 
 def nets_with_the_same_x0(guess):
@@ -61,7 +96,7 @@ def test_a_weighting_is_the_same_loss_and_gradient_whatever_is_predicted(name):
     weighting = WEIGHTINGS[name]("x0") if name == "simple" else WEIGHTINGS[name]()
     results = []
     for prediction, net in nets_with_the_same_x0(jnp.tanh).items():
-        loss = loss_of(net, prediction, weighting)
+        loss = loss_of(net, prediction, weighting=weighting)
         value = jax.value_and_grad(lambda p: loss(p, batch(64), KEY).loss.mean())  # noqa: B023
         results.append(value(0.7))
     losses, grads = map(np.array, zip(*results, strict=True))
@@ -142,40 +177,6 @@ def test_labels_are_dropped_at_their_rate_and_independently_of_the_times():
     assert seen["keys"].shape == (count,)
     loss_of(net)(None, batch(8, 1, jnp.zeros(8, jnp.int32)), KEY)
     assert (seen["cond"] == 0).all()
-
-
-def normal_cdf(z):
-    return 0.5 * (1 + np.vectorize(math.erf)(z / np.sqrt(2)))
-
-
-def expected_cdf(name, t):
-    """The distribution function of each row's times, at times t on the cosine schedule."""
-    logsnr = np.asarray(Cosine().logsnr(jnp.asarray(t)), np.float64)
-    high, low = map(float, Cosine().logsnr(jnp.array([0.0, 1.0])))
-    with np.errstate(divide="ignore"):
-        return {
-            "uniform": t,
-            "discrete": t,
-            "log_normal": normal_cdf((-0.5 * logsnr + 1.2) / 1.2),
-            "logit_normal": normal_cdf(np.log(t / (1 - t))),
-            "log_uniform": (high - logsnr) / (high - low),
-        }[name]
-
-
-@pytest.mark.parametrize("name", TIMES)
-def test_times_have_their_distribution(name):
-    t = np.asarray(TIMES[name]().draw(Cosine(), fold_in(KEY, jnp.arange(5000))), np.float64)
-    assert 0 <= t.min() and t.max() <= 1
-    t = np.sort(t)
-    uniform = (np.arange(5000) + 0.5) / 5000
-    assert abs(expected_cdf(name, t) - uniform).max() < 0.03  # Kolmogorov-Smirnov
-
-
-def test_discrete_times_are_the_levels_both_ends_included():
-    t = Discrete(4).draw(Cosine(), fold_in(KEY, jnp.arange(2000)))
-    levels, counts = np.unique(np.round(np.asarray(t) * 3).astype(int), return_counts=True)
-    np.testing.assert_allclose(np.asarray(t) * 3, np.round(np.asarray(t) * 3), atol=1e-6)
-    assert list(levels) == [0, 1, 2, 3] and (abs(counts / 2000 - 0.25) < 0.04).all()
 
 
 def test_guidance_interpolates_and_extrapolates():

@@ -24,7 +24,8 @@ def recipe(*overrides):
     return assemble(config_.override(config, [*TINY, *overrides]), DATA.spec)
 
 
-# Dropout, label dropout, flips and clipping on; a rate that moves the weights visibly.
+# Dropout, label dropout, flips, clipping and importance sampling of times on; a rate that moves the
+# weights visibly.
 SGD = recipe(
     "--config.optim.name=sgd",
     "--config.optim.lr=1.0",
@@ -33,6 +34,10 @@ SGD = recipe(
     "--config.model.unet.dropout=0.2",
     "--config.data.flip=True",
     "--config.loss.label_dropout=0.3",
+    "--config.loss.uniforms=stratified",
+    "--config.times.name=importance",
+    "--config.times.importance.steps=4",
+    "--config.times.importance.history=2",
 )
 
 
@@ -63,6 +68,18 @@ def test_the_weights_move_and_clipping_acts(alone):
     state, losses, _ = alone
     assert distance(state.params, SGD.init_state().params) > 0.05
     assert losses[0].grad_norm > SGD.optim.clip
+
+
+def test_times_are_drawn_by_the_losses_seen(alone):
+    """Sixteen stratified examples fill four histories of two in the first step."""
+    state, losses, _ = alone
+    assert state.times.count.sum() == 3 * SGD.train.batch
+    assert (state.times.loss > 0).all()
+    expected = np.sqrt((state.times.loss**2).mean(1))
+    p = SGD.times.probabilities(state.times)
+    np.testing.assert_allclose(p, 0.001 / 4 + 0.999 * expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_array_equal(losses[0].level_count, 4 * np.eye(10)[[0, 3, 6, 9]].sum(0))
+    assert (losses[2].level_count != losses[0].level_count).any()
 
 
 def test_two_devices_give_what_one_gives(alone):
@@ -100,8 +117,8 @@ def test_the_step_compiles_once_also_after_a_restore(alone):
 def test_metrics_count_every_example_once(alone):
     for metrics in alone[1]:
         assert metrics.level_count.sum() == SGD.train.batch
-        total = metrics.level_sum.sum() / SGD.train.batch
-        assert total == pytest.approx(float(metrics.loss), rel=1e-5)
+    total = alone[1][0].level_sum.sum() / SGD.train.batch
+    assert total == pytest.approx(float(alone[1][0].loss), rel=1e-5)
 
 
 def test_bfloat16_keeps_float32_state():

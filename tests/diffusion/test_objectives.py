@@ -1,0 +1,242 @@
+"""Laws of every row of OBJECTIVES, on networks known in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ddm_jax.diffusion.bound import vlb
+from ddm_jax.diffusion.continuous import ContinuousCosine
+from ddm_jax.diffusion.core import init_params, normal_like, with_params
+from ddm_jax.diffusion.discrete import Cosine, Linear
+from ddm_jax.diffusion.learned import Learned
+from ddm_jax.diffusion.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
+from ddm_jax.diffusion.predictions import PREDICTIONS, LogSNR, denoiser
+from ddm_jax.diffusion.seen import Draw, Problem, look
+from ddm_jax.diffusion.vdm import squared_inside
+
+KEY = jax.random.key(5)
+
+
+def net(params, x, label, cond, keys=None):
+    """F and v (B, d), linear in x, with parameters of their own."""
+    label = label[:, None] / 10
+    f = params["mean"] * x + 0.3 * jnp.tanh(label)
+    return jnp.concatenate([f, params["variance"] * (x + label)], -1)
+
+
+def narrow(params, x, label, cond, keys=None):
+    """The same without v."""
+    return net(params, x, label, cond)[..., : x.shape[-1]]
+
+
+PARAMS = {"mean": jnp.float32(0.6), "variance": jnp.float32(0.2)}
+
+
+def problem_of(objective, prediction="eps"):
+    wide = net if objective.learned else narrow
+    return Problem(wide, PREDICTIONS[prediction](), LogSNR())
+
+
+def draw_at(t, key=KEY, d=3):
+    t = jnp.asarray(t, jnp.float32)
+    x0 = jnp.round(127.5 * (jnp.tanh(jax.random.normal(key, (len(t), d))) + 1)) / 127.5 - 1
+    eps = jax.random.normal(jax.random.fold_in(key, 1), x0.shape)
+    return Draw(x0, eps, t, None, jax.random.split(key, len(t)))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_loss_is_finite_at_both_ends_and_has_gradients(name):
+    objective = OBJECTIVES[name]()
+    full = with_params(objective, init_params(objective, KEY))
+    problem, draw = problem_of(objective), draw_at(np.linspace(0, 999, 12).round() / 999)
+    for schedule in (Cosine(), Learned()):
+        value = jax.jit(
+            jax.value_and_grad(
+                lambda p: full.loss(problem, p, schedule, draw).mean()  # noqa: B023
+            )
+        )
+        loss, grads = value(PARAMS)
+        assert jnp.isfinite(loss) and jnp.isfinite(grads["mean"]) and grads["mean"] != 0
+        assert (grads["variance"] != 0) == objective.learned
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_loss_is_a_matter_of_the_example_alone(name):
+    objective = OBJECTIVES[name]()
+    problem, draw = problem_of(objective), draw_at(np.arange(6) / 999)
+    whole = objective.loss(problem, PARAMS, Cosine(), draw)
+    part = objective.loss(problem, PARAMS, Cosine(), jax.tree.map(lambda a: a[4:], draw))
+    assert whole.shape == (6,)
+    np.testing.assert_allclose(whole[4:], part, rtol=1e-4)
+
+
+@pytest.mark.parametrize("variance", ["small", "large", "learned"])
+def test_vlb_terms_sum_to_the_bound(variance):
+    """One example seen at every level with the noises of likelihood.vlb: the mean is the bound."""
+    steps, schedule = 40, Linear(steps=40, scaled=True)
+    objective = VLB(steps=steps, variance=variance)
+    problem = problem_of(objective)
+    one = draw_at(jnp.zeros(1)).x0
+    times = np.linspace(1, 0, steps, dtype=np.float32)
+    eps = jnp.concatenate([normal_like(jax.random.fold_in(KEY, k), one) for k in range(steps)])
+    draw = draw_at(times)._replace(x0=jnp.repeat(one, steps, 0), eps=eps)
+    mean = objective.loss(problem, PARAMS, schedule, draw).mean()
+    denoise = denoiser(problem.net, PARAMS, schedule, problem.prediction, problem.label)
+    bound = vlb(denoise, schedule, times, one, KEY, variance, -1.0, 1.0)
+    assert float(mean) == pytest.approx(float(bound.total[0]), rel=1e-3)
+
+
+def test_hybrid_trains_the_mean_by_the_simple_loss_and_the_variance_by_the_bound():
+    schedule, draw = Cosine(), draw_at(np.linspace(0, 999, 30).round() / 999)
+
+    def grads(objective, problem):
+        return jax.grad(lambda p: objective.loss(problem, p, schedule, draw).mean())(PARAMS)
+
+    wide = problem_of(Hybrid())
+    hybrid = grads(Hybrid(scale=0.01), wide)
+    simple = grads(Weighted(), wide)
+    bound = grads(VLB(), wide)
+    assert float(hybrid["mean"]) == pytest.approx(float(simple["mean"]), rel=1e-5)
+    assert float(hybrid["variance"]) == pytest.approx(0.01 * float(bound["variance"]), rel=1e-4)
+    assert float(bound["mean"]) != pytest.approx(float(simple["mean"]), rel=0.1)
+
+
+def test_uncertainty_starts_as_the_plain_loss_and_balances_it():
+    """d/du (e^-u L + u) = 1 - L e^-u vanishes where u = log L, and the best value is 1 + log L."""
+    objective, schedule = Uncertainty(), Cosine()
+    draw = draw_at(np.linspace(0.02, 0.98, 64))
+    problem = problem_of(objective)
+    plain = Weighted().loss(problem, PARAMS, schedule, draw)
+    np.testing.assert_allclose(objective.loss(problem, PARAMS, schedule, draw), plain, rtol=1e-6)
+
+    logsnr = schedule.logsnr(draw.t)
+    level = jnp.exp(jnp.sin(logsnr / 2) - 0.1 * logsnr)
+    tx = optax.adam(0.03)
+
+    @jax.jit
+    def step(params, state):
+        def loss(p):
+            u = with_params(objective, p).log_loss(logsnr)
+            return (jnp.exp(-u) * level + u).mean()
+
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grads, state)
+        return optax.apply_updates(params, updates), state, value
+
+    params = objective.init_params(KEY)
+    state = tx.init(params)
+    for _ in range(500):
+        params, state, value = step(params, state)
+    assert float(value) == pytest.approx(float(1 + jnp.log(level).mean()), abs=0.01)
+    u = with_params(objective, params).log_loss(logsnr)
+    np.testing.assert_allclose(u, jnp.log(level), atol=0.3)
+
+
+def test_squared_inside_keeps_the_value_and_squares_one_derivative():
+    f = squared_inside(lambda held, inner: held * jnp.sin(inner))
+    x = jnp.array([0.3, 1.1])
+    value, grads = jax.value_and_grad(lambda h, i: f(h, i).sum(), (0, 1))(2.0, x)
+    assert float(value) == pytest.approx(float((2 * jnp.sin(x)).sum()))
+    assert float(grads[0]) == pytest.approx(float(jnp.sin(x).sum()))
+    np.testing.assert_allclose(grads[1], jax.grad(lambda i: ((2 * jnp.sin(i)) ** 2).sum())(x))
+
+
+# Ends apart from those of the default, so that decoder and prior have gradients.
+SHORT = Learned(max_logsnr=6.0, min_logsnr=-4.0, units=16)
+
+
+def gaussian_net(params, x, label, cond, keys=None):
+    """F = eps for x_0 ~ N(0, s^2), exactly where params = s; the label is log-SNR."""
+    logsnr = label[:, None]
+    alpha, variance = jnp.sqrt(jax.nn.sigmoid(logsnr)), jax.nn.sigmoid(-logsnr)
+    return jnp.sqrt(variance) * x / (alpha**2 * params**2 + variance)
+
+
+def vdm_loss(weights, draw, params=0.5):
+    schedule = with_params(SHORT, weights)
+    problem = Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR())
+    return VDM().loss(problem, params, schedule, draw)
+
+
+def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
+    """Its interior follows the gradient of the squared diffusion loss."""
+    count, d = 4096, 8
+    x0 = 0.5 * jax.random.normal(KEY, (count, d))
+    t = (jnp.arange(count) + 0.5) / count
+    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    weights = init_params(SHORT, KEY)
+    loss = jax.jit(vdm_loss)
+    grads = jax.jit(jax.grad(lambda w: vdm_loss(w, draw).mean()))
+
+    ends = ("max_logsnr", "span")
+
+    def mean_square(interior):
+        w = weights._replace(**interior)
+        schedule = with_params(SHORT, w)
+        seen = look(Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR()), 0.5, schedule, draw)
+        _, slope = jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
+        term = -0.5 * slope * ((seen.f - seen.goal) ** 2).mean(1) / jnp.log(2.0)
+        return (term**2).mean()
+
+    interior = {k: v for k, v in weights._asdict().items() if k not in ends}
+    expected = jax.jit(jax.grad(mean_square))(interior)
+    got = grads(weights)
+    for name in interior:
+        np.testing.assert_allclose(getattr(got, name), expected[name], rtol=2e-2, atol=1e-5)
+
+    before = loss(weights, draw)
+    descend = jax.jit(
+        lambda w: jax.tree.map(lambda p, g: p - 2.0 * g, w, grads(w))._replace(
+            max_logsnr=w.max_logsnr, span=w.span
+        )
+    )
+    for _ in range(150):
+        weights = descend(weights)
+    after = loss(weights, draw)
+    assert float(after.var()) < 0.9 * float(before.var())
+    assert float(after.mean()) == pytest.approx(float(before.mean()), rel=0.02)
+    assert jnp.isfinite(after).all()
+
+
+def test_the_ends_of_the_learned_schedule_follow_the_bound():
+    """By differences of the mean loss itself, interior fixed."""
+    x0 = draw_at(jnp.zeros(4096), d=8).x0 * 0.5
+    x0 = jnp.round(127.5 * (x0 + 1)) / 127.5 - 1
+    t = (jnp.arange(4096) + 0.5) / 4096
+    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    weights = init_params(SHORT, KEY)
+    mean = jax.jit(lambda w: vdm_loss(w, draw, 0.31).mean())
+    grads = jax.jit(jax.grad(lambda w: vdm_loss(w, draw, 0.31).mean()))(weights)
+    for name in ("max_logsnr", "span"):
+        step = 0.05
+        ahead, behind = (
+            mean(weights._replace(**{name: getattr(weights, name) + sign * step}))
+            for sign in (1, -1)
+        )
+        slope = float(ahead - behind) / (2 * step)
+        assert float(getattr(grads, name)) == pytest.approx(slope, rel=0.02, abs=1e-4), name
+
+
+def test_vdm_needs_no_learned_schedule():
+    """On a fixed one it is the bound in continuous time, invariant to the path between the ends."""
+    x0 = draw_at(jnp.zeros(20_000), d=2).x0 * 0.5
+    t = (jnp.arange(20_000) + 0.5) / 20_000
+    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    problem = Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR())
+    straight = with_params(SHORT, init_params(SHORT, KEY))
+    bent = ContinuousCosine(min_logsnr=-4.0, max_logsnr=6.0)
+    a, b = (VDM().loss(problem, 0.31, s, draw).mean() for s in (straight, bent))
+    assert float(a) == pytest.approx(float(b), rel=5e-3)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="small, large, learned"):
+        VLB(variance="medium")
+    with pytest.raises(ValueError, match="at least 2 levels"):
+        Hybrid(steps=1)
+    with pytest.raises(ValueError, match="features"):
+        Uncertainty(features=0)
+    with pytest.raises(ValueError, match="min_logsnr"):
+        Learned(min_logsnr=14.0)
