@@ -122,6 +122,7 @@ def _train(config, workdir: Path, dry_run: bool) -> int:
     workdir_.check_same(config, workdir)
     data = sources.load(data_options(config), report)
     recipe = assemble(config, data.spec)
+    _warn(recipe, first)
     layout.split_batch(recipe.train.batch, recipe.train.accumulate)
     if dry_run:
         _describe(config, recipe, layout, workdir)
@@ -145,11 +146,17 @@ def _sample(workdir: Path, overrides: list[str], dry_run: bool) -> int:
     workdir_.check_same(config, workdir)
     recipe = assemble(config, workdir_.saved_spec(workdir))
     layout = parallel.layout()
+    _warn(recipe, layout.process == 0)
     if dry_run:
         _describe(config, recipe, layout, workdir)
     elif layout.process == 0:
         sample(recipe, workdir, layout)
     return 0
+
+
+def _warn(recipe, first: bool) -> None:
+    for line in recipe.warnings if first else ():
+        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _describe(config, recipe, layout, workdir: Path) -> None:

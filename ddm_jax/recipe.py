@@ -1,5 +1,6 @@
 """ConfigDict -> Recipe: the pure functions of a run, assembled once at the door."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from ddm_jax import config as config_
+from ddm_jax.checks import check
 from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
 from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
@@ -107,6 +109,7 @@ class Recipe:
     ema: Ema
     train: TrainOptions
     sample: SampleOptions
+    warnings: tuple[str, ...] = ()  # what is dangerous about it
 
     def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:
         """The network. With dropout keys (B,) it trains, each example with a mask of its own."""
@@ -265,30 +268,4 @@ def assemble(config: ConfigDict, spec: Spec) -> Recipe:
         MODELS, config.model, "model", out_channels=channels, classes=len(spec.classes)
     )
     recipe = Recipe(spec, scaling_of(spec, parts["data"].scaling), config.seed, **parts, **rows)
-    _check(recipe)
-    return recipe
-
-
-def _check(recipe: Recipe) -> None:
-    try:
-        recipe.model.check(recipe.spec.shape[:-1])
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
-    try:
-        recipe.grid.times(recipe.schedule, recipe.sample.steps)
-    except ValueError as error:
-        raise UserError(f"grid: {error}; see sample.steps") from error
-    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
-    if bad:
-        raise UserError(
-            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
-            f"{recipe.null - 1}"
-        )
-    if recipe.sample.guidance != 1:
-        if not recipe.model.conditional:
-            raise UserError("sample.guidance needs a model with conditional=True; leave it at 1")
-        if not recipe.loss.label_dropout:
-            raise UserError(
-                "sample.guidance needs a null class, which loss.label_dropout=0 never trains; "
-                "train with loss.label_dropout=0.1, or leave guidance at 1"
-            )
+    return dataclasses.replace(recipe, warnings=check(recipe))

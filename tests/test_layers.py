@@ -12,7 +12,7 @@ LAYERS = [
     ("errors",),
     ("diffusion",),
     ("models", "data", "training", "plots", "config", "options"),
-    ("recipe",),
+    ("recipe", "checks"),
     ("workdir", "sample", "train"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,8 @@ class VDM:
     lowers the variance; the ends follow the bound itself. The decoder takes x_0 from
     x_t / alpha at t = 0, without the network. Kingma et al. 2021, arXiv:2107.00630.
     """
+
+    continuous: ClassVar[bool] = True
 
     @property
     def learned(self) -> bool:

@@ -72,8 +72,13 @@ class Ema:
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay lies in [0, 1), not {self.decay}")
 
-    def update(self, ema, params, n: Array):
-        """The average after update n = 1, 2, ...; float32 whatever computes with the weights."""
+    def rate(self, n: Array) -> Array:
+        """d after update n = 1, 2, ..."""
         n = jnp.asarray(n, jnp.float32)
-        d = jnp.minimum(self.decay, (1 + n) / (10 + n)) if self.warmup else self.decay
+        ramp = (1 + n) / (10 + n) if self.warmup else jnp.ones_like(n)
+        return jnp.minimum(self.decay, ramp)
+
+    def update(self, ema, params, n: Array):
+        """The average after update n; float32 whatever computes with the weights."""
+        d = self.rate(n)
         return jax.tree.map(lambda e, p: d * e + (1 - d) * p, ema, params)
