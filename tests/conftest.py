@@ -24,6 +24,7 @@ TINY = (
     "--config.model.unet.channels=16",
     "--config.model.unet.multipliers=(1,)",
     "--config.model.unet.attention=(8,)",
+    "--config.optim.warmup=2",
     "--config.train.batch=16",
     "--config.train.steps=6",
     "--config.train.log_every=2",
