@@ -7,7 +7,7 @@ import pytest
 
 from ddm_jax.diffusion.core import diffuse, noise_of
 from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, Timestep, denoiser, target
+from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, Timestep, denoiser, split, target
 
 SCHEDULE = Linear()
 t = jnp.linspace(0, 1, 64)
@@ -28,7 +28,28 @@ def test_a_net_that_outputs_the_target_denoises_exactly(name):
     denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
     estimate = denoise(diffuse(SCHEDULE, x0, eps, t), t).x0
     # eps and score are divided by alpha, which is 0.006 at the noisy end.
-    np.testing.assert_allclose(estimate, x0, atol=2e-4 if name in ("eps", "score") else 2e-5)
+    _, out, _ = prediction.coefficients(alpha, sigma)
+    np.testing.assert_allclose(estimate, x0, atol=2e-5 + 1e-6 * float(abs(out).max()))
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_the_error_of_x0_is_c_out_times_that_of_the_output(name):
+    prediction = PREDICTIONS[name]()
+    skip, out, _ = (c[wide] for c in prediction.coefficients(alpha, sigma))
+    f = jnp.sin(3 * x0 + eps)
+    error = skip * diffuse(SCHEDULE, x0, eps, t) + out * f - x0
+    away = out * (f - target(prediction, alpha, sigma, x0, eps))
+    np.testing.assert_allclose(error, away, atol=2e-5 + 1e-6 * float(abs(out).max()))
+
+
+def test_twice_the_channels_hold_the_variance_mix():
+    raw = jnp.concatenate([x0, jnp.full_like(x0, -1.0)], -1)
+    denoise = denoiser(lambda *a: raw, None, SCHEDULE, PREDICTIONS["x0"](), Timestep())
+    estimate = denoise(eps, t)
+    np.testing.assert_array_equal(estimate.x0, x0)
+    np.testing.assert_array_equal(estimate.variance_mix, 0.0)
+    np.testing.assert_array_equal(split(raw + 2, x0)[1], 1.0)
+    assert split(x0, x0)[1] is None
 
 
 def test_targets_are_the_published_ones():
@@ -42,7 +63,6 @@ def test_targets_are_the_published_ones():
         "edm": (2 * sigma / jnp.sqrt(power))[wide] * x0
         - (0.5 * alpha / jnp.sqrt(power))[wide] * eps,
     }
-    assert published.keys() == PREDICTIONS.keys()
     for name, expected in published.items():
         goal = target(PREDICTIONS[name](), alpha, sigma, x0, eps)
         np.testing.assert_allclose(goal, expected, rtol=1e-4, atol=3e-5, err_msg=name)

@@ -1,0 +1,45 @@
+"""A row that is added to a table is at once in the config, on the command line, under the laws."""
+
+import subprocess
+import sys
+
+from conftest import ROOT, environment
+
+ROWS = {
+    "schedule": "square",
+    "prediction": "residual",
+    "weighting": "root_snr",
+    "grid": "cubic",
+    "sampler": "plain",
+}
+
+
+def python(*arguments):
+    """Python with tests/new_rows.py, which adds ROWS, on its path."""
+    env = {**environment(), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=env, text=True, capture_output=True, timeout=600
+    )
+
+
+def test_new_rows_are_in_the_config_and_on_the_command_line():
+    arguments = ["--config", "configs/quickstart.py", "--dry_run"]
+    arguments += [f"--config.{section}.name={row}" for section, row in ROWS.items()]
+    code = "import new_rows, sys, launch; sys.exit(launch.main(sys.argv[1:]))"
+    result = python("-c", code, *arguments, "--config.schedule.square.low=0.03")
+    assert result.returncode == 0, result.stderr
+    for section, row in ROWS.items():
+        assert f"  --config.{section}.name={row!r}" in result.stdout
+    assert "  --config.schedule.square.low=0.03" in result.stdout
+    wrong = python("-c", code, *arguments, "--config.schedule.name=squar")
+    assert wrong.returncode == 2 and "did you mean 'square'" in wrong.stderr
+
+
+def test_new_rows_are_under_the_laws_and_obey_them():
+    """Every parametrised law runs for them, in the test files as they are."""
+    select = " or ".join(ROWS.values())
+    result = python("-m", "pytest", "-p", "new_rows", "-v", "tests/diffusion", "-k", select)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr
+    for row in ROWS.values():
+        passed = [line for line in result.stdout.splitlines() if row in line and "PASSED" in line]
+        assert len(passed) >= 2, f"{row}: {passed}"
