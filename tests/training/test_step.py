@@ -121,6 +121,27 @@ def test_metrics_count_every_example_once(alone):
     assert total == pytest.approx(float(alone[1][0].loss), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "overrides, moved",
+    [
+        (("objective.name=hybrid", "times.name=discrete", "sampler.name=ddpm"), "net"),
+        (("objective.name=vdm", "schedule.name=learned", "grid.name=logsnr"), "schedule"),
+        (("objective.name=uncertainty",), "objective"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else None,
+)
+def test_parts_with_parameters_are_trained_averaged_and_sampled_with(overrides, moved):
+    settings = [f"--config.{o}" for o in (*overrides, "sampler.ddpm.variance=learned")]
+    made = recipe(*settings, "--config.optim.lr=1e-2")
+    state, losses, _ = run(made, one_device(), steps=2)
+    before = made.init_params()
+    for tree in (state.params, state.ema_params):
+        assert distance(getattr(tree, moved), getattr(before, moved)) > 0
+    assert all(np.isfinite(m.loss) for m in losses)
+    images = made.generate(state.ema_params, jnp.arange(2))
+    assert images.shape == (2, 8, 8, 1) and jnp.isfinite(images).all()
+
+
 def test_bfloat16_keeps_float32_state():
     half = recipe("--config.model.unet.dtype=bfloat16")
     state, losses, _ = run(half, one_device(), steps=1)
