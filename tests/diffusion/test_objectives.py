@@ -16,7 +16,7 @@ from ddm_jax.diffusion.predictions import PREDICTIONS, LogSNR, denoiser
 from ddm_jax.diffusion.seen import Draw, Problem, look
 from ddm_jax.diffusion.vdm import squared_inside
 
-KEY = jax.random.key(5)
+KEY, COSINE = jax.random.key(5), Cosine()
 
 
 def net(params, x, label, cond, keys=None):
@@ -46,6 +46,12 @@ def draw_at(t, key=KEY, d=3):
     return Draw(x0, eps, t, None, jax.random.split(key, len(t)))
 
 
+def loss_of(objective, schedule=COSINE):
+    """The compiled (params, draw) -> (B,)."""
+    problem = problem_of(objective)
+    return jax.jit(lambda params, draw: objective.loss(problem, params, schedule, draw))
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_is_finite_at_both_ends_and_has_gradients(name):
     objective = OBJECTIVES[name]()
@@ -64,10 +70,9 @@ def test_a_loss_is_finite_at_both_ends_and_has_gradients(name):
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_is_a_matter_of_the_example_alone(name):
-    objective = OBJECTIVES[name]()
-    problem, draw = problem_of(objective), draw_at(np.arange(6) / 999)
-    whole = objective.loss(problem, PARAMS, Cosine(), draw)
-    part = objective.loss(problem, PARAMS, Cosine(), jax.tree.map(lambda a: a[4:], draw))
+    loss, draw = loss_of(OBJECTIVES[name]()), draw_at(np.arange(6) / 999)
+    whole = loss(PARAMS, draw)
+    part = loss(PARAMS, jax.tree.map(lambda a: a[4:], draw))
     assert whole.shape == (6,)
     np.testing.assert_allclose(whole[4:], part, rtol=1e-4)
 
@@ -82,9 +87,9 @@ def test_vlb_terms_sum_to_the_bound(variance):
     times = np.linspace(1, 0, steps, dtype=np.float32)
     eps = jnp.concatenate([normal_like(jax.random.fold_in(KEY, k), one) for k in range(steps)])
     draw = draw_at(times)._replace(x0=jnp.repeat(one, steps, 0), eps=eps)
-    mean = objective.loss(problem, PARAMS, schedule, draw).mean()
+    mean = loss_of(objective, schedule)(PARAMS, draw).mean()
     denoise = denoiser(problem.net, PARAMS, schedule, problem.prediction, problem.label)
-    bound = vlb(denoise, schedule, times, one, KEY, variance, -1.0, 1.0)
+    bound = jax.jit(lambda x: vlb(denoise, schedule, times, x, KEY, variance, -1.0, 1.0))(one)
     assert float(mean) == pytest.approx(float(bound.total[0]), rel=1e-3)
 
 
@@ -92,7 +97,8 @@ def test_hybrid_trains_the_mean_by_the_simple_loss_and_the_variance_by_the_bound
     schedule, draw = Cosine(), draw_at(np.linspace(0, 999, 30).round() / 999)
 
     def grads(objective, problem):
-        return jax.grad(lambda p: objective.loss(problem, p, schedule, draw).mean())(PARAMS)
+        loss = lambda p: objective.loss(problem, p, schedule, draw).mean()  # noqa: E731
+        return jax.jit(jax.grad(loss))(PARAMS)
 
     wide = problem_of(Hybrid())
     hybrid = grads(Hybrid(scale=0.01), wide)
@@ -107,9 +113,8 @@ def test_uncertainty_starts_as_the_plain_loss_and_balances_it():
     """d/du (e^-u L + u) = 1 - L e^-u vanishes where u = log L, and the best value is 1 + log L."""
     objective, schedule = Uncertainty(), Cosine()
     draw = draw_at(np.linspace(0.02, 0.98, 64))
-    problem = problem_of(objective)
-    plain = Weighted().loss(problem, PARAMS, schedule, draw)
-    np.testing.assert_allclose(objective.loss(problem, PARAMS, schedule, draw), plain, rtol=1e-6)
+    plain = loss_of(Weighted())(PARAMS, draw)
+    np.testing.assert_allclose(loss_of(objective)(PARAMS, draw), plain, rtol=1e-6)
 
     logsnr = schedule.logsnr(draw.t)
     level = jnp.exp(jnp.sin(logsnr / 2) - 0.1 * logsnr)
@@ -227,7 +232,10 @@ def test_vdm_needs_no_learned_schedule():
     problem = Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR())
     straight = with_params(SHORT, init_params(SHORT, KEY))
     bent = ContinuousCosine(min_logsnr=-4.0, max_logsnr=6.0)
-    a, b = (VDM().loss(problem, 0.31, s, draw).mean() for s in (straight, bent))
+    a, b = (
+        jax.jit(lambda d: VDM().loss(problem, 0.31, s, d).mean())(draw)  # noqa: B023
+        for s in (straight, bent)
+    )
     assert float(a) == pytest.approx(float(b), rel=5e-3)
 
 
