@@ -6,40 +6,31 @@ x_0 is the sample. So no sampler has a special case at the end, and one step wor
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.adaptive import ADAPTIVE
 from ddm_jax.diffusion.core import (
     VARIANCES,
     Denoise,
     Estimate,
+    diffuse,
     fold_in,
     noise_of,
     normal_like,
     reverse_kernel,
 )
+from ddm_jax.diffusion.exponential import EXPONENTIAL
+from ddm_jax.diffusion.langevin import LANGEVIN
+from ddm_jax.diffusion.multistep import MULTISTEP
 from ddm_jax.diffusion.solvers import SOLVERS
-
-Memory = Any  # a pytree that the sampler carries from step to step
-
-
-class Sampler(Protocol):
-    """One step from x at time t to the next time s < t."""
-
-    def init(self, x: Array) -> Memory:
-        """What is remembered before the first step."""
-
-    def step(
-        self, denoise: Denoise, schedule, x: Array, t: Array, s: Array, key: Array, memory: Memory
-    ) -> tuple[Array, Memory]:
-        """x (B, ...) at s; t and s are (); key is () or one an example (B,)."""
+from ddm_jax.diffusion.steps import Sampler, check_among, check_eta
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(Sampler):
     """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance), as core.reverse_kernel says.
 
     `variance` is "small", "large" or "learned". Ho et al. 2020, arXiv:2006.11239, section 3.2 and
@@ -49,11 +40,7 @@ class DDPM:
     variance: str = "small"
 
     def __post_init__(self):
-        if self.variance not in VARIANCES:
-            raise ValueError(f"variance is one of {', '.join(VARIANCES)}, not {self.variance!r}")
-
-    def init(self, x: Array) -> Memory:
-        return ()
+        check_among("variance", self.variance, VARIANCES)
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, self.variance)
@@ -61,7 +48,7 @@ class DDPM:
 
 
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Sampler):
     """x_s = alpha_s x0_hat + sqrt(sigma_s^2 - d^2) eps_hat + d z, d = eta sigma_s sqrt(1 - r).
 
     r = SNR_t / SNR_s, so d is eta times the posterior's deviation: eta = 0 is deterministic,
@@ -71,11 +58,11 @@ class DDIM:
     eta: float = 0.0
 
     def __post_init__(self):
-        if not 0 <= self.eta <= 1:
-            raise ValueError(f"eta lies in [0, 1], not {self.eta}")
+        check_eta(self.eta)
 
-    def init(self, x: Array) -> Memory:
-        return ()
+    @property
+    def convergence(self) -> int | None:
+        return None if self.eta else 1
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         x0 = denoise(x, t).x0
@@ -88,7 +75,32 @@ class DDIM:
         return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
 
 
-SAMPLERS = {"ddpm": DDPM, "ddim": DDIM, **SOLVERS}
+@dataclass(frozen=True)
+class Consistency(Sampler):
+    """x_s = alpha_s x0_hat + sigma_s z: the estimate, noised afresh to the next level.
+
+    For a consistency model, whose estimate is the end of x_t's path. With alpha = 1 and a model
+    that ends at the level epsilon, the published sqrt(sigma_s^2 - epsilon^2) takes the place of
+    sigma_s; here paths end at x_0, where epsilon = 0. Song et al. 2023, arXiv:2303.01469,
+    algorithm 1.
+    """
+
+    estimate = "end"
+
+    def step(self, denoise, schedule, x, t, s, key, memory):
+        return diffuse(schedule, denoise(x, t).x0, normal_like(key, x), s), memory
+
+
+SAMPLERS = {
+    "ddpm": DDPM,
+    "ddim": DDIM,
+    "consistency": Consistency,
+    **SOLVERS,
+    **MULTISTEP,
+    **EXPONENTIAL,
+    **LANGEVIN,
+    **ADAPTIVE,
+}
 
 
 def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
