@@ -23,7 +23,7 @@ from ddm_jax.diffusion.times import GRIDS, TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS
-from ddm_jax.options import LossOptions, SampleOptions, TrainOptions
+from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
 
@@ -56,6 +56,7 @@ PARTS = {
     "ema": Ema,
     "train": TrainOptions,
     "sample": SampleOptions,
+    "evaluate": EvaluateOptions,
 }
 
 # Settings that a run may change when it goes on: they touch no weight.
@@ -67,6 +68,7 @@ FREE = (
     "train.keep",
     "train.keep_every",
     "sample.",
+    "evaluate.",
     "sampler.",
     "grid.",
     "data.dir",
@@ -98,6 +100,7 @@ class Recipe:
     ema: Ema
     train: TrainOptions
     sample: SampleOptions
+    evaluate: EvaluateOptions
 
     def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:
         """The network. With dropout keys (B,) it trains, each example with a mask of its own."""
