@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.analytic import gaussian, gaussian_flow, mixture, uniform
+from ddm_jax.diffusion.analytic import dataset, gaussian, gaussian_flow, mixture, uniform
 from ddm_jax.diffusion.continuous import ContinuousCosine
 from ddm_jax.diffusion.core import fold_in
 from ddm_jax.diffusion.discrete import Cosine
@@ -165,3 +165,15 @@ def test_dequantised_data_fill_their_bins_evenly():
     assert abs(u + 0.5 - (np.arange(5000)[:, None] + 0.5) / 5000).max() < 0.03
     with pytest.raises(ValueError, match="one of rademacher, normal, exact"):
         log_prob(gaussian(Cosine(), 0.0, 1.0), Cosine(), u, KEY, 2, "hutchison")
+
+
+def test_the_noise_left_at_the_start_widens_the_density():
+    """Data at one value take the bits of a normal density of deviation sigma(0) / alpha(0)."""
+    schedule, width = Cosine(), 2 / 255
+    x0 = jnp.full((400, 1), -1 + 100 * width)
+    spread = smoothing(schedule)
+    expected = (
+        0.5 * np.log2(2 * np.pi * spread) + width**2 / 24 / spread / np.log(2) - np.log2(width)
+    )
+    got = ode_bits(dataset(schedule, x0[:1]), schedule, x0, KEY, -1.0, 1.0)
+    assert float(got.mean()) == pytest.approx(expected, abs=0.02)
