@@ -1,8 +1,9 @@
-"""Train, sample from and inspect diffusion models.
+"""Train, sample from, evaluate and inspect diffusion models.
 
 python launch.py --config configs/quickstart.py                    train; again: resume
 python launch.py --config configs/quickstart.py --config.train.steps=100
 python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
+python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 """
 
@@ -49,7 +50,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
-    parser.add_argument("--mode", choices=("train", "sample"), default="train")
+    parser.add_argument("--mode", choices=("train", "sample", "evaluate"), default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
     parser.add_argument(
         "--dry_run",
@@ -81,7 +82,7 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax.recipe import complete
     from ddm_jax.training import parallel
 
-    if flags.mode == "sample" and flags.workdir:
+    if flags.mode != "train" and flags.workdir:
         workdir, config = Path(flags.workdir), None
     elif flags.config:
         config = config_.override(complete(config_.load(flags.config)), overrides)
@@ -90,8 +91,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("give --config, for example --config configs/quickstart.py")
 
     parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)
-    if flags.mode == "sample":
-        return _sample(workdir, overrides, flags.dry_run)
+    if flags.mode != "train":
+        return _use(flags.mode, workdir, overrides, flags.dry_run)
     return _train(config, workdir, flags.dry_run)
 
 
@@ -135,9 +136,11 @@ def _train(config, workdir: Path, dry_run: bool) -> int:
         return train(recipe, data, workdir, layout)
 
 
-def _sample(workdir: Path, overrides: list[str], dry_run: bool) -> int:
+def _use(mode: str, workdir: Path, overrides: list[str], dry_run: bool) -> int:
+    """Sample from or evaluate a trained run, under its own config."""
     from ddm_jax import config as config_
     from ddm_jax import workdir as workdir_
+    from ddm_jax.evaluate import evaluate
     from ddm_jax.recipe import assemble
     from ddm_jax.sample import sample
     from ddm_jax.training import parallel
@@ -150,7 +153,7 @@ def _sample(workdir: Path, overrides: list[str], dry_run: bool) -> int:
     if dry_run:
         _describe(config, recipe, layout, workdir)
     elif layout.process == 0:
-        sample(recipe, workdir, layout)
+        {"sample": sample, "evaluate": evaluate}[mode](recipe, workdir, layout)
     return 0
 
 

@@ -1,7 +1,8 @@
-"""The sections of a config that are plain settings: how to train and what to sample."""
+"""The sections of a config that are plain settings: how to train, what to sample and evaluate."""
 
 from dataclasses import dataclass
 
+from ddm_jax.diffusion.likelihood import TRACES
 from ddm_jax.diffusion.samplers import CLIPS
 from ddm_jax.diffusion.times import UNIFORMS
 from ddm_jax.errors import unknown
@@ -68,3 +69,34 @@ class SampleOptions:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.clip not in CLIPS:
             raise unknown("sample.clip", self.clip, CLIPS)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """The `evaluate` section. count: examples. split: "" for the test split where the data have
+    one, else the training examples. steps: times of the variational bound (0: all levels of a
+    discrete schedule, 1,000 of others). variance: of the bound where the network learned none,
+    "small" or "large". ode_steps: Runge-Kutta steps of the ODE, four evaluations each; trace and
+    probes: how its divergence is taken, "exact" costs one derivative an element of the data.
+    """
+
+    count: int = 128
+    batch: int = 64
+    split: str = ""
+    seed: int = 0
+    steps: int = 0
+    variance: str = "large"
+    ode_steps: int = 50
+    trace: str = "rademacher"
+    probes: int = 1
+
+    def __post_init__(self):
+        for name in ("count", "batch", "ode_steps", "probes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.steps < 0 or self.steps == 1:
+            raise ValueError(f"steps={self.steps} must be at least 2, or 0 for all levels")
+        if self.variance not in ("small", "large"):
+            raise unknown("evaluate.variance", self.variance, ("small", "large"))
+        if self.trace not in TRACES:
+            raise unknown("evaluate.trace", self.trace, TRACES)

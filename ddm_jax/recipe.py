@@ -28,7 +28,7 @@ from ddm_jax.diffusion.times import GRIDS, TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS
-from ddm_jax.options import LossOptions, SampleOptions, TrainOptions
+from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
 
@@ -65,6 +65,7 @@ PARTS = {
     "ema": Ema,
     "train": TrainOptions,
     "sample": SampleOptions,
+    "evaluate": EvaluateOptions,
 }
 
 # Settings that a run may change when it goes on: they touch no weight.
@@ -76,6 +77,7 @@ FREE = (
     "train.keep",
     "train.keep_every",
     "sample.",
+    "evaluate.",
     "sampler.",
     "grid.",
     "data.dir",
@@ -109,6 +111,7 @@ class Recipe:
     ema: Ema
     train: TrainOptions
     sample: SampleOptions
+    evaluate: EvaluateOptions
     warnings: tuple[str, ...] = ()  # what is dangerous about it
 
     def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:

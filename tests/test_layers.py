@@ -13,7 +13,7 @@ LAYERS = [
     ("diffusion",),
     ("models", "data", "training", "plots", "config", "options"),
     ("recipe", "checks"),
-    ("workdir", "sample", "train"),
+    ("workdir", "sample", "evaluate", "train"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "ddm_jax").rglob("*.py"))
@@ -63,7 +63,7 @@ def test_only_one_file_knows_devices():
 
 def test_importing_leaves_heavy_packages_out():
     code = (
-        "import sys, launch, ddm_jax.train, ddm_jax.sample, ddm_jax.recipe;"
+        "import sys, launch, ddm_jax.train, ddm_jax.sample, ddm_jax.evaluate, ddm_jax.recipe;"
         "print([m for m in ('tensorflow', 'tensorflow_datasets', 'matplotlib', 'sklearn',"
         " 'tensorboardX') if m in sys.modules])"
     )

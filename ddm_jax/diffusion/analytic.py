@@ -2,7 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.scipy.special import log_ndtr
+from jax.scipy.stats import norm
 
 from ddm_jax.diffusion.core import Denoise, Estimate, expand
 
@@ -53,5 +56,41 @@ def mixture(schedule, means: Array, std: float, weights: Array) -> Denoise:
         share = jax.nn.softmax(log_weights[:, None] - 0.5 * square(away) / variance, axis=1)
         gain = jnp.reshape(alpha, (-1, 1, 1)) * std**2 / variance
         return Estimate((share * (means + gain * away)).sum(1))
+
+    return denoise
+
+
+def dataset(schedule, points: Array) -> Denoise:
+    """E[x_0 | x_t] for x_0 drawn evenly from finitely many points: their mean by likelihood.
+
+    points: (K, d) for x_t (B, d). The denoiser that a network fits if it learns its examples.
+    """
+    return mixture(schedule, points, 0.0, jnp.full(len(points), 1 / len(points)))
+
+
+def uniform(schedule, low: float, high: float) -> Denoise:
+    """E[x_0 | x_t] for elements of x_0 ~ U(low, high): the mean of a cut normal distribution.
+
+    Where r = sigma / alpha is below half the range, it is that of N(x_t / alpha, r^2) cut to
+    [low, high], in logarithms and mirrored to its left tail. Where r is larger this would lose its
+    digits, and Gauss-Legendre quadrature of the nearly flat posterior is exact.
+    """
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    nodes, weights = (jnp.asarray(a, jnp.float32) for a in np.polynomial.legendre.leggauss(24))
+
+    def denoise(x_t: Array, t: Array) -> Estimate:
+        alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+        h = half * alpha / sigma
+        c = (x_t - alpha * middle) / sigma
+        sign = jnp.where(c > 0, 1.0, -1.0)
+        far = sign * c
+        upper, lower = log_ndtr(h - far), log_ndtr(-h - far)
+        log_share = upper + jnp.log(-jnp.expm1(lower - upper))
+        flows = jnp.exp(norm.logpdf(jnp.stack([h + far, h - far])) - log_share)
+        cut = sign * (far + flows[0] - flows[1]) / h
+        broad = jnp.minimum(h, 1.0)[..., None]
+        power = broad * c[..., None] * nodes - 0.5 * (broad * nodes) ** 2
+        flat = (jax.nn.softmax(power + jnp.log(weights)) * nodes).sum(-1)
+        return Estimate(middle + half * jnp.where(h > 1, cut, flat))
 
     return denoise

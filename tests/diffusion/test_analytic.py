@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.analytic import gaussian, mixture
-from ddm_jax.diffusion.continuous import VP
+from ddm_jax.diffusion.analytic import dataset, gaussian, mixture, uniform
+from ddm_jax.diffusion.continuous import VP, ContinuousCosine
 from ddm_jax.diffusion.discrete import Linear
 from ddm_jax.diffusion.samplers import SAMPLERS, sample
 from ddm_jax.diffusion.schedules import VE
@@ -51,3 +51,31 @@ def test_samplers_reproduce_the_weights_of_a_mixture(name):
     assert left.mean() == pytest.approx(0.3, abs=0.015)
     np.testing.assert_allclose(x[left].mean(0), MEANS[0], atol=0.03)
     np.testing.assert_allclose(x[~left].mean(0), MEANS[1], atol=0.03)
+
+
+def test_the_denoiser_of_a_data_set_is_its_weighted_mean():
+    points, schedule = jnp.array([[-1.0, 0.5], [0.0, 0.0], [0.7, -0.2]]), Linear()
+    x, t = jax.random.normal(jax.random.key(3), (6, 2)), jnp.linspace(0.1, 1.0, 6)
+    alpha, sigma = (np.float64(rate(t))[:, None, None] for rate in (schedule.alpha, schedule.sigma))
+    away = (np.float64(x)[:, None] - alpha * np.float64(points)) / sigma
+    w = np.exp(-0.5 * (away**2).sum(-1))
+    expected = w @ np.float64(points) / w.sum(1, keepdims=True)
+    np.testing.assert_allclose(dataset(schedule, points)(x, t).x0, expected, atol=1e-5)
+    nearest = dataset(schedule, points)(schedule.alpha(0.0) * points, jnp.float32(0.0)).x0
+    np.testing.assert_allclose(nearest, points, atol=1e-6)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.05, 0.3, 0.5, 0.7, 1.0])
+def test_the_denoiser_of_uniform_elements_is_their_posterior_mean(t):
+    """By a sum over a fine grid in float64, inside the range and far outside."""
+    schedule, t = ContinuousCosine(), jnp.float32(t)
+    alpha, sigma = np.float64(schedule.alpha(t)), np.float64(schedule.sigma(t))
+    x = alpha * np.array([-0.6, -0.5, 0.0, 0.5, 1.2, 1.55]) + sigma * np.array(
+        [-9, 0.3, 0, 1, -1, 9]
+    )
+    v = np.linspace(-0.5, 1.5, 200_001)
+    log_w = -0.5 * ((x[:, None] - alpha * v) / sigma) ** 2
+    w = np.exp(log_w - log_w.max(1, keepdims=True))
+    expected = (w * v).sum(1) / w.sum(1)
+    got = uniform(schedule, -0.5, 1.5)(jnp.float32(x)[:, None], t).x0[:, 0]
+    np.testing.assert_allclose(got, expected, atol=1e-4)

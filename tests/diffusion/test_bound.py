@@ -1,118 +1,168 @@
-"""Laws of the variational bound: its terms by quadrature, the whole against exact bits."""
+"""Laws of the variational bound: above the exact bits, and closing in on them."""
+
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.bound import decoder_term, kl_term, prior_term
+from ddm_jax.diffusion.analytic import dataset, gaussian, mixture
+from ddm_jax.diffusion.bound import bits, decoder_term, kl_term, prior_term, vlb
 from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.core import VARIANCES, Estimate
-from ddm_jax.diffusion.discrete import Cosine
-from ddm_jax.diffusion.samplers import prior
-from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.core import Estimate, diffuse, fold_in, posterior
+from ddm_jax.diffusion.times import LogSNRGrid
 
 KEY = jax.random.key(5)
 VALUES = jnp.linspace(-1.0, 1.0, 256)
-every_schedule = pytest.mark.parametrize(
-    "schedule", [c() for c in SCHEDULES.values()], ids=SCHEDULES
-)
+
+# Data on the 256 values: their probabilities, and the exact denoiser of what they round.
+MEAN, STD = 0.1, 0.15
+MEANS, WIDTH, WEIGHTS = jnp.array([[-0.5], [0.45]]), 0.1, jnp.array([0.3, 0.7])
 
 
-def kl_by_quadrature(mean, variance, other_mean, other_variance):
-    """The integral of q log(q / p) for Gaussians q and p, on a grid of float64."""
-    z = np.linspace(-12, 12, 20_001)
-    x = mean + np.sqrt(variance) * z
-    log_q = -0.5 * (z**2 + np.log(2 * np.pi * variance))
-    log_p = -0.5 * ((x - other_mean) ** 2 / other_variance + np.log(2 * np.pi * other_variance))
-    q = np.exp(log_q) * np.sqrt(variance) * (z[1] - z[0])
-    return (q * (log_q - log_p)).sum()
+def rounded(mean, std):
+    """The probabilities of N(mean, std^2) rounded to the values."""
+    edges = np.concatenate([[-np.inf], np.linspace(-1, 1, 256)[:-1] + 1 / 255, [np.inf]])
+    cdf = [0.5 * math.erfc(-(e - mean) / std / math.sqrt(2)) for e in edges]
+    return np.diff(cdf)
 
 
-def rates(schedule, t):
-    return float(schedule.alpha(jnp.float32(t))), float(schedule.sigma(jnp.float32(t)))
+DATA = {
+    "gaussian": (rounded(MEAN, STD), lambda s: gaussian(s, MEAN, STD), 8.0),
+    "mixture": (
+        sum(float(w) * rounded(float(m[0]), WIDTH) for m, w in zip(MEANS, WEIGHTS, strict=True)),
+        lambda s: mixture(s, MEANS, WIDTH, WEIGHTS),
+        8.0,
+    ),
+    "bytes": (np.full(256, 1 / 256), lambda s: dataset(s, VALUES[:, None]), 13.0),
+}
 
 
-@every_schedule
-def test_the_prior_term_is_the_divergence_from_where_sampling_starts(schedule):
-    x0 = jnp.array([[-1.0], [0.0], [0.7]])
-    alpha, sigma = rates(schedule, 1.0)
-    deviation = float(prior(schedule, KEY, jnp.zeros(100_000)).std())
-    assert deviation**2 == pytest.approx(alpha**2 + sigma**2, rel=0.02)
-    expected = [
-        kl_by_quadrature(alpha * float(x[0]), sigma**2, 0.0, alpha**2 + sigma**2) for x in x0
-    ]
-    np.testing.assert_allclose(prior_term(schedule, x0)[:, 0], expected, rtol=1e-3, atol=1e-7)
+def matched(denoise, schedule, times):
+    """The denoiser with the variance mix that matches the truth's Var(x_s | x_t) on a grid.
+
+    Var(x_0 | x_t) = (sigma^2 / alpha) d x0_hat / d x_t, exact for every distribution.
+    """
+
+    def with_mix(x, t):
+        k = jnp.minimum(jnp.argmin(abs(times - t)), len(times) - 2)
+        x0, slope = jax.jvp(lambda y: denoise(y, t).x0, (x,), (jnp.ones_like(x),))
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        q = posterior(schedule, t, times[k + 1])
+        unknown = q.of_x0**2 * sigma**2 / alpha * jnp.maximum(slope, 0.0) / q.variance
+        large = 2 * jnp.log(sigma / schedule.sigma(times[k + 1]))
+        mix = jnp.where(large > 1e-6, jnp.log1p(unknown) / jnp.maximum(large, 1e-6), 0.0)
+        return Estimate(x0, jnp.where(t > times[-1], mix, 1.0))
+
+    return with_mix
 
 
-@every_schedule
-@pytest.mark.parametrize("variance", VARIANCES)
-def test_kl_terms_are_the_divergence_between_bayes_and_the_model(schedule, variance):
-    """q(x_s | x_t, x_0) as the product of q(x_s | x_0) and q(x_t | x_s), in float64."""
-    t, s, x0, x0_hat, mix = 0.7, 0.5, 0.6, 0.35, 0.3
-    (a_t, o_t), (a_s, o_s) = rates(schedule, t), rates(schedule, s)
-    a, x_t = a_t / a_s, a_t * x0 - 0.8 * o_t
-    large = o_t**2 - (a * o_s) ** 2
-    small = 1 / (1 / o_s**2 + a**2 / large)
-    q, p = (small * (a_s * x / o_s**2 + a * x_t / large) for x in (x0, x0_hat))
-    of_model = {"small": small, "large": large, "learned": large**mix * small ** (1 - mix)}
-    expected = kl_by_quadrature(q, small, p, of_model[variance])
-    one = jnp.ones((1, 1))
-    estimate = Estimate(x0_hat * one, mix * one)
-    times = jnp.array([t]), jnp.array([s])
-    got = kl_term(schedule, estimate, x0 * one, x_t * one, *times, variance)
-    np.testing.assert_allclose(got, [[expected]], rtol=2e-3)
+def expected_bound(name, steps, variance):
+    """The bound's mean over data and noise less the entropy, from single terms by quadrature."""
+    share, make, top = DATA[name]
+    schedule = ContinuousCosine(-12.0, top)
+    times = jnp.asarray(LogSNRGrid().times(schedule, steps))
+    denoise = make(schedule)
+    if variance == "learned":
+        denoise = matched(denoise, schedule, times)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    x0 = jnp.repeat(VALUES, 8)[:, None]
+    eps = jnp.tile(jnp.asarray(nodes, jnp.float32), 256)[:, None]
+    weight = jnp.asarray(np.outer(share, weights / weights.sum()).reshape(-1, 1), jnp.float32)
+
+    def kl(pair):
+        t, s = pair
+        x_t = diffuse(schedule, x0, eps, t)
+        return (weight * kl_term(schedule, denoise(x_t, t), x0, x_t, t, s, variance)).sum()
+
+    def total(times):
+        x_t, last = diffuse(schedule, x0, eps, times[-1]), times[-1]
+        ends = (last, times[-2], variance, -1.0, 1.0)
+        decoder = decoder_term(schedule, denoise(x_t, last), x0, *ends)
+        inner = jax.lax.map(kl, (times[:-1], times[1:])).sum()
+        return inner + (weight * (decoder + prior_term(schedule, x0))).sum()
+
+    entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
+    return float(jax.jit(total)(times)) / math.log(2) - entropy
 
 
-def test_a_learned_variance_at_its_ends_is_the_large_and_the_small():
-    x0, x_t, x0_hat = jax.random.normal(KEY, (3, 5, 4))
-    x0 = VALUES[jnp.int32(128 + 40 * x0).clip(0, 255)]
-    t, s = jnp.linspace(0.2, 0.9, 5), jnp.linspace(0.1, 0.8, 5)
-    for mix, name in ((1.0, "large"), (0.0, "small")):
-        learned = Estimate(x0_hat, jnp.full_like(x0, mix))
-        got = kl_term(Cosine(), learned, x0, x_t, t, s, "learned")
-        plain = kl_term(Cosine(), Estimate(x0_hat), x0, x_t, t, s, name)
-        np.testing.assert_allclose(got, plain, rtol=1e-5, atol=1e-5)
-    ends = (s, t, "learned", -1.0, 1.0)  # mix 1: the decoder's own variance
-    learned = decoder_term(Cosine(), Estimate(x0_hat, jnp.ones_like(x0)), x0, *ends)
-    plain = decoder_term(Cosine(), Estimate(x0_hat), x0, s, t, "large", -1.0, 1.0)
-    np.testing.assert_allclose(learned, plain, rtol=1e-5)
-    for term in (kl_term, decoder_term):
-        with pytest.raises(ValueError, match="a network that predicts it"):
-            few = (t, s, "learned") if term is kl_term else ends
-            term(Cosine(), Estimate(x0_hat), x0, *((x_t,) if term is kl_term else ()), *few)
+@pytest.mark.parametrize("steps", [2, 3, 20])
+def test_with_its_true_variance_a_gaussian_has_its_exact_bits_on_any_grid(steps):
+    assert 0 < expected_bound("gaussian", steps, "learned") < 5e-4
 
 
-@pytest.mark.parametrize("variance", VARIANCES)
-@pytest.mark.parametrize("x0_hat", [-40.0, -1.0, 0.123, 0.99])
-def test_the_decoder_is_a_distribution_over_the_values(variance, x0_hat):
-    estimate = Estimate(jnp.full((256, 1), x0_hat), jnp.full((256, 1), 0.4))
-    for t in (0.0, 0.3):
-        nats = decoder_term(
-            Cosine(),
-            estimate,
-            VALUES[:, None],
-            jnp.float32(t),
-            jnp.float32(t + 0.001),
-            variance,
-            -1.0,
-            1.0,
-        )
-        assert np.isfinite(nats).all()
-        assert np.exp(-np.float64(nats)).sum() == pytest.approx(1.0, abs=1e-5)
+@pytest.mark.parametrize("variance", ["large", "small"])
+def test_the_bound_closes_in_from_above_as_one_over_the_number_of_times(variance):
+    gaps = [expected_bound("gaussian", steps, variance) for steps in (50, 200, 1000)]
+    assert gaps[0] > gaps[1] > gaps[2] > 0
+    assert gaps[1] / gaps[2] == pytest.approx(5.0, abs=0.5)
+    assert gaps[2] < (0.02 if variance == "large" else 0.06)
 
 
-def test_the_decoder_keeps_its_digits_far_into_the_tails():
-    """Against the integral of the density over the bin, in float64 and logarithms."""
-    schedule = ContinuousCosine()
-    t = schedule.time(jnp.float32(10.0))
-    x0_hat, deviation = -2.0, np.exp(-5.0)
-    nats = decoder_term(schedule, Estimate(jnp.full(256, x0_hat)), VALUES, t, t, "large", -1.0, 1.0)
-    middle = np.asarray(VALUES, np.float64)[1:-1]
-    u = np.linspace(-1 / 255, 1 / 255, 2001)[1::2]
-    log_density = -0.5 * ((middle[:, None] + u - x0_hat) / deviation) ** 2
-    top = log_density.max(1, keepdims=True)
-    share = np.log(np.exp(log_density - top).mean(1)) + top[:, 0]
-    expected = -(share + np.log(2 / 255 / deviation / np.sqrt(2 * np.pi)))
-    np.testing.assert_allclose(nats[1:-1], expected, rtol=2e-5)
-    assert expected.max() > 90_000
+def test_the_bound_of_a_mixture_closes_in_on_its_entropy():
+    gaps = [expected_bound("mixture", steps, "learned") for steps in (50, 200, 800)]
+    assert gaps[0] > gaps[1] > gaps[2] > 0
+    assert gaps[2] < 1.5e-3
+
+
+def test_uniform_bytes_have_eight_bits():
+    gaps = [expected_bound("bytes", steps, "learned") for steps in (30, 100)]
+    assert gaps[0] > gaps[1] > 0
+    assert gaps[1] < 0.08
+
+
+def examples(count=96, size=8):
+    """Rounded draws of the Gaussian, float32 (count, size, size, 1)."""
+    x = MEAN + STD * jax.random.normal(KEY, (count, size, size, 1))
+    return VALUES[jnp.int32(jnp.round((x + 1) * 127.5)).clip(0, 255)]
+
+
+def run(x0, keys, scale=1.0, shift=0.0):
+    """The bound of data scale x + shift, at the same ratios of noise to data for any scale."""
+    schedule = ContinuousCosine(-12.0, 8.0, shift=-2 * math.log(scale))
+    times = jnp.asarray(LogSNRGrid().times(schedule, 12))
+    denoise = gaussian(schedule, scale * MEAN + shift, scale * STD)
+    denoise = matched(denoise, schedule, times)
+    limits = (shift - scale, shift + scale)
+    compute = jax.jit(lambda x, k: vlb(denoise, schedule, times, x, k, "learned", *limits))
+    return compute(scale * x0 + shift, keys)
+
+
+KEYS = fold_in(KEY, jnp.arange(96))
+
+
+def test_the_whole_bound_is_the_sum_of_its_parts_and_unbiased():
+    x0 = examples(512)
+    bound = run(x0, fold_in(KEY, jnp.arange(512)))
+    assert bound.kl.shape == (11, 512) and bound.x0_mse.shape == (12, 512)
+    parts = bound.prior + bound.kl.sum(0) + bound.decoder
+    np.testing.assert_allclose(bound.total, parts, rtol=1e-6)
+    np.testing.assert_allclose(
+        bound.prior, bits(prior_term(ContinuousCosine(-12.0, 8.0), x0)), rtol=1e-3
+    )
+    log_share = np.log2(rounded(MEAN, STD))[np.round((np.asarray(x0) + 1) * 127.5).astype(int)]
+    away = np.asarray(bound.total) + log_share.reshape(512, -1).mean(1)  # paired by example
+    assert abs(away.mean()) < 4 * away.std() / np.sqrt(512)
+    assert away.std() / np.sqrt(512) < 0.01
+    snr = np.exp(np.linspace(-12.0, 8.0, 12))
+    np.testing.assert_allclose(bound.x0_mse.mean(1), STD**2 / (1 + STD**2 * snr), rtol=0.05)
+
+
+def test_an_example_depends_on_its_own_key_and_data_alone():
+    x0 = examples()
+    whole, part = run(x0, KEYS), run(x0[40:43], KEYS[40:43])
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_allclose(a[..., 40:43], b, rtol=1e-4, atol=1e-6)
+    other = run(x0, KEYS[::-1])
+    assert abs(other.total - whole.total).min() > 0
+
+
+@pytest.mark.parametrize("scale, shift", [(1.0, 0.25), (2.0, 0.0), (0.5, -0.3)])
+def test_bits_do_not_change_when_data_and_values_are_rescaled(scale, shift):
+    """The prior alone sees where x_0 lies, here through a SNR of e^-12."""
+    x0 = examples()
+    base, moved = run(x0, KEYS), run(x0, KEYS, scale, shift)
+    np.testing.assert_allclose(moved.decoder, base.decoder, atol=5e-4)
+    np.testing.assert_allclose(moved.kl, base.kl, rtol=5e-3, atol=1e-4)
+    np.testing.assert_allclose(moved.total, base.total, atol=2e-3)
