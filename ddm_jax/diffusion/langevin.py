@@ -15,7 +15,7 @@ from ddm_jax.diffusion.core import (
     normal_like,
     reverse_kernel,
 )
-from ddm_jax.diffusion.steps import Sampler, check_among
+from ddm_jax.diffusion.steps import Sampler, check_among, over
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PredictorCorrector(Sampler):
     alpha_s and G^2 the variance of q(x_t | x_s), or "ancestral", DDPM with the small variance.
     The corrector is x + e score + sqrt(2 e) z, e = 2 a (snr |z| / |score|)^2 with the norms of
     each example (the authors' code takes their means over the batch) and a = F^2, the 1 - beta of
-    the step. Its stationary variance is too large by about snr^2, in few dimensions by more.
+    the step. Its stationary variance is too large by snr^2, in few dimensions by more.
     Song et al. 2021, arXiv:2011.13456, algorithms 2 to 5, appendices E to G.
     """
 
@@ -48,7 +48,8 @@ class PredictorCorrector(Sampler):
         size = (schedule.alpha(t) / schedule.alpha(s)) ** 2
         for k in range(self.corrector_steps):
             z, score = normal_like(fold_in(key, k + 1), x), _score(denoise, schedule, x, s)
-            e = expand(2 * size * (self.snr * _norm(z) / _norm(score)) ** 2, x)
+            # At little noise the score of smooth data can round to 0, which says no step size.
+            e = expand(2 * size * (self.snr * over(_norm(z), _norm(score))) ** 2, x)
             x = x + e * score + jnp.sqrt(2 * e) * z
         return x, memory
 

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import dataset, gaussian, mixture, uniform
-from ddm_jax.diffusion.continuous import VP, ContinuousCosine
+from ddm_jax.diffusion.continuous import ContinuousCosine
 from ddm_jax.diffusion.discrete import Linear
-from ddm_jax.diffusion.samplers import SAMPLERS, sample
 from ddm_jax.diffusion.schedules import VE
-from ddm_jax.diffusion.times import LogSNRGrid, UniformGrid
 
 MEANS, STD, WEIGHTS = jnp.array([[-2.0, 0.5], [1.0, 1.0]]), 0.3, jnp.array([0.3, 0.7])
 
@@ -37,20 +35,6 @@ def test_a_mixture_of_one_is_the_gaussian():
     np.testing.assert_allclose(
         one(x, t).x0, gaussian(Linear(), MEANS[0], STD)(x, t).x0, rtol=1e-4, atol=1e-5
     )
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_samplers_reproduce_the_weights_of_a_mixture(name):
-    schedule = VP()
-    grid = UniformGrid() if name == "euler_maruyama" else LogSNRGrid()
-    noise = jax.random.normal(jax.random.key(1), (20_000, 2))
-    denoise = mixture(schedule, MEANS, STD, WEIGHTS)
-    times = grid.times(schedule, 300)
-    x = sample(denoise, schedule, SAMPLERS[name](), times, noise, jax.random.key(2))
-    left = np.asarray(x[:, 0] < -0.5)
-    assert left.mean() == pytest.approx(0.3, abs=0.015)
-    np.testing.assert_allclose(x[left].mean(0), MEANS[0], atol=0.03)
-    np.testing.assert_allclose(x[~left].mean(0), MEANS[1], atol=0.03)
 
 
 def test_the_denoiser_of_a_data_set_is_its_weighted_mean():

@@ -1,0 +1,35 @@
+"""Laws of the sampling grids."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from laws import grid_of
+
+from ddm_jax.diffusion.discrete import Cosine, Linear
+from ddm_jax.diffusion.schedules import EDM, Flow, OffsetCosine
+from ddm_jax.diffusion.times import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("schedule", [Linear(), Flow(), OffsetCosine()], ids=repr)
+def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule):
+    for steps in range(1, 51) if schedule == Linear() else (1, 2, 3, 7, 50):
+        times = grid_of(name, steps).times(schedule, steps)
+        assert times.shape == (steps,) and times.dtype == np.float32
+        assert (np.diff(times) < 0).all() and times.min() >= 0
+        assert times[0] == (1 if name != "leading" else np.float32(1 - 1 / steps))
+    with pytest.raises(ValueError, match="at least 1|are listed"):
+        GRIDS[name]().times(schedule, 0)
+
+
+def test_grids_are_even_in_what_they_say():
+    schedule = Cosine()
+    logsnr = schedule.logsnr(jnp.asarray(LogSNRGrid().times(schedule, 9)))
+    np.testing.assert_allclose(np.diff(logsnr), np.diff(logsnr)[0], rtol=1e-3)
+    edm = EDM()
+    np.testing.assert_allclose(KarrasGrid().times(edm, 9), UniformGrid().times(edm, 9), atol=1e-4)
+    sigma = edm.sigma(jnp.asarray(KarrasGrid().times(edm, 3)))
+    middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
+    np.testing.assert_allclose(sigma, [80, middle, 0.002], rtol=1e-3)
+    with pytest.raises(ValueError, match="decrease strictly"):
+        ExplicitGrid((0.5, 1.0))
