@@ -21,8 +21,8 @@ from ddm_jax.data.dataset import Dataset
 from ddm_jax.diffusion.bound import vlb
 from ddm_jax.diffusion.core import fold_in
 from ddm_jax.diffusion.discrete import DiscreteSchedule
+from ddm_jax.diffusion.grids import UniformGrid
 from ddm_jax.diffusion.likelihood import ode_bits
-from ddm_jax.diffusion.times import UniformGrid
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
 from ddm_jax.training.checkpoint import Checkpoints

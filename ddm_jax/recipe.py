@@ -17,6 +17,7 @@ from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
 from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
 from ddm_jax.diffusion.errors import ERRORS
+from ddm_jax.diffusion.grids import GRIDS
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, LossFn, Params, diffusion_loss
 from ddm_jax.diffusion.objectives import OBJECTIVES
@@ -24,7 +25,7 @@ from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
 from ddm_jax.diffusion.samplers import CLIPS, SAMPLERS, prior, sample
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.seen import Problem, Values
-from ddm_jax.diffusion.times import GRIDS, TIMES
+from ddm_jax.diffusion.times import TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS

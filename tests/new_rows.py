@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.diffusion import predictions, samplers, schedules, times, weightings
+from ddm_jax.diffusion import grids, predictions, samplers, schedules, weightings
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,5 @@ class Plain(samplers.DDIM):
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR
-times.GRIDS["cubic"] = CubicGrid
+grids.GRIDS["cubic"] = CubicGrid
 samplers.SAMPLERS["plain"] = Plain

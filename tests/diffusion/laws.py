@@ -6,8 +6,8 @@ import numpy as np
 
 from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.core import Estimate, expand
+from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid
 from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.times import GRIDS, ExplicitGrid
 
 MEAN, STD = 0.4, 0.5
 KEY = jax.random.key(7)

@@ -11,7 +11,7 @@ from ddm_jax.diffusion.analytic import dataset, gaussian, mixture
 from ddm_jax.diffusion.bound import bits, decoder_term, kl_term, prior_term, vlb
 from ddm_jax.diffusion.continuous import ContinuousCosine
 from ddm_jax.diffusion.core import Estimate, diffuse, fold_in, posterior
-from ddm_jax.diffusion.times import LogSNRGrid
+from ddm_jax.diffusion.grids import LogSNRGrid
 
 KEY = jax.random.key(5)
 VALUES = jnp.linspace(-1.0, 1.0, 256)

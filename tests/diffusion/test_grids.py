@@ -6,8 +6,8 @@ import pytest
 from laws import grid_of
 
 from ddm_jax.diffusion.discrete import Cosine, Linear
+from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
 from ddm_jax.diffusion.schedules import EDM, Flow, OffsetCosine
-from ddm_jax.diffusion.times import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -23,11 +23,11 @@ from parity import (
 
 from ddm_jax.diffusion.core import Estimate
 from ddm_jax.diffusion.discrete import Cosine, Linear, ScaledLinear
+from ddm_jax.diffusion.grids import KarrasGrid, UniformGrid
 from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, target
 from ddm_jax.diffusion.samplers import DDIM, DDPM
 from ddm_jax.diffusion.schedules import Flow
 from ddm_jax.diffusion.solvers import Euler, EulerAncestral, Heun
-from ddm_jax.diffusion.times import KarrasGrid, UniformGrid
 
 # Theirs, about numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

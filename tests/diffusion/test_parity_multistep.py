@@ -21,11 +21,11 @@ from parity import (
 
 from ddm_jax.diffusion.core import Estimate
 from ddm_jax.diffusion.exponential import DPMpp2M, DPMpp3M, UniPC
+from ddm_jax.diffusion.grids import UniformGrid
 from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
 from ddm_jax.diffusion.predictions import PREDICTIONS
 from ddm_jax.diffusion.schedules import EDM
 from ddm_jax.diffusion.solvers import Euler
-from ddm_jax.diffusion.times import UniformGrid
 
 # Theirs, about numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -11,11 +11,11 @@ from ddm_jax.diffusion.continuous import VP
 from ddm_jax.diffusion.core import Estimate, normal_like
 from ddm_jax.diffusion.discrete import Linear
 from ddm_jax.diffusion.exponential import DPMpp2M, DPMpp3M
+from ddm_jax.diffusion.grids import LogSNRGrid, UniformGrid
 from ddm_jax.diffusion.langevin import PredictorCorrector
 from ddm_jax.diffusion.samplers import DDIM, DDPM, Consistency, integrate, sample
 from ddm_jax.diffusion.schedules import SCHEDULES, VE
 from ddm_jax.diffusion.solvers import EulerAncestral, Heun
-from ddm_jax.diffusion.times import LogSNRGrid, UniformGrid
 
 OTHERS = [
     DDPM("large"),

@@ -12,11 +12,11 @@ from ddm_jax.diffusion.continuous import VP, ContinuousCosine
 from ddm_jax.diffusion.core import Estimate, normal_like
 from ddm_jax.diffusion.discrete import Cosine, Linear
 from ddm_jax.diffusion.exponential import DPMpp3M, UniPC
+from ddm_jax.diffusion.grids import LogSNRGrid, UniformGrid
 from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
 from ddm_jax.diffusion.samplers import DDIM, integrate, invert
 from ddm_jax.diffusion.schedules import EDM, VE, Flow, OffsetCosine
 from ddm_jax.diffusion.solvers import Euler, EulerAncestral, Heun
-from ddm_jax.diffusion.times import LogSNRGrid, UniformGrid
 
 OTHERS = [
     *(AdamsBashforth(order) for order in (1, 3, 4)),
