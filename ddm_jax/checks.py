@@ -72,7 +72,7 @@ def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
 
 
 def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
-    start = recipe.grid.times(recipe.schedule, recipe.sample.steps)[0]
+    start = recipe.grid.times(recipe.schedule, recipe.grid_steps)[0]
     snr = float(jnp.exp(recipe.schedule.logsnr(start)))
     if snr > SIGNAL:
         yield dangerous(
@@ -184,9 +184,24 @@ def guidance(recipe: "Recipe") -> Iterator[Finding]:
         )
 
 
+def budget_that_steps_cannot_spend(recipe: "Recipe") -> Iterator[Finding]:
+    budget, each = recipe.sample.evaluations, recipe.sampler.evaluations
+    if budget and each is None:
+        yield wrong(
+            "this sampler makes as many evaluations as it needs; leave sample.evaluations at 0"
+        )
+    elif budget and (budget - 1) % each:
+        below = budget - (budget - 1) % each
+        yield wrong(
+            f"{each} evaluations a step and one at the end cannot make {budget}; take "
+            f"sample.evaluations={below} or {below + each}"
+        )
+
+
 Rule = Callable[["Recipe"], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     guidance,
+    budget_that_steps_cannot_spend,
     learned_variance,
     chain_of_levels,
     learned_schedule,
@@ -217,7 +232,7 @@ def fits(recipe: "Recipe") -> None:
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     try:
-        recipe.grid.times(recipe.schedule, recipe.sample.steps)
+        recipe.grid.times(recipe.schedule, recipe.grid_steps)
     except ValueError as error:
         raise UserError(f"grid: {error}; see sample.steps") from error
     bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]

@@ -50,7 +50,8 @@ class TrainOptions:
 @dataclass(frozen=True)
 class SampleOptions:
     """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
-    with samplers that look ahead, but for the last). guidance: 1 is the plain conditional model,
+    with samplers that look ahead, but for the last). evaluations: the number of evaluations that
+    the steps follow from, 0 to give the steps. guidance: 1 is the plain conditional model,
     anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
     for all. clip: how estimates of x_0 are held in the range of the data.
     """
@@ -58,6 +59,7 @@ class SampleOptions:
     count: int = 64
     batch: int = 64
     steps: int = 50
+    evaluations: int = 0
     seed: int = 0
     guidance: float = 1.0
     clip: str = "static"
@@ -67,6 +69,8 @@ class SampleOptions:
         for name in ("count", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.evaluations < 0:
+            raise ValueError(f"evaluations={self.evaluations} must be at least 1, or 0")
         if self.clip not in CLIPS:
             raise unknown("sample.clip", self.clip, CLIPS)
 

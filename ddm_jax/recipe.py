@@ -193,6 +193,12 @@ class Recipe:
         classes = jnp.array(self.sample.classes or range(max(self.null, 1)), jnp.int32)
         return classes[index % len(classes)]
 
+    @property
+    def grid_steps(self) -> int:
+        """Times of the sampling grid: `sample.steps`, or what `sample.evaluations` pays for."""
+        budget = self.sample.evaluations
+        return (budget - 1) // (self.sampler.evaluations or 1) + 1 if budget else self.sample.steps
+
     def schedule_of(self, params: Params) -> Any:
         """The schedule with its trained parameters, where it has any."""
         return with_params(self.schedule, params.schedule)
@@ -209,7 +215,9 @@ class Recipe:
         """
         keys = fold_in(jax.random.key(self.sample.seed), index)
         schedule = self.schedule_of(params)
-        start = prior(schedule, fold_in(keys, 0), jnp.zeros((len(index), *self.spec.shape)))
+        times = self.grid.times(schedule, self.grid_steps)
+        shape = len(index), *self.spec.shape
+        start = prior(schedule, fold_in(keys, 0), jnp.zeros(shape), times[0])
         if self.model.conditional:
             labels = self.image_classes(index)
             main, null = (
@@ -219,7 +227,6 @@ class Recipe:
         else:
             denoise = self.denoiser(params, None)
         denoise = CLIPS[self.sample.clip](denoise, *self.scaling.limits())
-        times = self.grid.times(schedule, self.sample.steps)
         x = sample(denoise, schedule, self.sampler, times, start, fold_in(keys, 1))
         return self.scaling.decode(x)
 

@@ -66,7 +66,7 @@ def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     params = alone(layout).place(fields["ema_params"])
     images = make_draw(recipe, layout)(params, count, print)
     sampler = type(recipe.sampler).__name__.lower()
-    name = f"step_{step}_{sampler}_{recipe.sample.steps}_seed_{recipe.sample.seed}"
+    name = f"step_{step}_{sampler}_{recipe.grid_steps}_seed_{recipe.sample.seed}"
     path = workdir / "samples" / name
     write_grid(recipe, images, path.with_suffix(".png"))
     index = np.arange(count)

@@ -36,6 +36,20 @@ FINDINGS = [
         ("sample.guidance=1",),
     ),
     (
+        "budget_that_steps_cannot_spend",
+        ("sampler.name=heun", "sample.evaluations=18"),
+        True,
+        "take sample.evaluations=17 or 19",
+        ("sample.evaluations=19",),
+    ),
+    (
+        "budget_that_steps_cannot_spend",
+        ("sampler.name=adaptive", "sample.evaluations=18"),
+        True,
+        "as many evaluations as it needs",
+        ("sample.evaluations=0",),
+    ),
+    (
         "learned_variance",
         ("sampler.name=ddpm", "sampler.ddpm.variance=learned"),
         True,
@@ -151,11 +165,21 @@ FINDINGS = [
 ]
 
 
-def warnings_of(*settings):
+def recipe_of(*settings):
     config = complete(config_.load(str(ROOT / "configs/quickstart.py")))
     plain = ("sample.guidance=1", "loss.label_dropout=0", "sample.steps=20")
     arguments = [s if s.startswith("--") else "--config." + s for s in (*plain, *settings)]
-    return assemble(config_.override(config, arguments), SPEC).warnings
+    return assemble(config_.override(config, arguments), SPEC)
+
+
+def warnings_of(*settings):
+    return recipe_of(*settings).warnings
+
+
+def test_a_budget_of_evaluations_sets_the_steps():
+    assert recipe_of("sample.evaluations=35", "sampler.name=heun").grid_steps == 18
+    assert recipe_of("sample.evaluations=35", "sampler.name=dpmpp_2m").grid_steps == 35
+    assert recipe_of("sample.steps=7").grid_steps == 7
 
 
 @pytest.mark.parametrize(

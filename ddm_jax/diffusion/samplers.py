@@ -174,10 +174,10 @@ def sample(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Arr
     return denoise(x, jnp.asarray(times)[-1]).x0
 
 
-def prior(schedule, key: Array, x: Array) -> Array:
-    """Start noise of x's shape at t = 1: N(0, alpha(1)^2 + sigma(1)^2) for unit-variance data.
+def prior(schedule, key: Array, x: Array, t: Array | float = 1.0) -> Array:
+    """Start noise of x's shape: N(0, alpha(t)^2 + sigma(t)^2), x_t's variance for unit data.
 
-    For variance-preserving schedules this is N(0, I).
+    t is the first time of the grid. For variance-preserving schedules this is N(0, I).
     """
-    one = jnp.ones(())
-    return jnp.sqrt(schedule.alpha(one) ** 2 + schedule.sigma(one) ** 2) * normal_like(key, x)
+    t = jnp.asarray(t, jnp.float32)
+    return jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) * normal_like(key, x)

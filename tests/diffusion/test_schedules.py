@@ -8,6 +8,7 @@ import pytest
 from ddm_jax.diffusion.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
 from ddm_jax.diffusion.core import forward_kernel, sde
 from ddm_jax.diffusion.discrete import DISCRETE, Cosine, Linear
+from ddm_jax.diffusion.learned import Learned
 from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
 
 T = jnp.linspace(0.0, 1.0, 401)
@@ -88,6 +89,10 @@ def test_drift_and_diffusion_of_the_published_equations():
 def test_curves_have_their_published_values():
     half = jnp.float32(0.5)
     assert float(ContinuousCosine().alpha(half)) == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
+    u = ContinuousCosine().inverse(jnp.array([9.0, 2.0, -5.0]))
+    rates = np.cos(np.pi / 2 * u) ** 2, np.sin(np.pi / 2 * u) ** 2
+    np.testing.assert_allclose(np.log(rates[0] / rates[1]), [9.0, 2.0, -5.0], rtol=1e-3)
+    np.testing.assert_allclose(ContinuousCosine().curve(u), [9.0, 2.0, -5.0], rtol=1e-4)
     shift = 2 * np.log(64 / 256)
     moved = ContinuousCosine(shift=shift).logsnr(T) - ContinuousCosine().logsnr(T)
     np.testing.assert_allclose(moved, shift, atol=1e-5)
@@ -106,6 +111,24 @@ def test_curves_have_their_published_values():
     assert float(EDM().sigma(jnp.float32(0.0))) == pytest.approx(0.002, rel=1e-4)
     assert float(EDM().sigma(jnp.float32(1.0))) == pytest.approx(80, rel=1e-4)
     assert float(Flow().alpha(half)) == pytest.approx(0.5) == float(Flow().sigma(half))
+    ends = Learned(max_logsnr=9.0, min_logsnr=-7.0).logsnr(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(ends, [9.0, -7.0], rtol=1e-5)
+
+
+def test_betas_have_their_published_form():
+    """Each from its formula at T = 1000, through the signal that is left at every level."""
+    i = np.arange(1000) / 999
+    published = {
+        "linear": 1e-4 + i * (0.02 - 1e-4),
+        "scaled_linear": (0.00085**0.5 + i * (0.012**0.5 - 0.00085**0.5)) ** 2,
+        "quadratic": (1e-2 + i * (0.02**0.5 - 1e-2)) ** 2,
+        "constant": np.full(1000, 0.01),
+        "inverse": np.minimum(1 / (1000 - np.arange(1000)), 0.999),
+    }
+    for name, betas in published.items():
+        signal = np.cumprod(1 - betas)
+        got = DISCRETE[name]().alpha(jnp.asarray(i, jnp.float32)) ** 2
+        np.testing.assert_allclose(got[:-1], signal[:-1], rtol=2e-3, atol=1e-7, err_msg=name)
 
 
 @pytest.mark.parametrize("name", DISCRETE)

@@ -1,0 +1,32 @@
+"""The laws notice a deliberate error in every sampler and every schedule."""
+
+import subprocess
+import sys
+
+import mutations
+import pytest
+from conftest import ROOT, environment
+
+from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.schedules import SCHEDULES
+
+
+@pytest.mark.slow
+def test_every_mutation_is_caught():
+    result = subprocess.run(
+        [sys.executable, "tests/mutations.py"],
+        cwd=ROOT,
+        env=environment(2),
+        text=True,
+        capture_output=True,
+    )
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("caught")] == [], result.stderr
+    assert result.returncode == 0, result.stderr
+    assert len(lines) == len(mutations.ALL)
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *SCHEDULES])
+def test_a_row_has_a_mutation(name):
+    if name not in {mutation.row for mutation in mutations.ALL}:
+        pytest.skip(f"no deliberate error is known for {name}: see tests/mutations.py")
