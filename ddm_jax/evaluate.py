@@ -23,6 +23,7 @@ from ddm_jax.diffusion.core import fold_in
 from ddm_jax.diffusion.discrete import DiscreteSchedule
 from ddm_jax.diffusion.grids import UniformGrid
 from ddm_jax.diffusion.likelihood import ode_bits
+from ddm_jax.diffusion.samplers import CLIPS
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
 from ddm_jax.training.checkpoint import Checkpoints
@@ -53,7 +54,9 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
     """measure(params, data, index, say) -> per-example arrays in bits/dim, one row an index.
 
     `total` (n,), the bound, and its parts `prior`, `decoder` (n,) and `kl` (n, times - 1), `x0_mse`
-    (n, times), and `ode` (n,). A row is a function of (params, evaluate.seed, example) alone.
+    (n, times), and `ode` (n,). The bound is that of the chain that sampling runs, so its estimates
+    are clipped as `sample.clip` says, as in the code of Nichol & Dhariwal 2021, arXiv:2102.09672;
+    those of the ODE are not. A row is a function of (params, evaluate.seed, example) alone.
     One compiled program an estimator for every batch, the last one filled up and cut.
     """
     options, layout, kind = recipe.evaluate, alone(layout), variance(recipe)
@@ -66,6 +69,7 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
 
     def by_bound(*batch):
         denoise, schedule, x0, keys = inputs(*batch)
+        denoise = CLIPS[recipe.sample.clip](denoise, *limits)
         bound = vlb(denoise, schedule, grid, x0, fold_in(keys, 0), kind, *limits)
         return bound._replace(kl=bound.kl.T, x0_mse=bound.x0_mse.T)
 

@@ -65,7 +65,7 @@ def test_importing_leaves_heavy_packages_out():
     code = (
         "import sys, launch, ddm_jax.train, ddm_jax.sample, ddm_jax.evaluate, ddm_jax.recipe;"
         "print([m for m in ('tensorflow', 'tensorflow_datasets', 'matplotlib', 'sklearn',"
-        " 'tensorboardX') if m in sys.modules])"
+        " 'tensorboardX', 'diffrax', 'equinox') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
