@@ -79,7 +79,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax import config as config_
-    from ddm_jax.recipe import complete
+    from ddm_jax.sections import complete
     from ddm_jax.training import parallel
 
     if flags.mode != "train" and flags.workdir:
@@ -109,7 +109,8 @@ def _train(config, workdir: Path, dry_run: bool) -> int:
 
     from ddm_jax import workdir as workdir_
     from ddm_jax.data import sources
-    from ddm_jax.recipe import assemble, data_options
+    from ddm_jax.recipe import assemble
+    from ddm_jax.sections import data_options
     from ddm_jax.train import train
     from ddm_jax.training import parallel
 

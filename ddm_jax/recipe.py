@@ -16,77 +16,16 @@ from ddm_jax.checks import check
 from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
 from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
-from ddm_jax.diffusion.errors import ERRORS
-from ddm_jax.diffusion.grids import GRIDS
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, LossFn, Params, diffusion_loss
-from ddm_jax.diffusion.objectives import OBJECTIVES
-from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, denoiser
-from ddm_jax.diffusion.samplers import CLIPS, SAMPLERS, prior, sample
-from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.predictions import denoiser
+from ddm_jax.diffusion.samplers import CLIPS, prior, sample
 from ddm_jax.diffusion.seen import Problem, Values
-from ddm_jax.diffusion.times import TIMES
-from ddm_jax.diffusion.weightings import WEIGHTINGS
-from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS
 from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions, TrainOptions
+from ddm_jax.sections import PARTS, TABLES
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
-
-TABLES = {
-    "model": MODELS,
-    "schedule": SCHEDULES,
-    "prediction": PREDICTIONS,
-    "label": LABELS,
-    "times": TIMES,
-    "objective": OBJECTIVES,
-    "weighting": WEIGHTINGS,
-    "error": ERRORS,
-    "sampler": SAMPLERS,
-    "grid": GRIDS,
-}
-DEFAULTS = {
-    "model": "unet",
-    "schedule": "cosine",
-    "prediction": "eps",
-    "label": "timestep",
-    "times": "uniform",
-    "objective": "weighted",
-    "weighting": "simple",
-    "error": "l2",
-    "sampler": "ddim",
-    "grid": "uniform",
-}
-
-
-PARTS = {
-    "data": DataOptions,
-    "loss": LossOptions,
-    "optim": Optim,
-    "ema": Ema,
-    "train": TrainOptions,
-    "sample": SampleOptions,
-    "evaluate": EvaluateOptions,
-}
-
-# Settings that a run may change when it goes on: they touch no weight.
-FREE = (
-    "train.steps",
-    "train.log_every",
-    "train.save_every",
-    "train.sample_every",
-    "train.keep",
-    "train.keep_every",
-    "sample.",
-    "evaluate.",
-    "sampler.",
-    "grid.",
-    "data.dir",
-    "data.downloads",
-    "data.cache",
-    "data.strict",
-    "data.on_device",
-)
 
 
 @dataclass(frozen=True)
@@ -232,38 +171,6 @@ class Recipe:
 
     def parameter_count(self) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))
-
-
-def complete(config: ConfigDict) -> ConfigDict:
-    """`config` with the sections, rows and settings that it lacks at their defaults.
-
-    So a config saved by an earlier version can be read, and a new one can be short.
-    """
-    full = ConfigDict({"seed": 0})
-    for name, cls in PARTS.items():
-        full[name] = config_.section(cls)
-    for name, table in TABLES.items():
-        full[name] = config_.choice(table, DEFAULTS[name])
-    for key, value in config.items():
-        if key not in full:
-            raise UserError(f"the config has a section {key!r} that nothing reads; remove it")
-        _merge(full, key, value)
-    return full.lock()
-
-
-def _merge(into: ConfigDict, key: str, value: Any) -> None:
-    """Set `into[key]`, section by section; keys that nothing knows are left for `build` to name."""
-    if isinstance(value, ConfigDict) and isinstance(into.get(key), ConfigDict):
-        for name, inner in value.items():
-            _merge(into[key].unlock(), name, inner)
-    else:
-        with into.ignore_type():
-            into.unlock()[key] = value
-
-
-def data_options(config: ConfigDict) -> DataOptions:
-    """The `data` section alone, for what comes before there is a data set."""
-    return config_.build(DataOptions, config.data, "data")
 
 
 def assemble(config: ConfigDict, spec: Spec) -> Recipe:

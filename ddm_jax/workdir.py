@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import FREE, complete
+from ddm_jax.sections import FREE, complete
 
 
 @contextmanager

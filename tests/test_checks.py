@@ -10,7 +10,8 @@ from ddm_jax import checks
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import assemble, complete
+from ddm_jax.recipe import assemble
+from ddm_jax.sections import complete
 
 SPEC = Spec(
     name="digits",

@@ -11,7 +11,7 @@ from ddm_jax.config import build, choice, load, override, section
 from ddm_jax.diffusion.samplers import DDIM, DDPM, SAMPLERS
 from ddm_jax.errors import UserError
 from ddm_jax.options import TrainOptions
-from ddm_jax.recipe import TABLES, complete
+from ddm_jax.sections import TABLES, complete
 
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
 

@@ -12,6 +12,7 @@ LAYERS = [
     ("errors",),
     ("diffusion",),
     ("models", "data", "training", "plots", "config", "options"),
+    ("sections",),
     ("recipe", "checks"),
     ("workdir", "sample", "evaluate", "train"),
 ]
@@ -50,7 +51,7 @@ def test_modules_import_only_what_stands_below(path):
 
 def test_only_config_and_recipe_read_configs():
     for path in MODULES:
-        if layer(path) not in ("config", "recipe", "workdir"):
+        if layer(path) not in ("config", "sections", "recipe", "workdir"):
             assert not any(n.startswith("ml_collections") for n in imports(path)), path
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import launch
 from ddm_jax.diffusion.times import UNIFORMS
-from ddm_jax.recipe import TABLES
+from ddm_jax.sections import TABLES
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)

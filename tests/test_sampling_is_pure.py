@@ -9,8 +9,9 @@ from conftest import ROOT, TINY, one_device, two_devices
 
 from ddm_jax import config as config_
 from ddm_jax.data import sources
-from ddm_jax.recipe import assemble, data_options
+from ddm_jax.recipe import assemble
 from ddm_jax.sample import make_draw
+from ddm_jax.sections import data_options
 
 
 @pytest.fixture(scope="module", params=["v", "eps"])

@@ -16,7 +16,7 @@ import numpy as np
 from ddm_jax import config as config_
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import Stretch, feed, prefetch
-from ddm_jax.recipe import data_options
+from ddm_jax.sections import data_options
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS, BATCH, BATCHES = 5, 128, 400

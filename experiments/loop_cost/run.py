@@ -18,7 +18,8 @@ import jax
 from ddm_jax import config as config_
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.recipe import assemble, data_options
+from ddm_jax.recipe import assemble
+from ddm_jax.sections import data_options
 from ddm_jax.train import train
 from ddm_jax.training import logs, parallel
 

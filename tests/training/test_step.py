@@ -12,7 +12,8 @@ from conftest import ROOT, TINY, one_device, two_devices
 from ddm_jax import config as config_
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.recipe import assemble, data_options
+from ddm_jax.recipe import assemble
+from ddm_jax.sections import data_options
 from ddm_jax.training.optim import DECAYS, Ema, Optim
 from ddm_jax.training.step import init_state
 
