@@ -1,5 +1,6 @@
 """Two virtual CPU devices for every test, a shared compilation cache, and small runs."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from ddm_jax.training.parallel import Layout  # noqa: E402
+
+gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects that live on
 
 SHARED = Path(os.environ.get("DDM_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
 
@@ -77,3 +80,15 @@ def environment(devices: int = 1) -> dict[str, str]:
 def cache_folder(tmp_path_factory):
     """Decoded data go to a folder of the test run's own."""
     os.environ["DDM_JAX_CACHE"] = str(tmp_path_factory.mktemp("decoded"))
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For modules of many small programs that run once: compiled fast, they run slower.
+
+    Without the programs of the modules before, the process stays at a third of its memory.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()

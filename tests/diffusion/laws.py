@@ -46,7 +46,7 @@ def ideal(sampler, schedule):
     return end
 
 
-def start(schedule, shape=(20, 1000)):
+def start(schedule, shape=(10, 1000)):
     """Draws of the true marginal at t = 1, in many dimensions as the Langevin corrector needs."""
     return schedule.alpha(ONE) * MEAN + deviation(schedule, ONE) * jax.random.normal(
         jax.random.key(0), shape

@@ -10,6 +10,8 @@ from ddm_jax.diffusion.continuous import ContinuousCosine
 from ddm_jax.diffusion.discrete import Linear
 from ddm_jax.diffusion.schedules import VE
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MEANS, STD, WEIGHTS = jnp.array([[-2.0, 0.5], [1.0, 1.0]]), 0.3, jnp.array([0.3, 0.7])
 
 

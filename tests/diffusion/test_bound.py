@@ -13,6 +13,8 @@ from ddm_jax.diffusion.continuous import ContinuousCosine
 from ddm_jax.diffusion.core import Estimate, diffuse, fold_in, posterior
 from ddm_jax.diffusion.grids import LogSNRGrid
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY = jax.random.key(5)
 VALUES = jnp.linspace(-1.0, 1.0, 256)
 

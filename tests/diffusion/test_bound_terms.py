@@ -12,6 +12,8 @@ from ddm_jax.diffusion.discrete import Cosine
 from ddm_jax.diffusion.samplers import prior
 from ddm_jax.diffusion.schedules import SCHEDULES
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY = jax.random.key(5)
 VALUES = jnp.linspace(-1.0, 1.0, 256)
 every_schedule = pytest.mark.parametrize(

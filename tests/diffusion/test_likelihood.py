@@ -14,6 +14,8 @@ from ddm_jax.diffusion.discrete import Cosine
 from ddm_jax.diffusion.likelihood import TRACES, dequantise, log_prob, ode_bits
 from ddm_jax.diffusion.schedules import SCHEDULES
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MEAN, STD = 0.1, 0.3
 MEANS, WIDTH, WEIGHTS = jnp.array([[-0.5], [0.45]]), 0.1, jnp.array([0.3, 0.7])
 KEY = jax.random.key(9)

@@ -16,6 +16,8 @@ from ddm_jax.diffusion.seen import Problem
 from ddm_jax.diffusion.times import Discrete
 from ddm_jax.diffusion.weightings import WEIGHTINGS, Likelihood, Simple
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY = jax.random.key(3)
 
 

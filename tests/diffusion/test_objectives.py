@@ -16,6 +16,8 @@ from ddm_jax.diffusion.predictions import PREDICTIONS, LogSNR, denoiser
 from ddm_jax.diffusion.seen import Draw, Problem, look
 from ddm_jax.diffusion.vdm import squared_inside
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY, COSINE = jax.random.key(5), Cosine()
 
 
@@ -167,7 +169,7 @@ def vdm_loss(weights, draw, params=0.5):
 
 def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
     """Its interior follows the gradient of the squared diffusion loss."""
-    count, d = 4096, 8
+    count, d = 1024, 8
     x0 = 0.5 * jax.random.normal(KEY, (count, d))
     t = (jnp.arange(count) + 0.5) / count
     draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)

@@ -30,7 +30,10 @@ from ddm_jax.diffusion.schedules import Flow
 from ddm_jax.diffusion.solvers import Euler, EulerAncestral, Heun
 
 # Theirs, about numpy 2.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 @pytest.mark.parametrize(

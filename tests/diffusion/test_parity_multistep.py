@@ -28,7 +28,10 @@ from ddm_jax.diffusion.schedules import EDM
 from ddm_jax.diffusion.solvers import Euler
 
 # Theirs, about numpy 2.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("quick_compilation"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 def test_lms_is_adams_bashforth_of_order_4():

@@ -9,6 +9,8 @@ from ddm_jax.diffusion.core import diffuse, noise_of
 from ddm_jax.diffusion.discrete import Cosine, Linear
 from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, Timestep, denoiser, split, target
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SCHEDULE = Linear()
 t = jnp.linspace(0, 1, 64)
 x0 = jax.random.normal(jax.random.key(0), (64, 3, 3, 1))

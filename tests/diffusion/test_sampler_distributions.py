@@ -36,7 +36,7 @@ CASES = [(s, schedule) for s in RANDOM for schedule in (Linear(), VP(), VE())]
 def test_random_samplers_reach_the_data_distribution(sampler, schedule):
     """Mean and deviation of the least noisy level are those of the data."""
     assert convergence(sampler) is None
-    times, denoise = LogSNRGrid().times(schedule, 1000), ideal(sampler, schedule)
+    times, denoise = LogSNRGrid().times(schedule, 500), ideal(sampler, schedule)
     x = integrate(denoise, schedule, sampler, times, start(schedule), KEY)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(x.std()) == pytest.approx(STD, rel=0.03)
@@ -71,9 +71,9 @@ FOR_MEANS = [n for n, s in ROWS.items() if getattr(s, "estimate", "mean") == "me
 def test_samplers_reproduce_the_weights_of_a_mixture(name):
     """In two dimensions, or two of more; a consistency function has no closed form there."""
     schedule, adaptive, size = VP(), convergence(ROWS[name]) == np.inf, DIMENSIONS.get(name, 2)
-    noise = jax.random.normal(jax.random.key(1), (20_000 if size == 2 else 5_000, size))
+    noise = jax.random.normal(jax.random.key(1), (10_000 if size == 2 else 4_000, size))
     denoise = mixture(schedule, jnp.pad(MEANS, ((0, 0), (0, size - 2))), 0.3, WEIGHTS)
-    times = LogSNRGrid().times(schedule, 2 if adaptive else 300)
+    times = LogSNRGrid().times(schedule, 2 if adaptive else 200)
     x = sample(denoise, schedule, ROWS[name], times, noise, jax.random.key(2))
     left = np.asarray(x[:, 0] < -0.5)
     assert left.mean() == pytest.approx(0.3, abs=0.015)

@@ -11,6 +11,8 @@ from ddm_jax.diffusion.discrete import DISCRETE, Cosine, Linear
 from ddm_jax.diffusion.learned import Learned
 from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 T = jnp.linspace(0.0, 1.0, 401)
 every = pytest.mark.parametrize("schedule", [cls() for cls in SCHEDULES.values()], ids=SCHEDULES)
 

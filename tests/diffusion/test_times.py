@@ -11,6 +11,8 @@ from ddm_jax.diffusion.discrete import Cosine
 from ddm_jax.diffusion.importance import History, Importance
 from ddm_jax.diffusion.times import TIMES, UNIFORMS, Discrete, uniforms
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 KEY = jax.random.key(3)
 
 
