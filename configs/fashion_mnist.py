@@ -9,7 +9,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "tfds:fashion_mnist"
-    config.model.unet.update(
+    config.model.ddpm_unet.update(
         channels=64,
         multipliers=(1, 2),
         blocks=1,

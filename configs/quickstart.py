@@ -9,7 +9,7 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.data.name = "digits"
-    config.model.unet.update(
+    config.model.ddpm_unet.update(
         channels=64, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0, conditional=True
     )
     config.prediction.name = "v"

@@ -32,7 +32,7 @@ TABLES = {
     "grid": GRIDS,
 }
 DEFAULTS = {
-    "model": "unet",
+    "model": "ddpm_unet",
     "schedule": "cosine",
     "prediction": "eps",
     "label": "timestep",

@@ -24,9 +24,9 @@ SHARED = Path(os.environ.get("DDM_JAX_TEST_DATA", ROOT.parent / "shared" / "data
 
 # The quickstart, shrunk until a run takes seconds.
 TINY = (
-    "--config.model.unet.channels=16",
-    "--config.model.unet.multipliers=(1,)",
-    "--config.model.unet.attention=(8,)",
+    "--config.model.ddpm_unet.channels=16",
+    "--config.model.ddpm_unet.multipliers=(1,)",
+    "--config.model.ddpm_unet.attention=(8,)",
     "--config.optim.warmup=2",
     "--config.train.batch=16",
     "--config.train.steps=6",

@@ -31,7 +31,7 @@ FINDINGS = [
     ("guidance", ("sample.guidance=2",), True, "label_dropout=0.1", ("loss.label_dropout=0.1",)),
     (
         "guidance",
-        ("sample.guidance=2", "model.unet.conditional=False"),
+        ("sample.guidance=2", "model.ddpm_unet.conditional=False"),
         True,
         "conditional=True",
         ("sample.guidance=1",),
@@ -143,7 +143,7 @@ FINDINGS = [
     ),
     (
         "labels_in_half_precision",
-        ("model.unet.dtype=bfloat16", "label.name=noise_variance"),
+        ("model.ddpm_unet.dtype=bfloat16", "label.name=noise_variance"),
         False,
         "cannot tell apart",
         ("label.name=logsnr",),

@@ -75,9 +75,9 @@ def test_a_row_added_at_run_time_is_in_the_config_and_on_the_command_line(monkey
         ("--config.data.flip=true", "flip", True),
         ("--config.data.flip", "flip", True),
         ("--noconfig.data.flip", "flip", False),
-        ("--config.model.unet.multipliers=1,2,4", "multipliers", (1, 2, 4)),
-        ("--config.model.unet.multipliers=(1,)", "multipliers", (1,)),
-        ("--config.model.unet.attention=()", "attention", ()),
+        ("--config.model.ddpm_unet.multipliers=1,2,4", "multipliers", (1, 2, 4)),
+        ("--config.model.ddpm_unet.multipliers=(1,)", "multipliers", (1,)),
+        ("--config.model.ddpm_unet.attention=()", "attention", ()),
         ("--config.sample.classes=3,1", "classes", (3, 1)),
         ("--config.data.name=tfds:cifar10", "name", "tfds:cifar10"),
     ],
@@ -110,7 +110,7 @@ def test_docstrings_hold_the_command(name):
 
 def test_configs_of_earlier_versions_get_the_defaults_they_lack(tmp_path):
     config = quickstart().unlock()
-    del config.model.unet["patch"]
+    del config.model.ddpm_unet["patch"]
     del config.sampler["ddpm"]
     del config["weighting"]
     del config.train["keep_every"]

@@ -20,7 +20,7 @@ COMMANDS = [
 ]
 LAUNCHES = [c for c in COMMANDS if c.startswith("python launch.py")]
 # TINY shrinks the quickstart's model; the others need a patch and sizes of their own.
-SMALL = (*TINY, "--config.model.unet.attention=()")
+SMALL = (*TINY, "--config.model.ddpm_unet.attention=()")
 ONE_OF_SEVERAL = ("--distributed", "--coordinator")
 
 

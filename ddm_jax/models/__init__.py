@@ -6,4 +6,4 @@ others are its settings. All are called as `module.apply({"params": p}, x, label
 
 from ddm_jax.models.unet import UNet
 
-MODELS = {"unet": UNet}
+MODELS = {"ddpm_unet": UNet}

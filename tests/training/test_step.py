@@ -32,7 +32,7 @@ SGD = recipe(
     "--config.optim.lr=1.0",
     "--config.optim.warmup=0",
     "--config.optim.clip=0.3",
-    "--config.model.unet.dropout=0.2",
+    "--config.model.ddpm_unet.dropout=0.2",
     "--config.data.flip=True",
     "--config.loss.label_dropout=0.3",
     "--config.loss.uniforms=stratified",
@@ -144,7 +144,7 @@ def test_parts_with_parameters_are_trained_averaged_and_sampled_with(overrides, 
 
 
 def test_bfloat16_keeps_float32_state():
-    half = recipe("--config.model.unet.dtype=bfloat16")
+    half = recipe("--config.model.ddpm_unet.dtype=bfloat16")
     state, losses, _ = run(half, one_device(), steps=1)
     floats = {a.dtype for a in jax.tree.leaves(state) if a.dtype != np.int32}
     assert floats == {np.dtype("float32")}
