@@ -22,12 +22,12 @@ Report = Callable[[str], None]  # told of progress, a line at a time
 class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
-    name: `digits`, `shapes`, `tfds:<name>` or `folder:<path>`. dir: where TFDS keeps prepared
-    data ("" for its own default). downloads: a folder of original files to prepare from. size:
-    side in pixels after cropping and resizing, 0 for the data's own. channels: 1 or 3, 0 for the
-    data's own. count: how many `shapes` to draw. strict: stop at the first bad file of a folder.
-    scaling: "unit" for [-1, 1], "fitted" for zero mean and unit variance by the data's own.
-    cache: folder of the decoded copies ("" for the user's cache folder).
+    name: `digits`, `shapes`, `photo`, `tfds:<name>` or `folder:<path>`. dir: where TFDS keeps
+    prepared data ("" for its own default). downloads: a folder of original files to prepare from.
+    size: side in pixels after cropping and resizing, 0 for the data's own. channels: 1 or 3, 0 for
+    the data's own. count: how many `shapes` to draw. strict: stop at the first bad file of a
+    folder. scaling: "unit" for [-1, 1], "fitted" for zero mean and unit variance by the data's
+    own. cache: folder of the decoded copies ("" for the user's cache folder).
     """
 
     name: str = "digits"

@@ -1,9 +1,10 @@
 """The table of data sources: each turns DataOptions into a Dataset."""
 
 import numpy as np
+from PIL import Image
 
 from ddm_jax.data import shapes as shapes_
-from ddm_jax.data.dataset import DataOptions, Dataset, Report, spec_of
+from ddm_jax.data.dataset import DataOptions, Dataset, Report, fit, spec_of
 from ddm_jax.data.folder import folder
 from ddm_jax.data.prepared import tfds
 from ddm_jax.errors import UserError, unknown
@@ -37,6 +38,21 @@ def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
     )
 
 
+def photo(argument: str, options: DataOptions, report: Report) -> Dataset:
+    """One photograph, `photo:china` (the default) or `photo:flower`, as scikit-learn ships it.
+
+    The centre square of 640 x 427 pixels, at `data.size` (default 64) a side.
+    """
+    from sklearn.datasets import load_sample_image
+
+    name = argument or "china"
+    if name not in PHOTOS:
+        raise unknown("photo", name, PHOTOS)
+    whole = Image.fromarray(load_sample_image(f"{name}.jpg"))
+    images = fit(whole, options.size or 64, options.channels or 3)[None]
+    return Dataset(spec_of(f"photo:{name}", images), images)
+
+
 def _as_it_is(name: str, argument: str, size: int = 0, only: int = 0) -> None:
     if argument:
         raise UserError(f"data set {name!r} takes no argument: write --config.data.name={name}")
@@ -44,7 +60,8 @@ def _as_it_is(name: str, argument: str, size: int = 0, only: int = 0) -> None:
         raise UserError(f"{name} are {only} x {only} pixels; leave data.size at 0")
 
 
-SOURCES = {"digits": digits, "shapes": shapes, "tfds": tfds, "folder": folder}
+PHOTOS = ("china", "flower")
+SOURCES = {"digits": digits, "shapes": shapes, "photo": photo, "tfds": tfds, "folder": folder}
 
 
 def load(options: DataOptions, report: Report = lambda line: None) -> Dataset:

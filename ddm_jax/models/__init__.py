@@ -4,6 +4,9 @@
 others are its settings. All are called as `module.apply({"params": p}, x, label, cond, train)`.
 """
 
-from ddm_jax.models.unet import UNet
+from ddm_jax.models.ddm_unet import DDMUNet
+from ddm_jax.models.ddpm_unet import DDPMUNet
+from ddm_jax.models.mlp import MLP
+from ddm_jax.models.vanilla_unet import VanillaUNet
 
-MODELS = {"ddpm_unet": UNet}
+MODELS = {"ddpm_unet": DDPMUNet, "ddm_unet": DDMUNet, "vanilla_unet": VanillaUNet, "mlp": MLP}

@@ -22,6 +22,28 @@ def sinusoidal_embedding(label: Array, channels: int, max_period: float = 10000.
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
+def frequency_embedding(label: Array, channels: int, max_frequency: float) -> Array:
+    """[sin(2 pi f_i label), cos(2 pi f_i label)], f_i from 1 to max_frequency in even ratios.
+
+    (B,) -> (B, channels), float32; for labels in [0, 1].
+    """
+    frequency = jnp.geomspace(1.0, max_frequency, channels // 2)
+    angle = 2 * jnp.pi * label.astype(jnp.float32)[:, None] * frequency
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+def divides(space: tuple[int, ...], halvings: int, levels: str, patch: int = 1) -> None:
+    """Raises ValueError where images of size `space` cannot be patched and halved that often."""
+    unit = patch * 2**halvings
+    if any(size % unit for size in space):
+        shape = "x".join(map(str, space))
+        patches = f"patches of {patch}, then " if patch > 1 else ""
+        raise ValueError(
+            f"images of {shape} do not divide by {unit} ({patches}{halvings} halvings); "
+            f"set data.size to a multiple of {unit}, or give fewer {levels}"
+        )
+
+
 def upsample(x: Array) -> Array:
     """Nearest neighbour, every spatial size doubled."""
     for axis in range(1, x.ndim - 1):
@@ -33,6 +55,12 @@ def downsample(x: Array) -> Array:
     """Mean over blocks of 2 along every spatial axis."""
     window = (2,) * (x.ndim - 2)
     return nn.avg_pool(x, window, strides=window)
+
+
+def pool_max(x: Array) -> Array:
+    """Maximum over blocks of 2 along every spatial axis."""
+    window = (2,) * (x.ndim - 2)
+    return nn.max_pool(x, window, strides=window)
 
 
 def space_to_depth(x: Array, patch: int) -> Array:

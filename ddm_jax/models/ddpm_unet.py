@@ -10,6 +10,7 @@ from ddm_jax.models.layers import (
     Norm,
     ResBlock,
     depth_to_space,
+    divides,
     kernel_init,
     sinusoidal_embedding,
     space_to_depth,
@@ -17,7 +18,7 @@ from ddm_jax.models.layers import (
 )
 
 
-class UNet(nn.Module):
+class DDPMUNet(nn.Module):
     """F(x, label, cond): (B, *space, C), (B,), (B,) int or None -> (B, *space, out_channels).
 
     The defaults are the published CIFAR-10 network, 35,746,307 parameters for 3 channels: Ho et
@@ -62,15 +63,7 @@ class UNet(nn.Module):
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
         if self.conditional and not self.classes:
             raise ValueError("conditional=True needs data with classes; set it to False")
-        halvings = len(self.multipliers) - 1
-        unit = self.patch * 2**halvings
-        if any(size % unit for size in space):
-            shape = "x".join(map(str, space))
-            raise ValueError(
-                f"images of {shape} do not divide by {unit} (patches of {self.patch}, then "
-                f"{halvings} halvings); set data.size to a multiple of {unit}, or give fewer "
-                "multipliers"
-            )
+        divides(space, len(self.multipliers) - 1, "multipliers", self.patch)
 
     @nn.compact
     def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):

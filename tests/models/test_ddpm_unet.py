@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.layers import depth_to_space, sinusoidal_embedding, space_to_depth
-from ddm_jax.models.unet import UNet
 
 SMALL = dict(channels=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
 
@@ -38,13 +38,13 @@ def awake(module, x, *rest):
 
 
 def test_published_cifar_network_has_35746307_parameters():
-    params = shapes_of(UNet(3, 10), 32, 32, 3)
+    params = shapes_of(DDPMUNet(3, 10), 32, 32, 3)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_746_307
 
 
 def test_published_cifar_network_layer_for_layer():
     """Block widths as in Ho et al. 2020: every stage's (in, out), and where attention stands."""
-    params = shapes_of(UNet(3, 10), 32, 32, 3)
+    params = shapes_of(DDPMUNet(3, 10), 32, 32, 3)
     blocks = {
         name: (p["conv1"]["conv"]["kernel"].shape[2], p["conv2"]["conv"]["kernel"].shape[3])
         for name, p in params.items()
@@ -84,7 +84,7 @@ def test_published_cifar_network_layer_for_layer():
 
 
 def test_the_output_is_zero_at_initialisation():
-    module = UNet(3, 10, **SMALL)
+    module = DDPMUNet(3, 10, **SMALL)
     x = jax.random.normal(jax.random.key(2), (2, 8, 8, 3))
     fresh = jax.jit(module.init)(jax.random.key(0), x, jnp.zeros(2))["params"]
     out = apply(module, fresh, x, jnp.zeros(2))
@@ -101,7 +101,7 @@ def test_the_output_is_zero_at_initialisation():
     ids=repr,
 )
 def test_options_keep_the_shape_and_use_every_parameter(options):
-    module = UNet(3, 10, **{**SMALL, **options})
+    module = DDPMUNet(3, 10, **{**SMALL, **options})
     x = jax.random.normal(jax.random.key(2), (2, 8, 8, 3))
     rest = (jnp.array([3.0, 700.0]), jnp.array([1, 10]))
     module.check((8, 8))
@@ -115,7 +115,7 @@ def test_options_keep_the_shape_and_use_every_parameter(options):
 
 @pytest.mark.parametrize("size", [(16,), (8, 8), (8, 8, 4)], ids=repr)
 def test_any_number_of_spatial_dimensions(size):
-    module = UNet(2, 0, **SMALL, patch=2)
+    module = DDPMUNet(2, 0, **SMALL, patch=2)
     module.check(size)
     x = jax.random.normal(jax.random.key(2), (2, *size, 2))
     out = apply(module, awake(module, x, jnp.zeros(2)), x, jnp.zeros(2))
@@ -123,7 +123,7 @@ def test_any_number_of_spatial_dimensions(size):
 
 
 def test_the_output_depends_on_noise_level_class_and_null_class():
-    module = UNet(1, 3, **SMALL, conditional=True)
+    module = DDPMUNet(1, 3, **SMALL, conditional=True)
     x, label, cond = jnp.ones((1, 8, 8, 1)), jnp.array([5.0]), jnp.array([1])
     params = awake(module, x, label, cond)
     base = apply(module, params, x, label, cond)
@@ -135,7 +135,7 @@ def test_the_output_depends_on_noise_level_class_and_null_class():
 
 def test_remat_changes_memory_and_not_the_gradient():
     x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
-    plain, remat = (UNet(1, 0, **SMALL, remat=r) for r in (False, True))
+    plain, remat = (DDPMUNet(1, 0, **SMALL, remat=r) for r in (False, True))
     params = awake(plain, x, label)
     grads = [jax.tree.leaves(grad(module, params, x, label)) for module in (plain, remat)]
     for a, b in zip(*grads, strict=True):
@@ -144,7 +144,7 @@ def test_remat_changes_memory_and_not_the_gradient():
 
 def test_bfloat16_computes_with_float32_parameters_and_output():
     x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
-    full, half = (UNet(1, 0, **SMALL, dtype=d) for d in ("float32", "bfloat16"))
+    full, half = (DDPMUNet(1, 0, **SMALL, dtype=d) for d in ("float32", "bfloat16"))
     params = awake(half, x, label)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     a, b = (apply(m, params, x, label) for m in (full, half))
@@ -153,7 +153,7 @@ def test_bfloat16_computes_with_float32_parameters_and_output():
 
 
 def test_dropout_acts_in_training_only():
-    module = UNet(1, 0, **{**SMALL, "dropout": 0.5})
+    module = DDPMUNet(1, 0, **{**SMALL, "dropout": 0.5})
     x, label = jnp.ones((1, 8, 8, 1)), jnp.ones(1)
     params = {"params": awake(module, x, label)}
     still = [module.apply(params, x, label) for _ in range(2)]
@@ -198,5 +198,5 @@ def test_sinusoidal_embedding_values():
 )
 def test_impossible_settings_are_refused_with_the_remedy(options, size, message):
     with pytest.raises(ValueError, match=message):
-        UNet(3, 0, **options).check(size)
-    UNet(3, 10, multipliers=(1, 2, 2)).check((28, 28))
+        DDPMUNet(3, 0, **options).check(size)
+    DDPMUNet(3, 10, multipliers=(1, 2, 2)).check((28, 28))

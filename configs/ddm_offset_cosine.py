@@ -1,0 +1,23 @@
+"""Continuous signal and noise rates on the offset cosine, a residual U-Net, sampling in 20 steps.
+
+python launch.py --config configs/ddm_offset_cosine.py --config.data.dir=<prepared TFDS data>
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.update(name="tfds:fashion_mnist", scaling="fitted")
+    config.model.name = "ddm_unet"
+    config.model.ddm_unet.channels = (32, 64, 96)
+    config.schedule.name = "offset_cosine"
+    config.label.name = "noise_variance"
+    config.error.name = "l1"
+    config.optim.lr = 1e-3
+    config.ema.decay = 0.999
+    config.train.update(steps=4690, batch=64, log_every=50, save_every=469, sample_every=938)
+    config.sampler.name = "ddim"
+    config.grid.name = "trailing"
+    config.sample.update(count=60, batch=60, steps=20)
+    return config

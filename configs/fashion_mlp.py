@@ -1,0 +1,31 @@
+"""A multilayer perceptron on flattened Fashion-MNIST, 200 levels, as an introductory text has it.
+
+python launch.py --config configs/fashion_mlp.py --config.data.dir=<prepared TFDS data>
+python launch.py --config configs/fashion_mlp.py:x0 --config.data.dir=<prepared TFDS data>
+"""
+
+from configs import base
+
+
+def get_config(variant: str = "published"):
+    if variant not in ("published", "x0"):
+        raise ValueError(f"fashion_mlp:{variant} is not known; take published or x0")
+    config = base.get_config()
+    config.data.name = "tfds:fashion_mnist"
+    config.model.name = "mlp"
+    config.label.timestep.steps = 2
+    config.schedule.name = "linear"
+    config.schedule.linear.update(steps=200, scaled=False)
+    config.times.name = "discrete"
+    config.times.discrete.steps = 200
+    config.optim.lr = 1e-3
+    config.ema.decay = 0.999
+    config.train.update(steps=8000, batch=128, log_every=100, save_every=2000, sample_every=0)
+    config.sampler.name = "ddpm"
+    config.sample.update(count=60, batch=60, steps=200)
+    if variant == "x0":
+        config.schedule.linear.scaled = True
+        config.prediction.name = "x0"
+        config.sampler.name = "ddim"
+        config.sample.steps = 50
+    return config

@@ -1,0 +1,28 @@
+"""One grey photograph of 64 x 64 pixels and the plain U-Net: noise to level 180 of 300 and back.
+
+python launch.py --config configs/single_image.py
+"""
+
+from configs import base
+
+
+def get_config(size: str = "published"):
+    if size not in ("published", "cpu"):
+        raise ValueError(f"single_image:{size} is not known; take published or cpu")
+    config = base.get_config()
+    config.data.update(name="photo:china", size=64, channels=1)
+    config.model.name = "vanilla_unet"
+    config.schedule.name = "linear"
+    config.schedule.linear.update(steps=300, beta_end=0.04, scaled=False)
+    config.times.name = "discrete"
+    config.times.discrete.steps = 300
+    config.optim.lr = 2e-4
+    config.ema.decay = 0.995
+    config.train.update(steps=6400, batch=64, log_every=50, save_every=400, sample_every=1600)
+    config.sampler.name = "ddpm"
+    config.sample.update(count=8, batch=8, steps=300)
+    if size == "cpu":
+        config.model.vanilla_unet.channels = (16, 32, 64, 128, 256)
+        config.train.update(steps=1600, batch=16, save_every=200, sample_every=0)
+        config.optim.lr = 1e-3
+    return config

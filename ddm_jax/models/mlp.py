@@ -1,0 +1,39 @@
+"""A multilayer perceptron on flattened images."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.models.layers import zero_init
+
+
+class MLP(nn.Module):
+    """F(x, label): dense layers with ReLU on [x flattened, label]; (B, *space, C), (B,) -> same.
+
+    The label is one input among the pixels, so it should be of order 1 (`label.timestep.steps=2`
+    gives t itself). The output is an affine map of the last hidden layer, so it lies in a subspace
+    of as many dimensions as that layer is wide; see experiments/fashion_mlp for what that costs.
+    It is zero at initialisation.
+    """
+
+    out_channels: int
+    classes: int
+    hidden: tuple[int, ...] = (512, 512)
+
+    conditional = False
+    dropout = 0.0
+
+    def check(self, space: tuple[int, ...]) -> None:
+        """Raises ValueError where the settings cannot work."""
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden={self.hidden}: at least one layer of at least 1 is needed")
+
+    @nn.compact
+    def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):
+        shape = *x.shape[:-1], self.out_channels
+        h = jnp.concatenate([x.reshape(len(x), -1), label[:, None].astype(x.dtype)], -1)
+        for i, width in enumerate(self.hidden):
+            h = nn.relu(nn.Dense(width, name=f"hidden{i}")(h))
+        size = int(np.prod(shape[1:]))
+        return nn.Dense(size, kernel_init=zero_init, name="out")(h).reshape(shape)
