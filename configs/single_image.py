@@ -24,5 +24,5 @@ def get_config(size: str = "published"):
     if size == "cpu":
         config.model.vanilla_unet.channels = (16, 32, 64, 128, 256)
         config.train.update(steps=1600, batch=16, save_every=200, sample_every=0)
-        config.optim.lr = 1e-3
+        config.optim.update(lr=1e-3, warmup=50, decay="cosine")
     return config
