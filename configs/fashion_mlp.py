@@ -20,7 +20,7 @@ def get_config(variant: str = "published"):
     config.times.discrete.steps = 200
     config.optim.lr = 1e-3
     config.ema.decay = 0.999
-    config.train.update(steps=8000, batch=128, log_every=100, save_every=2000, sample_every=0)
+    config.train.update(steps=16_000, batch=128, log_every=100, save_every=2000, sample_every=0)
     config.sampler.name = "ddpm"
     config.sample.update(count=60, batch=60, steps=200)
     if variant == "x0":
