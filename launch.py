@@ -1,9 +1,10 @@
-"""Train, sample from, evaluate and inspect diffusion models.
+"""Train, sample from, evaluate, edit with and inspect diffusion models.
 
 python launch.py --config configs/quickstart.py                    train; again: resume
 python launch.py --config configs/quickstart.py --config.train.steps=100
 python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
+python launch.py --mode edit --workdir runs/quickstart --config.edit.kind=interpolate
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 """
 
@@ -50,7 +51,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
-    parser.add_argument("--mode", choices=("train", "sample", "evaluate"), default="train")
+    parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
     parser.add_argument(
         "--dry_run",
@@ -138,9 +139,10 @@ def _train(config, workdir: Path, dry_run: bool) -> int:
 
 
 def _use(mode: str, workdir: Path, overrides: list[str], dry_run: bool) -> int:
-    """Sample from or evaluate a trained run, under its own config."""
+    """Sample from, evaluate or edit with a trained run, under its own config."""
     from ddm_jax import config as config_
     from ddm_jax import workdir as workdir_
+    from ddm_jax.edit import edit
     from ddm_jax.evaluate import evaluate
     from ddm_jax.recipe import assemble
     from ddm_jax.sample import sample
@@ -154,7 +156,7 @@ def _use(mode: str, workdir: Path, overrides: list[str], dry_run: bool) -> int:
     if dry_run:
         _describe(config, recipe, layout, workdir)
     elif layout.process == 0:
-        {"sample": sample, "evaluate": evaluate}[mode](recipe, workdir, layout)
+        {"sample": sample, "evaluate": evaluate, "edit": edit}[mode](recipe, workdir, layout)
     return 0
 
 

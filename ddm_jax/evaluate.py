@@ -6,7 +6,6 @@ over each bin. Where many pixels are black or white the bound can be the lower o
 """
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,23 +19,21 @@ from ddm_jax.data import sources
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.diffusion.bound import vlb
 from ddm_jax.diffusion.core import fold_in
-from ddm_jax.diffusion.discrete import DiscreteSchedule
 from ddm_jax.diffusion.grids import UniformGrid
 from ddm_jax.diffusion.likelihood import ode_bits
 from ddm_jax.diffusion.samplers import CLIPS
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
-from ddm_jax.training.checkpoint import Checkpoints
+from ddm_jax.sample import in_batches
 from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.workdir import averaged_weights
 
 Say = Callable[[str], None]
 
 
 def times(recipe: Recipe) -> np.ndarray:
     """The grid of the variational bound: all levels, or `evaluate.steps` times evenly spaced."""
-    schedule = recipe.schedule
-    levels = schedule.steps if isinstance(schedule, DiscreteSchedule) else 1000
-    return UniformGrid().times(schedule, recipe.evaluate.steps or levels)
+    return UniformGrid().times(recipe.schedule, recipe.evaluate.steps or recipe.levels)
 
 
 def variance(recipe: Recipe) -> str:
@@ -82,19 +79,12 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
     programs = [layout.compile(f, split, stacked=True) for f in (by_bound, by_ode)]
 
     def measure(params: Any, data: Dataset, index: np.ndarray, say: Say) -> dict[str, np.ndarray]:
-        devices = len(layout.devices)
-        size = -(-min(options.batch, len(index)) // devices) * devices
-        rows, spoke = [], time.monotonic()
-        for start in range(0, len(index), size):
-            part = np.resize(index[start : start + size], size)
-            labels = np.zeros(size, np.int32) if data.labels is None else data.labels[part]
+        def call(part: np.ndarray):
+            labels = np.zeros(len(part), np.int32) if data.labels is None else data.labels[part]
             batch = layout.put((data.images[part], labels, part.astype(np.int32)))
-            rows.append([layout.join(program(params, *batch)) for program in programs])
-            if time.monotonic() - spoke > 5 and start + size < len(index):
-                say(f"evaluated {start + size:,} of {len(index):,}")
-                spoke = time.monotonic()
-        joined = jax.tree.map(lambda *a: np.concatenate(a)[: len(index)], *rows)
-        bound, ode = joined
+            return [layout.join(program(params, *batch)) for program in programs]
+
+        bound, ode = in_batches(layout, call, index, options.batch, say, "evaluated")
         return {**bound._asdict(), "ode": ode}
 
     return measure
@@ -132,11 +122,7 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     The weights are the averaged ones of the newest checkpoint; conditional models are told each
     example's own class.
     """
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    found = checkpoints.restore(jax.eval_shape(recipe.init_state), ("ema_params",), print)
-    if found is None:
-        raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
-    step, fields = found
+    step, weights = averaged_weights(recipe, workdir)
     options = recipe.evaluate
     data, split, held_out = examples(recipe, print)
     if data.spec.shape != recipe.spec.shape or data.spec.classes != recipe.spec.classes:
@@ -149,7 +135,7 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
         f"step {step:,} on {alone(layout).describe()}",
         flush=True,
     )
-    params = alone(layout).place(fields["ema_params"])
+    params = alone(layout).place(weights)
     rows = make_measure(recipe, layout)(params, data, index, print)
     bad = [name for name, row in rows.items() if not np.isfinite(row).all()]
     if bad:

@@ -1,4 +1,4 @@
-"""The sections of a config that are plain settings: how to train, what to sample and evaluate."""
+"""The sections of a config that are plain settings: how to train, sample, evaluate, edit."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,8 @@ class SampleOptions:
     with samplers that look ahead, but for the last). evaluations: the number of evaluations that
     the steps follow from, 0 to give the steps. guidance: 1 is the plain conditional model,
     anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
-    for all. clip: how estimates of x_0 are held in the range of the data.
+    for all. clip: how estimates of x_0 are held in the range of the data. film: of how many images
+    the way from noise is drawn too.
     """
 
     count: int = 64
@@ -64,13 +65,15 @@ class SampleOptions:
     guidance: float = 1.0
     clip: str = "static"
     classes: tuple[int, ...] = ()
+    film: int = 0
 
     def __post_init__(self):
         for name in ("count", "batch", "steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.evaluations < 0:
-            raise ValueError(f"evaluations={self.evaluations} must be at least 1, or 0")
+        for name in ("evaluations", "film"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
         if self.clip not in CLIPS:
             raise unknown("sample.clip", self.clip, CLIPS)
 
@@ -104,3 +107,32 @@ class EvaluateOptions:
             raise unknown("evaluate.variance", self.variance, ("small", "large"))
         if self.trace not in TRACES:
             raise unknown("evaluate.trace", self.trace, TRACES)
+
+
+EDIT_KINDS = ("interpolate", "denoise")
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """The `edit` section. kind: what to do. interpolate: `frames` images between the start noises
+    of the images `pair`, under the class of the first. denoise: training examples `first` to
+    `first + count - 1`, noised to each of `levels` and sampled from there. levels: 0-based, of the
+    schedule's chain or of 1,000; () for one at 0.6 of them.
+    """
+
+    kind: str = "interpolate"
+    pair: tuple[int, ...] = (0, 1)
+    frames: int = 24
+    first: int = 0
+    count: int = 8
+    levels: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if self.kind not in EDIT_KINDS:
+            raise unknown("edit.kind", self.kind, EDIT_KINDS)
+        if len(self.pair) != 2 or not all(0 <= k < 2**31 for k in self.pair):
+            raise ValueError(f"pair takes two indices of images, as in 0,1, not {self.pair}")
+        if self.frames < 2:
+            raise ValueError(f"frames={self.frames} must be at least 2, the two ends")
+        if self.count < 1 or self.first < 0:
+            raise ValueError("count must be at least 1 and first at least 0")

@@ -1,10 +1,17 @@
-"""Pictures: image grids and curves. Each takes arrays and a path, and can be called anywhere."""
+"""Image grids, strips and curves. Each takes arrays and a path, and can be called anywhere.
 
+Images are in [0, 1], but for `grid` and `labelled_grid`, which take bytes.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+_DPI = 100  # of figures whose images must keep their pixels
+_SIDE = 64  # pixels that small images are enlarged to
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -12,28 +19,160 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Image:
-    """uint8 images (n, H, W, 1 or 3), row by row; small ones are enlarged by a whole number."""
-    factor = max(1, 64 // max(images.shape[1:3]))
-    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+def enlarged(images: np.ndarray, side: int = _SIDE) -> np.ndarray:
+    """(..., H, W, C) with every pixel repeated a whole number of times, to at most `side`."""
+    factor = max(1, side // max(images.shape[-3:-1]))
+    return images.repeat(factor, axis=-3).repeat(factor, axis=-2)
+
+
+def canvas(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 images (n, H, W, C) row by row on one white image (H', W', C)."""
     count, height, width, channels = images.shape
     columns, gap = min(columns, count), max(2, height // 10)
     rows = -(-count // columns)
     size = rows * (height + gap) + gap, columns * (width + gap) + gap, channels
-    canvas = np.full(size, 255, np.uint8)
+    white = np.full(size, 255, np.uint8)
     for k, image in enumerate(images):
         row, column = divmod(k, columns)
         y, x = gap + row * (height + gap), gap + column * (width + gap)
-        canvas[y : y + height, x : x + width] = image
-    picture = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
+        white[y : y + height, x : x + width] = image
+    return white
+
+
+def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Image:
+    """uint8 images (n, H, W, 1 or 3), row by row; small ones are enlarged by a whole number."""
+    whole = canvas(enlarged(images), columns)
+    picture = Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole)
     if path is not None:
         picture.save(path)
     return picture
 
 
+def labelled_grid(
+    images: np.ndarray, columns: int, captions: Sequence[str], path: Path | None = None
+):
+    """`grid` with a caption above each image, or one a column where all of a column agree.
+
+    captions: (n,), cut where they are too long. A matplotlib Figure.
+    """
+    columns = min(columns, len(images))
+    shared = all(text == captions[k % columns] for k, text in enumerate(captions))
+    tiles = enlarged(images)
+    height, width = tiles.shape[1:3]
+    gap, line = 4, 16
+    step = height + gap + (0 if shared else line)
+    rows = -(-len(images) // columns)
+    sheet = _Sheet(line + rows * step + gap, columns * (width + gap) + gap)
+    for k, tile in enumerate(tiles):
+        row, column = divmod(k, columns)
+        x, y = gap + column * (width + gap), line + row * step
+        sheet.place(tile, x, y)
+        if row == 0 or not shared:
+            most = max(1, width // 6)
+            text = captions[k] if len(captions[k]) <= most else captions[k][: most - 1] + "…"
+            sheet.write(x + width / 2, y - 2, text, "center", "bottom")
+    return sheet.figure(path)
+
+
+def strip(
+    rows: np.ndarray,
+    names: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    path: Path | None = None,
+):
+    """A table of images (R, K, H, W, C) in [0, 1], with R row names and K column titles.
+
+    A matplotlib Figure, in which small images are enlarged by a whole number.
+    """
+    tiles = enlarged(to_uint8(rows))
+    height, width = tiles.shape[2:4]
+    gap, line = 4, 15
+    lines = max(text.count("\n") + 1 for text in columns)
+    longest = max(len(part) for text in names for part in text.split("\n"))
+    left, top = 14 + 7 * longest, 26 + line * lines
+    step = max([width, *(7 * len(part) for text in columns for part in text.split("\n"))]) + gap
+    size = top + len(tiles) * (height + gap), max(left + tiles.shape[1] * step, 8 * len(title)) + 8
+    sheet = _Sheet(*size)
+    sheet.write(8, 6, title, "left", "top", weight="bold")
+    for k, text in enumerate(columns):
+        sheet.write(left + k * step + width / 2, top - 4, text, "center", "bottom")
+    for r, (name, row) in enumerate(zip(names, tiles, strict=True)):
+        y = top + r * (height + gap)
+        sheet.write(left - 8, y + height / 2, name, "right", "center")
+        for k, tile in enumerate(row):
+            sheet.place(tile, left + k * step, y)
+    return sheet.figure(path)
+
+
+def forward_strip(
+    x_t: np.ndarray, times: Sequence[float], logsnr: Sequence[float], path: Path | None = None
+):
+    """Images noised to several times, a row each: x_t (n, B, H, W, C) in [0, 1], times (n,).
+
+    Above each column stand t and the signal's share of the variance, sigmoid(logsnr) for data of
+    unit variance. A matplotlib Figure.
+    """
+    shares = 1 / (1 + np.exp(-np.asarray(logsnr, float)))
+    columns = [f"t = {t:.2f}\n{share:.1%}" for t, share in zip(times, shares, strict=True)]
+    names = [f"image {k}" for k in range(x_t.shape[1])]
+    title = "x_t = alpha x_0 + sigma eps; below t the share of signal in the variance"
+    return strip(np.swapaxes(x_t, 0, 1), names, columns, title, path)
+
+
+def reverse_strip(
+    x_t: np.ndarray,
+    x0: np.ndarray,
+    times: Sequence[float],
+    title: str = "from noise to an image",
+    original: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    path: Path | None = None,
+):
+    """The way from noise, two rows an image: x_t and the estimate of x_0 at the same times.
+
+    x_t, x0: (n, B, H, W, C) in [0, 1]; times: (n,). original: (B, H, W, C), a last column beside
+    the x_t. The last estimate is the result. A matplotlib Figure.
+    """
+    n, count = x_t.shape[:2]
+    names = [f"image {k}" for k in range(count)] if names is None else names
+    rows = np.stack([x_t, x0], 2).transpose(1, 2, 0, 3, 4, 5).reshape(2 * count, n, *x_t.shape[2:])
+    columns = [f"t = {t:.2f}" for t in times]
+    if original is not None:
+        rows = np.concatenate([rows, original.repeat(2, axis=0)[:, None]], axis=1)
+        columns.append("original")
+    return strip(
+        rows, [f"{a}, {b}" for a in names for b in ("x_t", "x0_hat")], columns, title, path
+    )
+
+
+class _Sheet:
+    """White paper of so many pixels, with images that keep theirs, and text."""
+
+    def __init__(self, height: int, width: int):
+        self.paper, self.texts = np.full((height, width, 3), 255, np.uint8), []
+
+    def place(self, tile: np.ndarray, x: int, y: int) -> None:
+        """A uint8 image (h, w, 1 or 3) with its upper left corner at (x, y)."""
+        self.paper[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+
+    def write(self, x: float, y: float, text: str, ha: str, va: str, **style) -> None:
+        self.texts.append(((x, y, text), {"ha": ha, "va": va, **style}))
+
+    def figure(self, path: Path | None):
+        from matplotlib.figure import Figure
+
+        height, width = self.paper.shape[:2]
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
+        figure.figimage(self.paper, origin="upper")
+        for (x, y, text), style in self.texts:
+            figure.text(x / width, 1 - y / height, text, fontsize=8, parse_math=False, **style)
+        return _saved(figure, path, _DPI)
+
+
 def loss_curve(rows: list[dict[str, Any]], path: Path | None = None):
     """Loss against step, from the rows of metrics.jsonl; a matplotlib Figure."""
-    figure, axes = _figure("training loss", "step", "mean squared error")
+    figure, axes = _figure("training loss", "step", "loss")
     axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], linewidth=1)
     axes.set_yscale("log")
     return _saved(figure, path)
@@ -41,9 +180,7 @@ def loss_curve(rows: list[dict[str, Any]], path: Path | None = None):
 
 def loss_by_level(rows: list[dict[str, Any]], path: Path | None = None):
     """Loss against noise level, the mean of the last quarter of the rows; a matplotlib Figure."""
-    figure, axes = _figure(
-        "loss per noise level", "t (0: least noise, 1: most)", "mean squared error"
-    )
+    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", "loss")
     last = [r["loss_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
     table = np.array(last, float)  # None becomes nan
     seen = ~np.isnan(table)
@@ -63,7 +200,7 @@ def _figure(title: str, x: str, y: str):
     return figure, axes
 
 
-def _saved(figure, path: Path | None):
+def _saved(figure, path: Path | None, dpi: int = 120):
     if path is not None:
-        figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=dpi)
     return figure

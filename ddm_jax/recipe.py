@@ -16,13 +16,14 @@ from ddm_jax.checks import check
 from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
 from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
+from ddm_jax.diffusion.discrete import DiscreteSchedule
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses import Batch, LossFn, Params, diffusion_loss
 from ddm_jax.diffusion.predictions import denoiser
-from ddm_jax.diffusion.samplers import CLIPS, prior, sample
+from ddm_jax.diffusion.samplers import CLIPS, prior, sample, trajectory
 from ddm_jax.diffusion.seen import Problem, Values
 from ddm_jax.models import MODELS
-from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions, TrainOptions
+from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.sections import PARTS, TABLES
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
@@ -52,6 +53,7 @@ class Recipe:
     train: TrainOptions
     sample: SampleOptions
     evaluate: EvaluateOptions
+    edit: EditOptions
     warnings: tuple[str, ...] = ()  # what is dangerous about it
 
     def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:
@@ -133,6 +135,11 @@ class Recipe:
         return classes[index % len(classes)]
 
     @property
+    def levels(self) -> int:
+        """Noise levels: those of a discrete schedule's chain, 1,000 of a continuous schedule."""
+        return self.schedule.steps if isinstance(self.schedule, DiscreteSchedule) else 1000
+
+    @property
     def grid_steps(self) -> int:
         """Times of the sampling grid: `sample.steps`, or what `sample.evaluations` pays for."""
         budget = self.sample.evaluations
@@ -147,27 +154,62 @@ class Recipe:
         schedule = self.schedule_of(params)
         return denoiser(self.net, params.net, schedule, self.prediction, self.label, cond)
 
+    def guided(self, params: Params, labels: Array) -> Denoise:
+        """The denoiser that sampling runs: towards the classes (B,), guided, estimates clipped.
+
+        An unconditional model takes no notice of the classes.
+        """
+        if self.model.conditional:
+            null = self.denoiser(params, jnp.full_like(labels, self.null))
+            denoise = guide(self.denoiser(params, labels), null, self.sample.guidance)
+        else:
+            denoise = self.denoiser(params, None)
+        return CLIPS[self.sample.clip](denoise, *self.scaling.limits())
+
+    def sampling_times(self, params: Params) -> Array:
+        """The grid that sampling runs on."""
+        return self.grid.times(self.schedule_of(params), self.grid_steps)
+
+    def noise_key(self, index: Array) -> Array:
+        """The keys (B,) of the noise that images `index` start from."""
+        return fold_in(fold_in(jax.random.key(self.sample.seed), index), 0)
+
+    def sampler_key(self, index: Array) -> Array:
+        """The keys (B,) of the noise that the sampler adds to images `index`."""
+        return fold_in(fold_in(jax.random.key(self.sample.seed), index), 1)
+
+    def start(self, params: Params, index: Array) -> Array:
+        """What images `index` (B,) start from: x at the first time of the grid, (B, H, W, C)."""
+        shape = len(index), *self.spec.shape
+        t = self.sampling_times(params)[0]
+        return prior(self.schedule_of(params), self.noise_key(index), jnp.zeros(shape), t)
+
     def generate(self, params: Params, index: Array) -> Array:
         """Images `index` (B,) in [0, 1], float32 (B, H, W, C).
 
         Image k is a function of (params, sample.seed, k) alone.
         """
-        keys = fold_in(jax.random.key(self.sample.seed), index)
-        schedule = self.schedule_of(params)
-        times = self.grid.times(schedule, self.grid_steps)
-        shape = len(index), *self.spec.shape
-        start = prior(schedule, fold_in(keys, 0), jnp.zeros(shape), times[0])
-        if self.model.conditional:
-            labels = self.image_classes(index)
-            main, null = (
-                self.denoiser(params, c) for c in (labels, jnp.full_like(labels, self.null))
-            )
-            denoise = guide(main, null, self.sample.guidance)
-        else:
-            denoise = self.denoiser(params, None)
-        denoise = CLIPS[self.sample.clip](denoise, *self.scaling.limits())
-        x = sample(denoise, schedule, self.sampler, times, start, fold_in(keys, 1))
-        return self.scaling.decode(x)
+        x = self.start(params, index)
+        return self.generate_from(params, index, x, self.image_classes(index))
+
+    def generate_from(self, params: Params, index: Array, x: Array, labels: Array) -> Array:
+        """Images in [0, 1] from starts x (B, H, W, C), with the sampler's noise of `index` (B,)."""
+        denoise, schedule = self.guided(params, labels), self.schedule_of(params)
+        times, key = self.sampling_times(params), self.sampler_key(index)
+        return self.scaling.decode(sample(denoise, schedule, self.sampler, times, x, key))
+
+    def film(
+        self, params: Params, index: Array, x: Array, labels: Array, times: Array, chosen: Array
+    ) -> tuple[Array, Array]:
+        """(x_t (B, n, H, W, C) at `times` (n,), x0_hat (B, m, H, W, C) at times[chosen]).
+
+        From starts x at times[0], as `generate_from` goes; x0_hat at the last time is its sample.
+        """
+        denoise, schedule = self.guided(params, labels), self.schedule_of(params)
+        x_t = trajectory(denoise, schedule, self.sampler, times, x, self.sampler_key(index))
+        few = x_t[chosen], jnp.asarray(times)[chosen]
+        x0 = jax.lax.map(lambda pair: denoise(*pair).x0, few)
+        return jnp.moveaxis(x_t, 0, 1), jnp.moveaxis(x0, 0, 1)
 
     def parameter_count(self) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))

@@ -8,70 +8,121 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddm_jax import plots
-from ddm_jax.errors import UserError
+from ddm_jax import pictures
+from ddm_jax.plots import to_uint8
 from ddm_jax.recipe import Recipe
-from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.workdir import averaged_weights
 
-GRID_LIMIT = 400  # images in a PNG; the arrays hold all
+Say = Callable[[str], None]
+
+
+def in_batches(
+    layout: Layout,
+    call: Callable[[np.ndarray], Any],
+    index: np.ndarray,
+    batch: int,
+    say: Say,
+    done: str = "sampled",
+) -> Any:
+    """call(part) for equal parts of `index` (n,), the last one filled up and cut; leaves (n, ...).
+
+    Parts divide over the devices. It says where it is after each part that took long.
+    """
+    devices = len(layout.devices)
+    size = -(-min(batch, len(index)) // devices) * devices
+    rows, spoke = [], time.monotonic()
+    for start in range(0, len(index), size):
+        rows.append(call(np.resize(index[start : start + size], size)))
+        if time.monotonic() - spoke > 5 and start + size < len(index):
+            say(f"{done} {start + size:,} of {len(index):,}")
+            spoke = time.monotonic()
+    return jax.tree.map(lambda *a: np.concatenate(a)[: len(index)], *rows)
 
 
 def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
     """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
 
-    One compiled loop for every batch, the last one filled up and cut, on all devices of this
-    process. It says where it is after each batch that took long.
+    One compiled loop for every batch, on all devices of this process.
     """
     layout = alone(layout)
     generate = layout.compile(recipe.generate, split=(False, True), stacked=True)
 
-    def draw(params: Any, count: int, say: Callable[[str], None]) -> np.ndarray:
-        devices = len(layout.devices)
-        size = -(-min(recipe.sample.batch, count) // devices) * devices
-        done, spoke = [], time.monotonic()
-        for start in range(0, count, size):
-            index = np.arange(start, start + size, dtype=np.int32)
-            done.append(layout.join(generate(params, layout.put(index))))
-            if time.monotonic() - spoke > 5 and start + size < count:
-                say(f"sampled {start + size:,} of {count:,}")
-                spoke = time.monotonic()
-        return np.concatenate(done)[:count]
+    def draw(params: Any, count: int, say: Say) -> np.ndarray:
+        def call(index: np.ndarray):
+            return layout.join(generate(params, layout.put(index)))
+
+        index = np.arange(count, dtype=np.int32)
+        return in_batches(layout, call, index, recipe.sample.batch, say)
 
     return draw
 
 
-def write_grid(recipe: Recipe, images: np.ndarray, path: Path) -> None:
-    """A PNG of the first images (n, H, W, C) in [0, 1]; few classes have a column each."""
-    images = images[:GRID_LIMIT]
-    asked = len(recipe.sample.classes) or recipe.null
-    columns = asked if recipe.model.conditional and 4 <= asked <= 12 else 10
-    path.parent.mkdir(exist_ok=True)
-    plots.grid(plots.to_uint8(images), columns, path)
+def draw_film(
+    recipe: Recipe,
+    layout: Layout,
+    params: Any,
+    index: np.ndarray,
+    say: Say,
+    times: np.ndarray | None = None,
+    x: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> pictures.Film:
+    """The way that images `index` (n,) take from noise.
+
+    times, x (n, H, W, C) and labels (n,) are the run's own where they are not given.
+    """
+    layout = alone(layout)
+    times = np.asarray(recipe.sampling_times(params) if times is None else times)
+    labels = np.asarray(recipe.image_classes(index) if labels is None else labels)
+    x = np.asarray(jax.jit(recipe.start)(params, index) if x is None else x)
+    chosen = pictures.spread(len(times))
+
+    def film(params, index, x, labels):
+        return recipe.film(params, index, x, labels, times, chosen)
+
+    program = layout.compile(film, split=(False, True, True, True), stacked=True)
+
+    def call(part: np.ndarray):
+        batch = layout.put((index[part], x[part], labels[part]))
+        return layout.join(program(params, *batch))
+
+    found = in_batches(layout, call, np.arange(len(index)), recipe.sample.batch, say)
+    x_t, x0 = (np.moveaxis(a, 1, 0) for a in found)
+    seen = pictures.shown(recipe, params, x_t, times)
+    return pictures.Film(times, seen, chosen, np.asarray(recipe.scaling.decode(x0)))
 
 
 def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     """Write `samples/<step>_<sampler>_<steps>_seed_<seed>.png` and `.npz` (images, labels, index).
 
-    The weights are the averaged ones of the newest checkpoint.
+    The weights are the averaged ones of the newest checkpoint. With sample.film=n the way of the
+    first n images too: a strip `..._film.png` and an animation `..._film.gif`.
     """
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    template = jax.eval_shape(recipe.init_state)
-    found = checkpoints.restore(template, ("ema_params",), print)
-    if found is None:
-        raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
-    step, fields = found
+    step, weights = averaged_weights(recipe, workdir)
     count = recipe.sample.count
     print(f"sampling {count:,} images from step {step:,} on {alone(layout).describe()}", flush=True)
-    params = alone(layout).place(fields["ema_params"])
+    params = alone(layout).place(weights)
     images = make_draw(recipe, layout)(params, count, print)
-    sampler = type(recipe.sampler).__name__.lower()
-    name = f"step_{step}_{sampler}_{recipe.grid_steps}_seed_{recipe.sample.seed}"
-    path = workdir / "samples" / name
-    write_grid(recipe, images, path.with_suffix(".png"))
+    path = workdir / "samples" / f"step_{step}_{pictures.label(recipe)}"
+    pictures.write_grid(recipe, images, path.with_suffix(".png"))
     index = np.arange(count)
-    arrays = {"images": plots.to_uint8(images), "index": index}
+    arrays = {"images": to_uint8(images), "index": index}
     if recipe.model.conditional:
         arrays["labels"] = np.asarray(recipe.image_classes(index))
     np.savez_compressed(path.with_suffix(".npz"), **arrays)
     print(f"wrote {path}.png and {path}.npz")
+    if recipe.sample.film:
+        film_samples(recipe, layout, params, path, print)
+
+
+def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: Say) -> None:
+    """Write `<path>_film.png` and `.gif` of the first `sample.film` images."""
+    index = np.arange(recipe.sample.film, dtype=np.int32)
+    film = draw_film(recipe, layout, params, index, say)
+    classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
+    names = pictures.named("image", index, classes)
+    strip, gif = (path.with_name(f"{path.name}_film.{kind}") for kind in ("png", "gif"))
+    pictures.write_strip(recipe, film, names, "From noise to images", strip)
+    pictures.write_animation(film, gif)
+    say(f"wrote {strip} and {gif}")

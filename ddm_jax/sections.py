@@ -16,7 +16,7 @@ from ddm_jax.diffusion.times import TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
 from ddm_jax.errors import UserError
 from ddm_jax.models import MODELS
-from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions, TrainOptions
+from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.training.optim import Ema, Optim
 
 TABLES = {
@@ -53,6 +53,7 @@ PARTS = {
     "train": TrainOptions,
     "sample": SampleOptions,
     "evaluate": EvaluateOptions,
+    "edit": EditOptions,
 }
 
 # Settings that a run may change when it goes on: they touch no weight.
@@ -65,6 +66,7 @@ FREE = (
     "train.keep_every",
     "sample.",
     "evaluate.",
+    "edit.",
     "sampler.",
     "grid.",
     "data.dir",

@@ -8,12 +8,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ddm_jax import plots
+from ddm_jax import pictures, plots
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import feed, prefetch
 from ddm_jax.errors import RunError
 from ddm_jax.recipe import Recipe
-from ddm_jax.sample import make_draw, write_grid
+from ddm_jax.sample import film_samples, make_draw
 from ddm_jax.training import logs, parallel
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.parallel import Layout
@@ -49,6 +49,10 @@ class _Run:
             self.checkpoints = Checkpoints(directory, options.keep, options.keep_every)
         state = self._start()
         step = int(state.step)
+        path = self.workdir / "forward.png"
+        if self.first and not path.exists():
+            few = np.asarray(self.data.images[:6])
+            pictures.write_forward(self.recipe, state.params, few, path)
         if self.first:
             self.log = logs.MetricLog(self.workdir, step)
         self.progress.begin(step)
@@ -169,12 +173,15 @@ class _Run:
             # Every process draws, so that none waits for long in the next step's exchange.
             images = self.draw(state.ema_params, self.recipe.sample.count, self.progress.say)
             if self.first:
-                write_grid(self.recipe, images, path)
+                pictures.write_grid(self.recipe, images, path)
                 self.progress.say(f"wrote {path}")
         self.meter.skip_time(time.monotonic() - began)
 
     def _finish(self, state: TrainState, step: int) -> None:
         self._sample(state, step)
+        if self.first and self.recipe.sample.film:
+            path = self.workdir / "samples" / f"step_{step}"
+            film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
         if rows:
             plots.loss_curve(rows, self.workdir / "loss.png")

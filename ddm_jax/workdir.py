@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
+from ddm_jax.recipe import Recipe
 from ddm_jax.sections import FREE, complete
+from ddm_jax.training.checkpoint import Checkpoints
 
 
 @contextmanager
@@ -74,6 +78,16 @@ def saved_spec(workdir: Path) -> Spec:
         return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{workdir / 'data.json'} is missing or broken; train again") from error
+
+
+def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
+    """(step, averaged parameters) of the newest usable checkpoint."""
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    found = checkpoints.restore(jax.eval_shape(recipe.init_state), ("ema_params",), print)
+    if found is None:
+        raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
+    step, fields = found
+    return step, fields["ema_params"]
 
 
 def _write(path: Path, value) -> None:

@@ -11,10 +11,10 @@ from conftest import ROOT
 LAYERS = [
     ("errors",),
     ("diffusion",),
-    ("models", "data", "training", "plots", "config", "options"),
+    ("models", "data", "training", "plots", "films", "config", "options"),
     ("sections",),
     ("recipe", "checks"),
-    ("workdir", "sample", "evaluate", "train"),
+    ("workdir", "pictures", "sample", "evaluate", "edit", "train"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "ddm_jax").rglob("*.py"))
@@ -64,7 +64,7 @@ def test_only_one_file_knows_devices():
 
 def test_importing_leaves_heavy_packages_out():
     code = (
-        "import sys, launch, ddm_jax.train, ddm_jax.sample, ddm_jax.evaluate, ddm_jax.recipe;"
+        "import sys, launch, ddm_jax.train, ddm_jax.sample, ddm_jax.evaluate, ddm_jax.edit;"
         "print([m for m in ('tensorflow', 'tensorflow_datasets', 'matplotlib', 'sklearn',"
         " 'tensorboardX', 'diffrax', 'equinox') if m in sys.modules])"
     )

@@ -6,6 +6,7 @@ x_0 is the sample. So no sampler has a special case at the end, and one step wor
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -148,15 +149,27 @@ def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: 
 
     times: (n,) strictly decreasing; key: () or one an example (B,), folded with k for step k.
     """
+    return _walk(denoise, schedule, sampler, times, x, key, lambda x: None)[0]
+
+
+def trajectory(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+    """x at every one of the times, (n, B, ...): the path whose end is `integrate`'s."""
+    _, path = _walk(denoise, schedule, sampler, times, x, key, lambda x: x)
+    return jnp.concatenate([x[None], path])
+
+
+def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
+    """(x at times[-1], keep(x) at times[1:] stacked)."""
     times = jnp.asarray(times)
 
     def body(carry, pair):
         t, s, k = pair
-        return sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1]), None
+        carry = sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1])
+        return carry, keep(carry[0])
 
     pairs = (times[:-1], times[1:], jnp.arange(len(times) - 1))
-    (x, _), _ = jax.lax.scan(body, (x, sampler.init(x)), pairs)
-    return x
+    (x, _), kept = jax.lax.scan(body, (x, sampler.init(x)), pairs)
+    return x, kept
 
 
 def invert(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:

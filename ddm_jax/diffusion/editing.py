@@ -1,0 +1,51 @@
+"""Editing by the start and the grid: between noises, back from a level, and how near it came."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.diffusion.core import expand
+
+_STRAIGHT = 1e-4  # sine of the angle below which great circles are taken for straight lines
+
+
+def slerp(a: Array, b: Array, weight: Array) -> Array:
+    """(sin((1 - w) theta) a + sin(w theta) b) / sin(theta), theta the angle between a and b.
+
+    cos(theta) = <a, b> / |a||b| for each example, over all its elements. Independent noises are
+    nearly at right angles, where sin^2 + cos^2 = 1 keeps the variance of N(0, I), which
+    (1 - w) a + w b halves in the middle. Weights 0 and 1 give the ends exactly. Where the ends
+    are parallel or opposite no great circle is singled out, and the straight line is taken.
+    a, b: (B, ...); weight: () or (B,). float32. Shoemake 1985, "Animating rotation with
+    quaternion curves".
+    """
+    a, b, w = (jnp.asarray(v, jnp.float32) for v in (a, b, weight))
+    axes = tuple(range(1, a.ndim))
+    lengths = [jnp.sqrt((v**2).sum(axes)) for v in (a, b)]
+    cosine = (a * b).sum(axes) / jnp.maximum(lengths[0] * lengths[1], jnp.finfo(a.dtype).tiny)
+    theta = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+    sine = jnp.sin(theta)
+    straight = (sine < _STRAIGHT) | (w == 0) | (w == 1)
+    below = jnp.where(straight, 1.0, sine)
+    of_a = jnp.where(straight, 1 - w, jnp.sin((1 - w) * theta) / below)
+    of_b = jnp.where(straight, w, jnp.sin(w * theta) / below)
+    return expand(of_a, a) * a + expand(of_b, b) * b
+
+
+def from_level(times: Array, t: float) -> np.ndarray:
+    """The grid for a start at t: t itself, then those of `times` (n,) that lie below it, float32.
+
+    Noising to t and sampling from there keeps what t leaves of an image and redraws the rest.
+    Meng et al. 2021, arXiv:2108.01073, algorithm 1.
+    """
+    times, t = np.asarray(times, np.float32), np.float32(t)
+    return np.concatenate([t[None], times[times < t]])
+
+
+def psnr(image: Array, original: Array) -> Array:
+    """10 log10(1 / mean (image - original)^2) in dB, one an example (B,); infinite where equal.
+
+    image, original: (B, ...) in [0, 1], so that the largest difference is 1.
+    """
+    difference = jnp.asarray(image, jnp.float32) - jnp.asarray(original, jnp.float32)
+    return -10 * jnp.log10((difference**2).mean(tuple(range(1, difference.ndim))))

@@ -1,0 +1,79 @@
+"""Animations: frames as arrays to a GIF or MP4 file."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ddm_jax.errors import UserError
+from ddm_jax.plots import canvas, enlarged
+
+_SIDE = 256  # pixels that small frames are enlarged to
+
+
+def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 images (n, B, H, W, C) as n frames, each of B images row by row."""
+    return np.stack([canvas(frame, columns) for frame in images])
+
+
+def there_and_back(frames: np.ndarray) -> np.ndarray:
+    """The frames 0, ..., n - 1, ..., 1: played in a loop, without a jump."""
+    return np.concatenate([frames, frames[-2:0:-1]])
+
+
+def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
+    """uint8 frames (n, H, W, 1 or 3), `ms` milliseconds each and the last `hold`, to `path`.
+
+    A GIF loops; a path ending in .mp4 makes a film in H.264, by the package imageio-ffmpeg. Small
+    frames are enlarged by a whole number. Grey frames keep all their levels; coloured ones of a
+    GIF share 256 colours, so that nothing flickers.
+    """
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or not len(frames):
+        raise ValueError(f"frames are (n, H, W, 1 or 3), not {frames.shape}")
+    if Path(path).suffix == ".mp4":
+        _mp4(enlarged(frames, _SIDE), path, ms, hold)
+    else:
+        _gif(frames, path, ms, hold)
+
+
+def _gif(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
+    height, width = enlarged(frames[:1], _SIDE).shape[1:3]
+    near, few = Image.Resampling.NEAREST, _few_colours(frames)
+    still = [picture.resize((width, height), near) for picture in few]
+    times = [ms] * (len(still) - 1) + [hold]
+    still[0].save(path, save_all=True, append_images=still[1:], duration=times, loop=0)
+
+
+def _few_colours(frames: np.ndarray) -> list[Image.Image]:
+    """Frames of grey levels, or of one palette; dithered where they have more colours than it."""
+    if frames.shape[-1] == 1:
+        return [Image.fromarray(frame[..., 0]) for frame in frames]
+    everything = Image.fromarray(frames.reshape(-1, frames.shape[2], 3))
+    palette = everything.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    return [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+
+
+def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise UserError(
+            'an MP4 needs the extra film: pip install -e ".[film]", or a path that ends in .gif'
+        ) from error
+    count, height, width, _ = frames.shape
+    even = np.full((count, height + height % 2, width + width % 2, 3), 255, np.uint8)
+    even[:, :height, :width] = frames
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        (even.shape[2], even.shape[1]),
+        fps=1000 / ms,
+        codec="libx264",
+        quality=8,
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+    )
+    writer.send(None)
+    for frame in [*even, *[even[-1]] * max(0, round(hold / ms) - 1)]:
+        writer.send(np.ascontiguousarray(frame))
+    writer.close()
