@@ -144,16 +144,14 @@ def _use(mode: str, workdir: Path, overrides: list[str], dry_run: bool) -> int:
     from ddm_jax import workdir as workdir_
     from ddm_jax.edit import edit
     from ddm_jax.evaluate import evaluate
-    from ddm_jax.recipe import assemble
     from ddm_jax.sample import sample
     from ddm_jax.training import parallel
 
-    config = config_.override(workdir_.saved_config(workdir), overrides)
-    workdir_.check_same(config, workdir)
-    recipe = assemble(config, workdir_.saved_spec(workdir))
+    recipe = workdir_.saved_recipe(workdir, overrides)
     layout = parallel.layout()
     _warn(recipe, layout.process == 0)
     if dry_run:
+        config = config_.override(workdir_.saved_config(workdir), overrides)
         _describe(config, recipe, layout, workdir)
     elif layout.process == 0:
         {"sample": sample, "evaluate": evaluate, "edit": edit}[mode](recipe, workdir, layout)

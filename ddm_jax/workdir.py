@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from ddm_jax import config as config_
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import Recipe
+from ddm_jax.recipe import Recipe, assemble
 from ddm_jax.sections import FREE, complete
 from ddm_jax.training.checkpoint import Checkpoints
 
@@ -78,6 +78,16 @@ def saved_spec(workdir: Path) -> Spec:
         return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
     except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{workdir / 'data.json'} is missing or broken; train again") from error
+
+
+def saved_recipe(workdir: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of the run in `workdir`, with overrides that touch no weight.
+
+    overrides: as on the command line, `--config.sampler.name=heun`.
+    """
+    config = config_.override(saved_config(workdir), overrides)
+    check_same(config, workdir)
+    return assemble(config, saved_spec(workdir))
 
 
 def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
