@@ -26,9 +26,18 @@ def test_shapes_have_labels_captions_and_attributes():
     assert colour in data.captions[0] and shape in data.captions[0]
 
 
+def test_a_photograph_is_one_image_of_any_size():
+    data = sources.load(DataOptions(name="photo"))
+    assert data.images.shape == (1, 64, 64, 3) and data.labels is None
+    grey = sources.load(DataOptions(name="photo:flower", size=32, channels=1))
+    assert grey.images.shape == (1, 32, 32, 1) and grey.images.std() > 20
+    assert grey.spec.name == "photo:flower" and not grey.spec.classes
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
+        ({"name": "photo:cat"}, "china"),
         ({"name": "digit"}, "did you mean 'digits'"),
         ({"name": "digits", "size": 16}, "leave data.size at 0"),
         ({"name": "digits:8"}, "takes no argument"),
