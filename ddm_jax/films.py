@@ -1,5 +1,6 @@
 """Animations: frames as arrays to a GIF or MP4 file."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def there_and_back(frames: np.ndarray) -> np.ndarray:
 def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
     """uint8 frames (n, H, W, 1 or 3), `ms` milliseconds each and the last `hold`, to `path`.
 
-    A GIF loops; a path ending in .mp4 makes a film in H.264, by the package imageio-ffmpeg. Small
+    A GIF loops; a path ending in .mp4 makes a film in H.264, by the ffmpeg of imageio-ffmpeg. Small
     frames are enlarged by a whole number. Grey frames keep all their levels; coloured ones of a
     GIF share 256 colours, so that nothing flickers.
     """
@@ -64,16 +65,12 @@ def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
     count, height, width, _ = frames.shape
     even = np.full((count, height + height % 2, width + width % 2, 3), 255, np.uint8)
     even[:, :height, :width] = frames
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (even.shape[2], even.shape[1]),
-        fps=1000 / ms,
-        codec="libx264",
-        quality=8,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-    )
-    writer.send(None)
-    for frame in [*even, *[even[-1]] * max(0, round(hold / ms) - 1)]:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    film = np.concatenate([even, even[-1:].repeat(max(0, round(hold / ms) - 1), axis=0)])
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{film.shape[2]}x{film.shape[1]}"]
+    made = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", str(path)]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
+    command = [*program, *raw, "-r", f"{1000 / ms}", "-i", "-", *made]
+    result = subprocess.run(command, input=film.tobytes(), capture_output=True)
+    if result.returncode:
+        said = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise UserError(f"cannot write {path}: {said[-1]}; a path ending in .gif needs no ffmpeg")

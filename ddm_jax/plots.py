@@ -170,17 +170,23 @@ class _Sheet:
         return _saved(figure, path, _DPI)
 
 
-def loss_curve(rows: list[dict[str, Any]], path: Path | None = None):
+def loss_curve(
+    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
+):
     """Loss against step, from the rows of metrics.jsonl; a matplotlib Figure."""
-    figure, axes = _figure("training loss", "step", "loss")
-    axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], linewidth=1)
-    axes.set_yscale("log")
+    losses = [r["loss"] for r in rows]
+    figure, axes = _figure("training loss", "step", f"loss ({unit})")
+    axes.plot([r["step"] for r in rows], losses, linewidth=1)
+    if min(losses) > 0:
+        axes.set_yscale("log")
     return _saved(figure, path)
 
 
-def loss_by_level(rows: list[dict[str, Any]], path: Path | None = None):
+def loss_by_level(
+    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
+):
     """Loss against noise level, the mean of the last quarter of the rows; a matplotlib Figure."""
-    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", "loss")
+    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", f"loss ({unit})")
     last = [r["loss_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
     table = np.array(last, float)  # None becomes nan
     seen = ~np.isnan(table)
