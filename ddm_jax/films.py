@@ -9,7 +9,7 @@ from PIL import Image
 from ddm_jax.errors import UserError
 from ddm_jax.plots import canvas, enlarged
 
-_SIDE = 256  # pixels that small frames are enlarged to
+_SIDE = 384  # pixels that small frames are enlarged to
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -26,8 +26,8 @@ def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) ->
     """uint8 frames (n, H, W, 1 or 3), `ms` milliseconds each and the last `hold`, to `path`.
 
     A GIF loops; a path ending in .mp4 makes a film in H.264, by the ffmpeg of imageio-ffmpeg. Small
-    frames are enlarged by a whole number. Grey frames keep all their levels; coloured ones of a
-    GIF share 256 colours, so that nothing flickers.
+    frames are enlarged by a whole number. In a GIF grey frames keep all their levels and coloured
+    ones have 256 colours each, without dithering, which would add noise to what loses it.
     """
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or not len(frames):
@@ -40,19 +40,17 @@ def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) ->
 
 def _gif(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
     height, width = enlarged(frames[:1], _SIDE).shape[1:3]
-    near, few = Image.Resampling.NEAREST, _few_colours(frames)
-    still = [picture.resize((width, height), near) for picture in few]
+    near = Image.Resampling.NEAREST
+    still = [_few_colours(frame).resize((width, height), near) for frame in frames]
     times = [ms] * (len(still) - 1) + [hold]
     still[0].save(path, save_all=True, append_images=still[1:], duration=times, loop=0)
 
 
-def _few_colours(frames: np.ndarray) -> list[Image.Image]:
-    """Frames of grey levels, or of one palette; dithered where they have more colours than it."""
-    if frames.shape[-1] == 1:
-        return [Image.fromarray(frame[..., 0]) for frame in frames]
-    everything = Image.fromarray(frames.reshape(-1, frames.shape[2], 3))
-    palette = everything.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
-    return [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+def _few_colours(frame: np.ndarray) -> Image.Image:
+    """A frame (H, W, 1 or 3) in at most 256 colours, all grey levels or those that suit it best."""
+    if frame.shape[-1] == 1:
+        return Image.fromarray(frame[..., 0])
+    return Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
 
 
 def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
