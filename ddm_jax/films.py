@@ -1,5 +1,6 @@
 """Animations: frames as arrays to a GIF or MP4 file."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 from ddm_jax.errors import UserError
 from ddm_jax.plots import canvas, enlarged
 
-_SIDE = 256  # pixels that small frames are enlarged to
+_SIDE = 384  # pixels that small frames are enlarged to
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:
@@ -24,9 +25,9 @@ def there_and_back(frames: np.ndarray) -> np.ndarray:
 def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
     """uint8 frames (n, H, W, 1 or 3), `ms` milliseconds each and the last `hold`, to `path`.
 
-    A GIF loops; a path ending in .mp4 makes a film in H.264, by the package imageio-ffmpeg. Small
-    frames are enlarged by a whole number. Grey frames keep all their levels; coloured ones of a
-    GIF share 256 colours, so that nothing flickers.
+    A GIF loops; a path ending in .mp4 makes a film in H.264, by the ffmpeg of imageio-ffmpeg. Small
+    frames are enlarged by a whole number. In a GIF grey frames keep all their levels and coloured
+    ones have 256 colours each, without dithering, which would add noise to what loses it.
     """
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3) or not len(frames):
@@ -39,19 +40,17 @@ def animation(frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) ->
 
 def _gif(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
     height, width = enlarged(frames[:1], _SIDE).shape[1:3]
-    near, few = Image.Resampling.NEAREST, _few_colours(frames)
-    still = [picture.resize((width, height), near) for picture in few]
+    near = Image.Resampling.NEAREST
+    still = [_few_colours(frame).resize((width, height), near) for frame in frames]
     times = [ms] * (len(still) - 1) + [hold]
     still[0].save(path, save_all=True, append_images=still[1:], duration=times, loop=0)
 
 
-def _few_colours(frames: np.ndarray) -> list[Image.Image]:
-    """Frames of grey levels, or of one palette; dithered where they have more colours than it."""
-    if frames.shape[-1] == 1:
-        return [Image.fromarray(frame[..., 0]) for frame in frames]
-    everything = Image.fromarray(frames.reshape(-1, frames.shape[2], 3))
-    palette = everything.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
-    return [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+def _few_colours(frame: np.ndarray) -> Image.Image:
+    """A frame (H, W, 1 or 3) in at most 256 colours, all grey levels or those that suit it best."""
+    if frame.shape[-1] == 1:
+        return Image.fromarray(frame[..., 0])
+    return Image.fromarray(frame).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
 
 
 def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
@@ -64,16 +63,12 @@ def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
     count, height, width, _ = frames.shape
     even = np.full((count, height + height % 2, width + width % 2, 3), 255, np.uint8)
     even[:, :height, :width] = frames
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (even.shape[2], even.shape[1]),
-        fps=1000 / ms,
-        codec="libx264",
-        quality=8,
-        macro_block_size=2,
-        ffmpeg_log_level="error",
-    )
-    writer.send(None)
-    for frame in [*even, *[even[-1]] * max(0, round(hold / ms) - 1)]:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    film = np.concatenate([even, even[-1:].repeat(max(0, round(hold / ms) - 1), axis=0)])
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{film.shape[2]}x{film.shape[1]}"]
+    made = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", str(path)]
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
+    command = [*program, *raw, "-r", f"{1000 / ms}", "-i", "-", *made]
+    result = subprocess.run(command, input=film.tobytes(), capture_output=True)
+    if result.returncode:
+        said = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise UserError(f"cannot write {path}: {said[-1]}; a path ending in .gif needs no ffmpeg")

@@ -74,6 +74,7 @@ class SampleOptions:
         for name in ("evaluations", "film"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
+        _whole("classes", self.classes)
         if self.clip not in CLIPS:
             raise unknown("sample.clip", self.clip, CLIPS)
 
@@ -134,5 +135,13 @@ class EditOptions:
             raise ValueError(f"pair takes two indices of images, as in 0,1, not {self.pair}")
         if self.frames < 2:
             raise ValueError(f"frames={self.frames} must be at least 2, the two ends")
+        _whole("levels", self.levels)
         if self.count < 1 or self.first < 0:
             raise ValueError("count must be at least 1 and first at least 0")
+
+
+def _whole(name: str, values: tuple) -> None:
+    """ValueError unless all are ints: a default of () says nothing of what goes in."""
+    bad = [value for value in values if type(value) is not int]
+    if bad:
+        raise ValueError(f"{name} takes whole numbers, as in 1,2,3, not {bad[0]!r}")

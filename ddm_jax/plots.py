@@ -3,6 +3,7 @@
 Images are in [0, 1], but for `grid` and `labelled_grid`, which take bytes.
 """
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,25 +54,33 @@ def labelled_grid(
 ):
     """`grid` with a caption above each image, or one a column where all of a column agree.
 
-    captions: (n,), cut where they are too long. A matplotlib Figure.
+    captions: (n,), in two lines where one is too short, and cut beyond. A matplotlib Figure.
     """
     columns = min(columns, len(images))
     shared = all(text == captions[k % columns] for k, text in enumerate(captions))
     tiles = enlarged(images)
     height, width = tiles.shape[1:3]
-    gap, line = 4, 16
+    texts = [_in_two_lines(text, max(4, width // 6)) for text in captions]
+    gap, line = 4, 4 + 13 * max(text.count("\n") + 1 for text in texts)
     step = height + gap + (0 if shared else line)
     rows = -(-len(images) // columns)
-    sheet = _Sheet(line + rows * step + gap, columns * (width + gap) + gap)
+    top = line if shared else 0  # elsewhere every row has its own
+    sheet = _Sheet(top + rows * step, columns * (width + gap) + gap)
     for k, tile in enumerate(tiles):
         row, column = divmod(k, columns)
         x, y = gap + column * (width + gap), line + row * step
         sheet.place(tile, x, y)
         if row == 0 or not shared:
-            most = max(1, width // 6)
-            text = captions[k] if len(captions[k]) <= most else captions[k][: most - 1] + "…"
-            sheet.write(x + width / 2, y - 2, text, "center", "bottom")
+            sheet.write(x + width / 2, y - 2, texts[k], "center", "bottom")
     return sheet.figure(path)
+
+
+def _in_two_lines(text: str, most: int) -> str:
+    """`text` in at most two lines of at most `most` characters."""
+    lines = textwrap.wrap(text, most) or [""]
+    if len(lines) > 2:
+        lines = [lines[0], lines[1][: most - 1] + "…"]
+    return "\n".join(lines)
 
 
 def strip(
@@ -170,17 +179,23 @@ class _Sheet:
         return _saved(figure, path, _DPI)
 
 
-def loss_curve(rows: list[dict[str, Any]], path: Path | None = None):
+def loss_curve(
+    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
+):
     """Loss against step, from the rows of metrics.jsonl; a matplotlib Figure."""
-    figure, axes = _figure("training loss", "step", "loss")
-    axes.plot([r["step"] for r in rows], [r["loss"] for r in rows], linewidth=1)
-    axes.set_yscale("log")
+    losses = [r["loss"] for r in rows]
+    figure, axes = _figure("training loss", "step", f"loss ({unit})")
+    axes.plot([r["step"] for r in rows], losses, linewidth=1)
+    if min(losses) > 0:
+        axes.set_yscale("log")
     return _saved(figure, path)
 
 
-def loss_by_level(rows: list[dict[str, Any]], path: Path | None = None):
+def loss_by_level(
+    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
+):
     """Loss against noise level, the mean of the last quarter of the rows; a matplotlib Figure."""
-    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", "loss")
+    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", f"loss ({unit})")
     last = [r["loss_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
     table = np.array(last, float)  # None becomes nan
     seen = ~np.isnan(table)

@@ -184,8 +184,9 @@ class _Run:
             film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
         if rows:
-            plots.loss_curve(rows, self.workdir / "loss.png")
-            plots.loss_by_level(rows, self.workdir / "loss_by_level.png")
+            unit = getattr(self.recipe.objective, "unit", "mean over elements")
+            plots.loss_curve(rows, self.workdir / "loss.png", unit)
+            plots.loss_by_level(rows, self.workdir / "loss_by_level.png", unit)
         self.progress.say(f"finished step {step:,}; results are in {self.workdir}")
 
 

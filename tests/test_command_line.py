@@ -50,6 +50,7 @@ def answer(capsys, *arguments):
         ((*QUICK, "--config.train.batch=7"), "cannot be divided over 2 devices"),
         ((*QUICK, "--config.train.batch=0"), "a multiple of 2"),
         ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
+        ((*QUICK, "--config.sample.classes=one"), "classes takes whole numbers"),
         ((*QUICK, "--config.loss.label_dropout=0"), "loss.label_dropout=0.1"),
         ((*QUICK, "--config.model.ddpm_unet.conditional=False"), "conditional=True"),
         ((*QUICK, "--config.data.name=tfds:cifar11"), "did you mean 'cifar10"),

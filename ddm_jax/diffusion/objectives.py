@@ -1,7 +1,7 @@
 """What training minimises: the loss of one example, noised and seen by the network."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ class VLB:
 
     steps: int = 1000
     variance: str = "learned"
+
+    unit: ClassVar[str] = "bits per element"
 
     def __post_init__(self):
         _check_chain(self.steps)

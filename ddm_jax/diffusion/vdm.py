@@ -26,6 +26,7 @@ class VDM:
     """
 
     continuous: ClassVar[bool] = True
+    unit: ClassVar[str] = "bits per element"
 
     @property
     def learned(self) -> bool:

@@ -1,0 +1,188 @@
+"""The edit mode on a tiny run: what it prints and writes, its laws, and its answers to misuse."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, two_devices
+from PIL import Image
+
+import launch
+from ddm_jax.edit import EDITS
+from ddm_jax.options import EDIT_KINDS
+from ddm_jax.recipe import assemble
+from ddm_jax.sample import make_draw
+from ddm_jax.workdir import averaged_weights, saved_config, saved_spec
+
+INTERPOLATE = ("--config.edit.pair=2,12", "--config.edit.frames=5")
+DENOISE = (
+    "--config.edit.kind=denoise",
+    "--config.edit.first=1",
+    "--config.edit.count=5",
+    "--config.edit.levels=200,999",
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, quick_compilation):
+    """The folder of a tiny trained run, whose samples are filmed."""
+    folder = tmp_path_factory.mktemp("edit") / "run"
+    quick = ("--config", str(ROOT / "configs/quickstart.py"), *TINY, "--config.sample.film=3")
+    assert launch.main([*quick, "--workdir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def samples(run):
+    """Images 0 to 12 of the run."""
+    recipe = assemble(saved_config(run), saved_spec(run))
+    _, weights = averaged_weights(recipe, run)
+    return make_draw(recipe, two_devices())(weights, 13, print)
+
+
+def edit(capsys, run, *settings):
+    code = launch.main(["--mode", "edit", "--workdir", str(run), *settings])
+    return code, *capsys.readouterr()
+
+
+def arrays_of(path):
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays}
+
+
+def twice(capsys, run, path, *settings):
+    """(output, arrays) of a command that gives bitwise the same when it is run again."""
+    code, out, err = edit(capsys, run, *settings)
+    assert (code, err) == (0, "")
+    first = arrays_of(path)
+    path.unlink()
+    assert edit(capsys, run, *settings)[0] == 0
+    for name, array in arrays_of(path).items():
+        np.testing.assert_array_equal(array, first[name], err_msg=name)
+    return out, first
+
+
+def test_interpolation_leads_from_one_sample_to_the_other(run, samples, capsys):
+    stem = run / "edits/step_6_interpolate_ddim_3_seed_0_2_12"
+    out, arrays = twice(capsys, run, stem.with_suffix(".npz"), *INTERPOLATE)
+    assert "wrote" in out and str(stem) in out
+    images = arrays["images"]
+    assert images.shape == (5, 8, 8, 1) and arrays["pair"].tolist() == [2, 12]
+    np.testing.assert_allclose(arrays["weight"], [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(images[0], samples[2], atol=1e-5)
+    np.testing.assert_allclose(images[-1], samples[12], atol=1e-5)  # of the same class
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(images[1:], images[:-1], strict=True))
+    with Image.open(stem.with_suffix(".gif")) as film:
+        assert (film.n_frames, film.size) == (8, (384, 384))
+    with Image.open(stem.with_suffix(".png")) as picture:
+        assert picture.width > 5 * 64 and picture.height > 64
+
+
+def test_a_sampler_that_draws_noise_is_warned_of_and_shares_it(run, capsys):
+    code, out, _ = edit(capsys, run, *INTERPOLATE, "--config.sampler.name=ddpm")
+    assert code == 0 and "warning: this sampler draws noise" in out
+    arrays = arrays_of(run / "edits/step_6_interpolate_ddpm_3_seed_0_2_12.npz")
+    assert np.isfinite(arrays["images"]).all()
+
+
+def test_denoising_prints_the_psnr_of_what_it_writes(run, samples, capsys):
+    stem = "step_6_denoise_ddim_3_seed_0_from_1"
+    out, arrays = twice(capsys, run, run / f"edits/{stem}.npz", *DENOISE)
+    assert arrays["original"].shape == (5, 8, 8, 1) and arrays["index"].tolist() == [1, 2, 3, 4, 5]
+    assert arrays["noised"].shape == arrays["result"].shape == (2, 5, 8, 8, 1)
+    assert arrays["level"].tolist() == [200, 999]
+    error = ((arrays["result"] - arrays["original"]) ** 2).mean((2, 3, 4))
+    np.testing.assert_allclose(arrays["psnr"], 10 * np.log10(1 / error), rtol=1e-4)
+    printed = re.findall(r"level (\d+) of 1,000 .*: PSNR ([\d.]+) dB, mean of 5", out)
+    expected = [
+        (f"{k}", f"{p.mean():.2f}") for k, p in zip((200, 999), arrays["psnr"], strict=True)
+    ]
+    assert printed == expected
+    # At the last level nothing is left of the examples, whose classes are 1 to 5 too.
+    np.testing.assert_allclose(arrays["result"][1], samples[1:6], atol=1e-2)
+    for level in (200, 999):
+        with Image.open(run / f"edits/{stem}_level_{level}.png") as picture:
+            assert picture.height > 8 * 64
+    with Image.open(run / f"edits/{stem}_level_999.gif") as film:
+        assert film.n_frames == 4  # three times, and the samples
+    assert not (run / f"edits/{stem}_level_200.gif").exists()
+
+
+def test_the_noised_examples_are_what_the_forward_process_says(run, capsys):
+    """With alpha and sigma of the cosine schedule written out, and noise of unit variance."""
+    assert (
+        edit(capsys, run, *DENOISE[:1], "--config.edit.count=200", "--config.sample.steps=1")[0]
+        == 0
+    )
+    arrays = arrays_of(run / "edits/step_6_denoise_ddim_1_seed_0_from_0.npz")
+    assert arrays["level"].tolist() == [600]
+    angle = (601 / 1000 + 0.008) / 1.008 * np.pi / 2
+    x0 = 2 * arrays["original"] - 1
+    alpha = np.cos(angle) / np.cos(0.008 / 1.008 * np.pi / 2)
+    eps = (arrays["noised"][0] - alpha * x0) / np.sqrt(1 - alpha**2)
+    assert abs(eps.mean()) < 0.03 and eps.std() == pytest.approx(1, abs=0.02)
+    assert abs((eps * x0).mean()) < 0.03
+
+
+def test_training_draws_the_forward_process_and_the_way_of_its_samples(run):
+    with Image.open(run / "forward.png") as picture:
+        assert picture.width > 8 * 64 and picture.height > 6 * 64
+    with Image.open(run / "samples/step_6_film.png") as picture:
+        assert picture.height > 6 * 64
+    with Image.open(run / "samples/step_6_film.gif") as film:
+        assert film.n_frames == 4
+
+
+def test_the_table_holds_the_kinds_of_the_options():
+    assert EDITS.keys() == set(EDIT_KINDS)
+
+
+@pytest.mark.parametrize(
+    "settings, remedy",
+    [
+        (("kind=interpolat",), "did you mean 'interpolate'? choose one of denoise, interpolate"),
+        (("pair=3",), "pair takes two indices"),
+        (("pair=0,-1",), "pair takes two indices"),
+        (("frames=1",), "frames=1 must be at least 2"),
+        (("count=0",), "count must be at least 1"),
+        (("kind=denoise", "first=1797"), "digits has 0 to 1796"),
+        (("kind=denoise", "levels=5,1000"), "edit.levels holds 1000, but the noise levels are 0"),
+        (("kind=denoise", "levels=-1"), "the noise levels are 0 to 999"),
+        (("kind=denoise", "levels=a"), "levels takes whole numbers"),
+    ],
+    ids=lambda a: " ".join(a) if isinstance(a, tuple) else "",
+)
+def test_misuse_is_answered_in_one_line(run, settings, remedy, capsys):
+    code, _, err = edit(capsys, run, *(f"--config.edit.{setting}" for setting in settings))
+    assert code == 2 and remedy in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def remove_checkpoints(run):
+    shutil.rmtree(run / "checkpoints")
+
+
+def lose_the_data(run):
+    text = (run / "config.json").read_text()
+    (run / "config.json").write_text(text.replace('"digits"', '"folder:/nowhere"'))
+
+
+def change_the_data(run):
+    spec = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps({**spec, "count": 1796}))
+
+
+@pytest.mark.parametrize(
+    "harm, remedy",
+    [
+        (remove_checkpoints, "train first"),
+        (lose_the_data, "folder:<path>"),
+        (change_the_data, "no longer what the run was trained on"),
+    ],
+)
+def test_what_is_missing_is_answered_in_one_line(run, harm, remedy, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    harm(tmp_path / "run")
+    code, _, err = edit(capsys, tmp_path / "run", "--config.edit.kind=denoise")
+    assert code == 2 and remedy in err and err.count("\n") == 1
