@@ -26,8 +26,10 @@ def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Im
         y, x = gap + row * (height + gap), gap + column * (width + gap)
         canvas[y : y + height, x : x + width] = image
     picture = Image.fromarray(canvas[..., 0] if channels == 1 else canvas)
-    if path is not None:
-        picture.save(path)
+    if path is not None:  # whole or not at all: what is there counts as done
+        part = path.with_suffix(".part")
+        picture.save(part, format="PNG")
+        part.replace(path)
     return picture
 
 
