@@ -6,6 +6,7 @@ python launch.py --mode sample --workdir runs/quickstart --config.sample.count=6
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.kind=interpolate
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
+python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
 
 import argparse
@@ -66,6 +67,29 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--coordinator", help="host:port of process 0, elsewhere")
     parser.add_argument("--processes", type=int, help="how many processes there are, elsewhere")
     parser.add_argument("--process", type=int, help="which one this is, elsewhere")
+    sweeps = parser.add_argument_group("sweeps")
+    sweeps.add_argument(
+        "--sweep",
+        action="append",
+        nargs="?",
+        const="",
+        metavar="KEY=A,B",
+        help='values to train with; zipped as "(KEY,KEY)=(A,B),(C,D)"; several multiply; alone: '
+        "the config's own sweep() or get_hyper(h)",
+    )
+    sweeps.add_argument("--sweep_index", type=int, help="train this cell alone, from 0")
+    sweeps.add_argument("--sweep_workers", type=int, default=1, help="cells at a time")
+    sweeps.add_argument(
+        "--sweep_submit", choices=("slurm", "local"), help="a job a cell, through submitit"
+    )
+    sweeps.add_argument(
+        "--sweep_submit_options", default="", help="for submitit: timeout_min=60,gpus_per_node=1"
+    )
+    parser.add_argument(
+        "--end_with_input",
+        action="store_true",
+        help="take the end of standard input for SIGTERM",
+    )
     plain, overrides = [], []
     waiting = False  # for the value of `--config.key value`
     for argument in arguments:
@@ -81,8 +105,15 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax import config as config_
     from ddm_jax.sections import complete
-    from ddm_jax.training import parallel
 
+    if flags.end_with_input:
+        from ddm_jax.sweep_run import end_with_input
+
+        end_with_input()
+    if flags.sweep:
+        return _sweep(flags, overrides)
+    if flags.sweep_index is not None or flags.sweep_submit:
+        raise UserError("--sweep_index and --sweep_submit need --sweep")
     if flags.mode != "train" and flags.workdir:
         workdir, config = Path(flags.workdir), None
     elif flags.config:
@@ -91,10 +122,47 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     else:
         raise UserError("give --config, for example --config configs/quickstart.py")
 
-    parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)
+    _join(flags)
     if flags.mode != "train":
         return _use(flags.mode, workdir, overrides, flags.dry_run)
     return _train(config, workdir, flags.dry_run)
+
+
+def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax import sweep, sweep_run
+
+    if flags.mode != "train" or not flags.config:
+        raise UserError("--sweep trains; give --config and leave --mode out")
+    workdir = Path(flags.workdir or Path("runs") / f"{_name(flags.config)}_sweep")
+    cells = sweep.plan(flags.config, flags.sweep, overrides, workdir)
+    if flags.sweep_index is not None:
+        cell = sweep.pick(cells, flags.sweep_index)
+        if cell.finished and not flags.dry_run:
+            print(f"{cell.workdir} is finished")
+            return 0
+        _join(flags)
+        if flags.dry_run:
+            return _train(cell.config, cell.workdir, True)
+        with sweep.recorded(cell):
+            return _train(cell.config, cell.workdir, False)
+    if flags.distributed or flags.coordinator:
+        raise UserError("several hosts train one cell at a time; add --sweep_index")
+    command = [sys.executable, str(Path(__file__).resolve()), "--config", flags.config]
+    if flags.dry_run:
+        sweep.describe(cells)
+        return 0
+    if flags.sweep_submit:
+        swept = [part for text in flags.sweep for part in ("--sweep", text) if part]
+        command += [*swept, "--workdir", str(workdir), *overrides]
+        options = flags.sweep_submit_options
+        return sweep_run.submit(cells, workdir, flags.sweep_submit, options, command)
+    return sweep_run.run(cells, workdir, flags.sweep_workers, command)
+
+
+def _join(flags: argparse.Namespace) -> None:
+    from ddm_jax.training import parallel
+
+    parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)
 
 
 def _name(path: str) -> str:

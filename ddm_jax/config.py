@@ -18,6 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from ddm_jax import cells
 from ddm_jax.errors import UserError, unknown
 
 _FLAX_OWN = ("parent", "name")  # fields that flax.linen.Module adds to every module
@@ -94,11 +95,32 @@ def load(path: str) -> ConfigDict:
             return _from_plain(json.loads(file.read_text()))
         except (ValueError, AttributeError) as error:
             raise UserError(f"{path} is no config in JSON: {error}") from error
-    above = str(file.resolve().parent.parent)
+    return _call(path, {"get_config": (argument,) if argument else ()})
+
+
+def own_sweep(path: str) -> cells.Cells:
+    """The cells that a Python config asks for by `sweep()` or `get_hyper(h)`."""
+    name, _, _ = path.partition(":")
+    if Path(name).suffix != ".py":
+        raise UserError(f"{path} has no sweep of its own; write --sweep key=a,b")
+    found = _call(path, {"sweep": (), "get_hyper": (cells.Hyper,)})
+    if not isinstance(found, list) or not all(isinstance(cell, dict) for cell in found):
+        raise UserError(f"the sweep of {path} must be a list of dicts {{dotted key: value}}")
+    if not found:
+        raise UserError(f"the sweep of {path} is empty; return at least one dict")
+    return cells.chain([cells.product([cells.sweep(k, [v]) for k, v in c.items()]) for c in found])
+
+
+def _call(path: str, functions: Mapping[str, tuple]) -> Any:
+    """What the first of the functions that a Python file has gives for its arguments."""
+    name, _, _ = path.partition(":")
+    above = str(Path(name).resolve().parent.parent)
     try:
         sys.path.insert(0, above)
-        get_config = runpy.run_path(name)["get_config"]
-        return get_config(*([argument] if argument else []))
+        module = runpy.run_path(name)
+        for function, arguments in functions.items():
+            if function in module:
+                return module[function](*arguments)
     except Exception as error:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")
@@ -106,6 +128,8 @@ def load(path: str) -> ConfigDict:
         raise UserError(f"{path}, line {line}: {type(error).__name__}: {text}") from error
     finally:
         sys.path.remove(above)
+    wanted = " or ".join(f"{function}()" for function in functions)
+    raise UserError(f"{path} has no function {wanted}; add it")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
@@ -116,13 +140,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """
     config = ConfigDict(config.to_dict())
     known = dict(leaves(config))
-    for argument in arguments:
-        key = re.match(r"--?(?:no)?config\.([^=]*)", argument)
-        if key and key[1] not in known:
-            if any(name.startswith(key[1] + ".") for name in known):
-                inside = ", ".join(n for n in known if n.startswith(key[1] + "."))
-                raise UserError(f"--config.{key[1]} is a section; set one of {inside}")
-            close = unknown("key", key[1], known).args[0].split(" choose one of")[0].rstrip(";")
+    for key in overridden(arguments):
+        if key not in known:
+            if any(name.startswith(key + ".") for name in known):
+                inside = ", ".join(n for n in known if n.startswith(key + "."))
+                raise UserError(f"--config.{key} is a section; set one of {inside}")
+            close = unknown("key", key, known).args[0].split(" choose one of")[0].rstrip(";")
             raise UserError(f"{close} (--dry_run prints every key)")
     values = flags.FlagValues()
     argv = ["launch.py", *arguments]
@@ -147,6 +170,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         ):
             raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
     return result
+
+
+def overridden(arguments: Sequence[str]) -> list[str]:
+    """The dotted keys that command-line arguments set."""
+    found = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)
+    return [key[1] for key in found if key]
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

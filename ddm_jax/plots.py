@@ -3,8 +3,9 @@
 Images are in [0, 1], but for `grid` and `labelled_grid`, which take bytes.
 """
 
+import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Im
     whole = canvas(enlarged(images), columns)
     picture = Image.fromarray(whole[..., 0] if whole.shape[-1] == 1 else whole)
     if path is not None:
-        picture.save(path)
+        _write(path, picture.save)
     return picture
 
 
@@ -217,5 +218,12 @@ def _figure(title: str, x: str, y: str):
 
 def _saved(figure, path: Path | None, dpi: int = 120):
     if path is not None:
-        figure.savefig(path, dpi=dpi)
+        _write(path, functools.partial(figure.savefig, dpi=dpi))
     return figure
+
+
+def _write(path: Path, save: Callable[..., Any]) -> None:
+    """Whole or not at all: a picture that is there is complete."""
+    part = path.with_suffix(".part")
+    save(part, format=path.suffix[1:])
+    part.replace(path)

@@ -14,7 +14,7 @@ from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.times import TIMES
 from ddm_jax.diffusion.weightings import WEIGHTINGS
-from ddm_jax.errors import UserError
+from ddm_jax.errors import UserError, unknown
 from ddm_jax.models import MODELS
 from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.training.optim import Ema, Optim
@@ -102,6 +102,13 @@ def _merge(into: ConfigDict, key: str, value: Any) -> None:
     else:
         with into.ignore_type():
             into.unlock()[key] = value
+
+
+def check_names(config: ConfigDict) -> None:
+    """UserError for a choice of a row that its table lacks."""
+    for section, table in TABLES.items():
+        if config[section].name not in table:
+            raise unknown(section, config[section].name, table)
 
 
 def data_options(config: ConfigDict) -> DataOptions:

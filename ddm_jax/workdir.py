@@ -37,6 +37,18 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
+def busy(workdir: Path) -> bool:
+    """Whether a process holds the folder for training."""
+    try:
+        with (workdir / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def check_same(config: ConfigDict, workdir: Path) -> None:
     """UserError where the folder holds a run with other settings that touch the weights."""
     if not (workdir / "config.json").exists():

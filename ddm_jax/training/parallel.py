@@ -131,6 +131,14 @@ def preempted(of: Layout, step: int) -> bool:
     return of.processes > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
+def leave_accelerators() -> None:
+    """Compute on the host alone, so that other processes find the accelerators free.
+
+    To be called before the first array; later it changes nothing.
+    """
+    jax.config.update("jax_platforms", "cpu")
+
+
 def join_hosts(
     auto: bool, coordinator: str | None, processes: int | None, process: int | None
 ) -> None:
