@@ -11,10 +11,12 @@ from conftest import ROOT
 LAYERS = [
     ("errors",),
     ("diffusion",),
-    ("models", "data", "training", "plots", "config", "options"),
+    ("models", "data", "training", "plots", "cells", "config", "options"),
     ("sections",),
     ("recipe", "checks"),
-    ("workdir", "sample", "evaluate", "train"),
+    ("workdir", "sample", "evaluate", "train", "sweep_table"),
+    ("sweep",),
+    ("sweep_run",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "ddm_jax").rglob("*.py"))
