@@ -27,7 +27,7 @@ TWELVE = (
     *QUICK,
     f"--config.train.steps={STEPS}",
     *("--sweep", "seed=0,1,2", "--sweep", "prediction.name=eps,v"),
-    *("--sweep", "(sample.seed,sample.steps)=(1,2),(2,3)"),
+    *("--sweep", "(sample.seed,data.flip)=(1,False),(2,True)"),
     *("--sweep_workers", "2"),
 )
 
