@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import absl.logging
@@ -67,29 +68,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--coordinator", help="host:port of process 0, elsewhere")
     parser.add_argument("--processes", type=int, help="how many processes there are, elsewhere")
     parser.add_argument("--process", type=int, help="which one this is, elsewhere")
-    sweeps = parser.add_argument_group("sweeps")
-    sweeps.add_argument(
-        "--sweep",
-        action="append",
-        nargs="?",
-        const="",
-        metavar="KEY=A,B",
-        help='values to train with; zipped as "(KEY,KEY)=(A,B),(C,D)"; several multiply; alone: '
-        "the config's own sweep() or get_hyper(h)",
-    )
-    sweeps.add_argument("--sweep_index", type=int, help="train this cell alone, from 0")
-    sweeps.add_argument("--sweep_workers", type=int, default=1, help="cells at a time")
-    sweeps.add_argument(
-        "--sweep_submit", choices=("slurm", "local"), help="a job a cell, through submitit"
-    )
-    sweeps.add_argument(
-        "--sweep_submit_options", default="", help="for submitit: timeout_min=60,gpus_per_node=1"
-    )
-    parser.add_argument(
-        "--end_with_input",
-        action="store_true",
-        help="take the end of standard input for SIGTERM",
-    )
+    _add_sweep_flags(parser.add_argument_group("sweeps"))
     plain, overrides = [], []
     waiting = False  # for the value of `--config.key value`
     for argument in arguments:
@@ -100,6 +79,17 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             plain.append(argument)
         waiting = is_override and "=" not in argument
     return parser.parse_args(plain), overrides
+
+
+def _add_sweep_flags(group) -> None:
+    values = 'key=a,b or "(key,key)=(a,b),(c,d)"; several multiply; alone: the sweep of the config'
+    group.add_argument("--sweep", action="append", nargs="?", const="", help=values)
+    group.add_argument("--sweep_index", type=int, help="train this cell alone, from 0")
+    group.add_argument("--sweep_workers", type=int, default=1, help="cells at a time")
+    group.add_argument("--sweep_submit", choices=("slurm", "local"), help="a job a cell: submitit")
+    group.add_argument("--sweep_submit_options", default="", help="timeout_min=60,gpus_per_node=1")
+    ends = "take the end of standard input for SIGTERM"
+    group.add_argument("--end_with_input", action="store_true", help=ends)
 
 
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
@@ -141,11 +131,9 @@ def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
             print(f"{cell.workdir} is finished")
             return 0
         _join(flags)
-        if flags.dry_run:
-            return _train(cell.config, cell.workdir, True)
-        with sweep.recorded(cell):
-            return _train(cell.config, cell.workdir, False)
-    if flags.distributed or flags.coordinator:
+        with nullcontext() if flags.dry_run else sweep.recorded(cell):
+            return _train(cell.config, cell.workdir, flags.dry_run)
+    if flags.coordinator or (flags.distributed and not flags.sweep_submit):
         raise UserError("several hosts train one cell at a time; add --sweep_index")
     command = [sys.executable, str(Path(__file__).resolve()), "--config", flags.config]
     if flags.dry_run:
@@ -154,6 +142,7 @@ def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
     if flags.sweep_submit:
         swept = [part for text in flags.sweep for part in ("--sweep", text) if part]
         command += [*swept, "--workdir", str(workdir), *overrides]
+        command += ["--distributed"] * flags.distributed
         options = flags.sweep_submit_options
         return sweep_run.submit(cells, workdir, flags.sweep_submit, options, command)
     return sweep_run.run(cells, workdir, flags.sweep_workers, command)
@@ -174,8 +163,6 @@ def _name(path: str) -> str:
 
 
 def _train(config, workdir: Path, dry_run: bool) -> int:
-    from contextlib import nullcontext
-
     from ddm_jax import workdir as workdir_
     from ddm_jax.data import sources
     from ddm_jax.recipe import assemble

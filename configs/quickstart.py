@@ -19,3 +19,8 @@ def get_config():
     config.train.update(steps=500, batch=128, log_every=50, save_every=100, sample_every=250)
     config.sample.update(count=100, batch=100, steps=20, guidance=1.5)
     return config
+
+
+def sweep():
+    """What a bare --sweep trains: every prediction with as many steps."""
+    return [{"prediction.name": name} for name in ("eps", "x0", "v")]

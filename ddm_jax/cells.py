@@ -129,8 +129,13 @@ class Hyper:
 
 def as_text(value: Any) -> str:
     """A value as the command line takes it; arrays and lists become tuples."""
+    value = _plain(value)
+    return value if isinstance(value, str) else repr(value)
+
+
+def _plain(value: Any) -> Any:
     value = value.tolist() if hasattr(value, "tolist") else value
-    return value if isinstance(value, str) else repr(tuple(value) if _is_list(value) else value)
+    return tuple(map(_plain, value)) if _is_list(value) else value
 
 
 def _is_list(value: Any) -> bool:

@@ -129,7 +129,7 @@ def _call(path: str, functions: Mapping[str, tuple]) -> Any:
     finally:
         sys.path.remove(above)
     wanted = " or ".join(f"{function}()" for function in functions)
-    raise UserError(f"{path} has no function {wanted}; add it")
+    raise UserError(f"{path} has no function {wanted}, which this needs; add it")
 
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:

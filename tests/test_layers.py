@@ -11,10 +11,12 @@ from conftest import ROOT
 LAYERS = [
     ("errors",),
     ("diffusion",),
-    ("models", "data", "training", "plots", "films", "config", "options"),
+    ("models", "data", "training", "plots", "films", "cells", "config", "options"),
     ("sections",),
     ("recipe", "checks"),
-    ("workdir", "pictures", "sample", "evaluate", "edit", "train"),
+    ("workdir", "pictures", "sample", "evaluate", "edit", "train", "sweep_table"),
+    ("sweep",),
+    ("sweep_run",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted((ROOT / "ddm_jax").rglob("*.py"))

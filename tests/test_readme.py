@@ -54,7 +54,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
         elif "--mode" in arguments:
             arguments.append("--config.sample.steps=3")
         elif "runs/quickstart/config.json" not in arguments:
-            arguments += SMALL
+            swept = re.findall(r"[\w.]+(?=[,)=])", shown) if "--sweep" in shown else ()
+            arguments += [a for a in SMALL if a.partition("=")[0][9:] not in swept]
             if "steps=600" in shown:
                 arguments.append("--config.train.steps=8")
         assert launch.main(arguments) == 0, shown + capsys.readouterr().err
@@ -62,6 +63,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
     assert ran >= len(LAUNCHES) - 4
     assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
     assert (tmp_path / "runs/mine/samples").exists()
+    assert len(list(tmp_path.glob("runs/quickstart_sweep/*/samples/step_6.png"))) == 3
+    assert "channels=32,lr=0.001" in (tmp_path / "runs/quickstart_sweep/sweep.html").read_text()
     (left_out,) = json.loads((tmp_path / "runs/mine/data_report.json").read_text())
     assert left_out["file"] == "blue/broken.png"
 
