@@ -9,7 +9,7 @@ from PIL import Image
 from ddm_jax.errors import UserError
 from ddm_jax.plots import canvas, enlarged
 
-_SIDE = 384  # pixels that small frames are enlarged to
+_SIDE = 256  # pixels that small frames are enlarged to
 
 
 def mosaic(images: np.ndarray, columns: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from ddm_jax.recipe import Recipe
 GRID_LIMIT = 400  # images in a PNG; the arrays hold all
 STRIP_LIMIT = 4  # images in a strip of two rows each
 COLUMNS = 8  # times in a strip
+FRAMES = 60  # times in an animation
 
 
 class Film(NamedTuple):
@@ -29,9 +30,9 @@ class Film(NamedTuple):
     x0: np.ndarray
 
 
-def spread(count: int) -> np.ndarray:
-    """Up to COLUMNS places in 0 .. count - 1, evenly spaced, both ends among them."""
-    return np.unique(np.rint(np.linspace(0, count - 1, min(COLUMNS, count))).astype(int))
+def spread(count: int, most: int = COLUMNS) -> np.ndarray:
+    """Up to `most` places in 0 .. count - 1, evenly spaced, both ends among them."""
+    return np.unique(np.rint(np.linspace(0, count - 1, min(most, count))).astype(int))
 
 
 def label(recipe: Recipe) -> str:
@@ -101,9 +102,10 @@ def write_strip(
 
 def write_animation(film: Film, path: Path) -> None:
     """x_t of all images side by side, going to the samples, which stay for a while."""
-    frames = plots.to_uint8(np.concatenate([film.x_t, film.x0[-1:]]))
+    shown = film.x_t[spread(len(film.x_t), FRAMES)]
+    frames = plots.to_uint8(np.concatenate([shown, film.x0[-1:]]))
     columns = int(np.ceil(np.sqrt(frames.shape[1])))
-    films.animation(films.mosaic(frames, columns), path, max(20, 3000 // len(frames)))
+    films.animation(films.mosaic(frames, columns), path, 3000 // len(frames))
 
 
 def write_forward(recipe: Recipe, params: Any, images: np.ndarray, path: Path) -> None:

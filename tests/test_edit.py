@@ -75,7 +75,7 @@ def test_interpolation_leads_from_one_sample_to_the_other(run, samples, capsys):
     np.testing.assert_allclose(images[-1], samples[12], atol=1e-5)  # of the same class
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(images[1:], images[:-1], strict=True))
     with Image.open(stem.with_suffix(".gif")) as film:
-        assert (film.n_frames, film.size) == (8, (384, 384))
+        assert (film.n_frames, film.size) == (8, (256, 256))
     with Image.open(stem.with_suffix(".png")) as picture:
         assert picture.width > 5 * 64 and picture.height > 64
 
