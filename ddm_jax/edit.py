@@ -1,5 +1,6 @@
 """Edit with a trained run: walk between noises, or noise examples part of the way and back."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
     So the first frame is the run's own sample, and the last is where sampler and class let it be.
     """
     if recipe.sampler.convergence is None:
-        print("warning: this sampler draws noise; all frames share it", flush=True)
+        print("warning: this sampler draws noise, the same in all frames", file=sys.stderr)
     pair = np.array(recipe.edit.pair, np.int32)
     weights = np.linspace(0, 1, recipe.edit.frames, dtype=np.float32)
 

@@ -117,9 +117,14 @@ def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
 
 
 def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: Say) -> None:
-    """Write `<path>_film.png` and `.gif` of the first `sample.film` images."""
+    """Write `<path>_film.png` and `.gif` of the first `sample.film` images.
+
+    Every process may call it, so that none waits for long; the first one writes.
+    """
     index = np.arange(recipe.sample.film, dtype=np.int32)
     film = draw_film(recipe, layout, params, index, say)
+    if layout.process != 0:
+        return
     classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
     names = pictures.named("image", index, classes)
     strip, gif = (path.with_name(f"{path.name}_film.{kind}") for kind in ("png", "gif"))

@@ -179,7 +179,7 @@ class _Run:
 
     def _finish(self, state: TrainState, step: int) -> None:
         self._sample(state, step)
-        if self.first and self.recipe.sample.film:
+        if self.recipe.sample.film:
             path = self.workdir / "samples" / f"step_{step}"
             film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []

@@ -23,7 +23,7 @@ def slerp(a: Array, b: Array, weight: Array) -> Array:
     # Digits of the angle are lost in its cosine near 0 and pi, here nowhere.
     theta = 2 * jnp.arctan2(_length(across), _length(along))
     sine = jnp.sin(theta)
-    straight = (sine < _STRAIGHT) | (w == 0) | (w == 1)
+    straight = sine < _STRAIGHT
     below = jnp.where(straight, 1.0, sine)
     of_a = jnp.where(straight, 1 - w, jnp.sin((1 - w) * theta) / below)
     of_b = jnp.where(straight, w, jnp.sin(w * theta) / below)
