@@ -14,7 +14,7 @@ from ddm_jax.recipe import Recipe
 GRID_LIMIT = 400  # images in a PNG; the arrays hold all
 STRIP_LIMIT = 4  # images in a strip of two rows each
 COLUMNS = 8  # times in a strip
-FRAMES = 60  # times in an animation
+FRAMES = 40  # times in an animation
 
 
 class Film(NamedTuple):
