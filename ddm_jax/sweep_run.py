@@ -95,7 +95,10 @@ class _Sweep:
                 return
             if not workdir_.busy(cell.workdir):
                 waiting.remove(cell)
-                self._start(cell)
+                if cell.finished:
+                    self._end(cell, "finished by another process")
+                else:
+                    self._start(cell)
 
     def _start(self, cell: Cell) -> None:
         command = [*self.command, "--workdir", str(cell.workdir), *cell.arguments]
