@@ -4,9 +4,9 @@ python launch.py --config configs/fashion_mlp.py --config.data.dir=<prepared TFD
 python launch.py --config configs/fashion_mlp.py:x0 --config.data.dir=<prepared TFDS data>
 
 16,000 steps in 2 min 54 s of CPU time each. The first cannot work, as launch.py says and
-experiments/fashion_mlp shows: 13 % of the signal is left at the end, and 512 hidden values cannot pass
-784 independent ones, so its samples are noise. `:x0` is the same network with scaled betas and the
-image as target, whose samples are blurred garments.
+experiments/fashion_mlp shows: 13 % of the signal is left at the end, and 512 hidden values cannot
+pass 784 independent ones, so its samples are noise. `:x0` is the same network with scaled betas
+and the image as target, whose samples are blurred garments.
 """
 
 from configs import base

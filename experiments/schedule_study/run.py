@@ -5,7 +5,7 @@ python experiments/schedule_study/run.py [runs/schedule_study]
 
 Reads the finished cells of the sweep. Writes loss.png, the squared error of x0_hat at each log-SNR
 on test images, and samples.png, the same images at 5, 10, 20 and 50 steps; prints a table of the
-Frechet distance between 2,000 samples and the test images in the space of their first 50 principal
+Frechet distance between 500 samples and the test images in the space of their first 50 principal
 components.
 """
 
@@ -30,7 +30,7 @@ from ddm_jax.workdir import averaged_weights, saved_recipe  # noqa: E402
 
 STEPS = (5, 10, 20, 50)
 LOGSNR = np.linspace(6.0, -6.0, 25)
-COUNT, SHOWN = 2000, 4
+COUNT, SHOWN = 500, 4
 
 
 def estimation_error(recipe, params, images: jax.Array) -> jax.Array:
@@ -58,7 +58,7 @@ def draw(recipe, params, steps: int) -> np.ndarray:
     """COUNT samples in [0, 1], of `steps` evaluations each."""
     options = dataclasses.replace(recipe.sample, steps=steps)
     generate = jax.jit(dataclasses.replace(recipe, sample=options).generate)
-    parts = np.arange(COUNT, dtype=np.int32).reshape(-1, 500)
+    parts = np.arange(COUNT, dtype=np.int32).reshape(-1, 250)
     return np.concatenate([generate(params, part) for part in parts])
 
 
