@@ -168,8 +168,8 @@ def test_mp4_holds_its_frames(channels, tmp_path):
     program = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path)]
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     result = subprocess.run([*program, *raw], capture_output=True, check=True)
-    assert b"294x378" in result.stderr and b"10 fps" in result.stderr and b"h264" in result.stderr
-    seen = np.frombuffer(result.stdout, np.uint8).reshape(-1, 378, 294, 3)
+    assert b"196x252" in result.stderr and b"10 fps" in result.stderr and b"h264" in result.stderr
+    seen = np.frombuffer(result.stdout, np.uint8).reshape(-1, 252, 196, 3)
     for frame, value in zip(seen, (0, 120, 240, 240, 240), strict=True):
         assert abs(frame.astype(float) - value).mean() < 4
     with pytest.raises(UserError, match="cannot write .*nowhere"):

@@ -70,7 +70,10 @@ def main(root: Path) -> None:
     train = sources.load(first.data).images[:10_000]
     test = sources.load(dataclasses.replace(first.data, split="test")).images
     features = PCA(50, random_state=0).fit(train.reshape(len(train), -1) / 255)
-    project = lambda x: features.transform(np.asarray(x, float).reshape(len(x), -1))  # noqa: E731
+
+    def project(x):
+        return features.transform(np.asarray(x, float).reshape(len(x), -1))
+
     reference = project(test / 255)
     floor = frechet(project(train[:COUNT] / 255), reference)
     print(f"{COUNT} training images against the test images: {floor:.2f}")
