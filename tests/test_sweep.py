@@ -174,6 +174,12 @@ def test_a_config_may_hold_its_own_sweep(function, expected, tmp_path):
         assert [cell.workdir.name for cell in found] == expected
 
 
+def test_a_saved_config_has_no_sweep_of_its_own(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    code, _, err = answer(capsys, "--config", tmp_path / "config.json", "--sweep")
+    assert code == 2 and "write --sweep key=a,b" in err and err.count("\n") == 1
+
+
 def test_cells_are_typed_and_overridden(tmp_path):
     texts = ["model.ddpm_unet.multipliers=(1,2),(1,)", "(optim.lr,data.flip)=(1,True)"]
     found = sweep.plan("configs/quickstart.py", texts, ["--config.train.steps=9"], tmp_path)

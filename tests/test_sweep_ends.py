@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY, command, environment
 
-import launch
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
 
@@ -22,10 +21,11 @@ QUICK = (
     "--config.sample.count=2",
     "--config.sample.guidance=1",
 )
-STEPS = 30
+STEPS = 24
 TWELVE = (
     *QUICK,
     f"--config.train.steps={STEPS}",
+    "--config.train.save_every=6",
     *("--sweep", "seed=0,1,2", "--sweep", "prediction.name=eps,v"),
     *("--sweep", "(sample.seed,data.flip)=(1,False),(2,True)"),
     *("--sweep_workers", "2"),
@@ -65,13 +65,16 @@ def results(folder):
 
 
 def wait_until_a_run_is_midway(process, folder, ended):
-    """Until `ended` cells have ended and another has between 3 and 20 steps."""
+    """Until `ended` cells have ended and another has a checkpoint and steps to go."""
     seen = 0
     while seen < ended:
         line = process.stdout.readline()
         assert line, "the sweep ended before it could be killed"
         seen += " of 12: " in line
-    while not any(3 <= len(rows(cell)) <= 20 for cell in folder.iterdir() if cell.is_dir()):
+    while not any(
+        any(cell.glob("checkpoints/[0-9]*")) and len(rows(cell)) < STEPS - 3
+        for cell in folder.iterdir()
+    ):
         assert process.poll() is None
         time.sleep(0.01)
 
@@ -138,20 +141,19 @@ def test_sigterm_is_passed_on_and_no_step_is_lost(tmp_path):
 
 
 @pytest.mark.slow
-def test_jobs_of_submitit_train_a_cell_each(tmp_path, capfd, monkeypatch):
+def test_jobs_of_submitit_train_a_cell_each(tmp_path):
     pytest.importorskip("submitit", reason='needs submitit: pip install -e ".[slurm]"')
-    monkeypatch.chdir(ROOT)
-    arguments = [
+    arguments = (
         *QUICK,
         "--config.train.steps=2",
-        *("--sweep", "seed=0,1", "--workdir", str(tmp_path / "sweep")),
+        *("--sweep", "seed=0,1", "--workdir", tmp_path / "sweep"),
         *("--sweep_submit", "local", "--sweep_submit_options", "timeout_min=10"),
-    ]
-    code = launch.main(arguments)
-    out, err = capfd.readouterr()
-    assert code == 0, out + err
-    assert len(list((tmp_path / "sweep/jobs").glob("*_log.out"))) == 2
+    )
+    for finished in (0, 2):
+        process = start(*arguments)
+        out, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, out
+        assert f"2 cells, {finished} of them finished before" in out
+        assert len(list((tmp_path / "sweep/jobs").glob("*_log.out"))) == 2
     for seed in (0, 1):
         assert [r["step"] for r in rows(tmp_path / f"sweep/seed={seed}")] == [1, 2]
-    assert launch.main(arguments) == 0
-    assert "2 of them finished before" in capfd.readouterr().out
