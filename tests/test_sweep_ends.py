@@ -72,7 +72,8 @@ def wait_until_a_run_is_midway(process, folder, ended):
         assert line, "the sweep ended before it could be killed"
         seen += " of 12: " in line
     while not any(
-        any(cell.glob("checkpoints/[0-9]*")) and len(rows(cell)) < STEPS - 3
+        any(path.name.isdigit() for path in cell.glob("checkpoints/*"))
+        and len(rows(cell)) < STEPS - 3
         for cell in folder.iterdir()
     ):
         assert process.poll() is None
