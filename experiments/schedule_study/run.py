@@ -13,6 +13,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +64,7 @@ def draw(recipe, params, steps: int) -> np.ndarray:
 
 
 def main(root: Path) -> None:
+    absl.logging.set_verbosity(absl.logging.ERROR)
     cells = sorted(p.parent for p in root.glob("*/config.json"))
     if not cells:
         sys.exit(f"no cells in {root}; run the sweep first, its command stands in this file")
