@@ -69,12 +69,16 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
     assert (tmp_path / "checkpoints/3").exists()
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
-    ("schedule", "prediction", "label", "sampler"),
-    [("vp", "edm", "ln_sigma", "heun"), ("flow", "velocity", "noise_variance", "unipc")],
+    ("model", "schedule", "prediction", "label", "sampler"),
+    [
+        ("ddpm_unet", "vp", "edm", "ln_sigma", "heun"),
+        ("ddm_unet", "flow", "velocity", "noise_variance", "unipc"),
+        ("vanilla_unet", "cosine", "v", "logsnr", "pndm"),
+        ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m"),
+    ],
 )
-def test_any_network_takes_any_parts(model, schedule, prediction, label, sampler):
+def test_networks_take_other_parts(model, schedule, prediction, label, sampler):
     """Its loss has gradients, its samples are finite, and image k depends on k alone."""
     names = dict(schedule=schedule, prediction=prediction, label=label, sampler=sampler)
     choices = [f"--config.{part}.name={name}" for part, name in names.items()]
