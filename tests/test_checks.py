@@ -205,11 +205,23 @@ def test_every_rule_is_tried():
     assert {name for name, *_ in FINDINGS} == {rule.__name__ for rule in checks.RULES}
 
 
+# Published with signal left where sampling starts from noise, and so in our configs of them.
+PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of the variance"}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
-def test_no_config_of_ours_is_dangerous(path):
+def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(config_.load(str(path)))
     spec = dataclasses.replace(SPEC, name=config.data.name)
-    assert assemble(config, spec).warnings == ()
+    warnings = assemble(config, spec).warnings
+    known = [PUBLISHED[path.stem]] if path.stem in PUBLISHED else []
+    assert len(warnings) == len(known)
+    assert all(flaw in text for flaw, text in zip(known, warnings, strict=True))
+
+
+def test_scaled_betas_mend_the_published_mlp():
+    config = complete(config_.load(str(ROOT / "configs/fashion_mlp.py:x0")))
+    assert assemble(config, SPEC).warnings == ()
 
 
 def test_warnings_are_printed_once_each_and_the_command_goes_on(capsys, monkeypatch):

@@ -35,7 +35,7 @@ def answer(capsys, *arguments):
             "did you mean 'ddim'? choose one of adams",
         ),
         ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
-        ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, shapes, tfds"),
+        ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, photo, shapes, tfds"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),
         ((*QUICK, "--config.data.flip=maybe"), "takes values like False (bool), not maybe"),
         ((*QUICK, "--config.model.ddpm_unet.multipliers=1,a"), "takes values like (1, 2)"),
