@@ -212,7 +212,8 @@ PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of th
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
 def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(config_.load(str(path)))
-    spec = dataclasses.replace(SPEC, name=config.data.name)
+    size = config.data.size or SPEC.shape[0]
+    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(size, size, 1))
     warnings = assemble(config, spec).warnings
     known = [PUBLISHED[path.stem]] if path.stem in PUBLISHED else []
     assert len(warnings) == len(known)
