@@ -14,7 +14,7 @@ import io
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
@@ -135,7 +135,7 @@ SHARED = (
     ),
     Mutation("sde", "core.sde", "-(schedule.sigma(t) ** 2)", "-schedule.sigma(t)", EQUATIONS),
     Mutation("levels", "discrete.DiscreteSchedule.logsnr", "(self.steps - 1)", "self.steps", FORMS),
-    Mutation("loop", "samplers.integrate", "times[1:]", "times[:-1]", ("test_samplers", "loop")),
+    Mutation("loop", "samplers._walk", "], times[1:]", "], times[:-1]", ("test_samplers", "loop")),
     Mutation("uniform", "grids.UniformGrid.times", "0.0, steps", "0.1, steps", ("test_grids", "")),
     Mutation(
         "trailing",
@@ -148,9 +148,8 @@ SHARED = (
 ALL = SAMPLERS + SCHEDULE_ROWS + SHARED
 
 
-@contextlib.contextmanager
-def mutated(mutation: Mutation) -> Iterator[None]:
-    """The function's code replaced in place, so that everything that refers to it is mutated."""
+def found(mutation: Mutation) -> tuple[Callable, str]:
+    """The function and its source, in which `right` stands once."""
     module, _, name = mutation.function.partition(".")
     function = reduce(
         getattr, name.split("."), importlib.import_module(f"ddm_jax.diffusion.{module}")
@@ -158,6 +157,13 @@ def mutated(mutation: Mutation) -> Iterator[None]:
     source = textwrap.dedent(inspect.getsource(function))
     if source.count(mutation.right) != 1:
         raise ValueError(f"{mutation.right!r} is not once in {mutation.function}")
+    return function, source
+
+
+@contextlib.contextmanager
+def mutated(mutation: Mutation) -> Iterator[None]:
+    """The function's code replaced in place, so that everything that refers to it is mutated."""
+    function, source = found(mutation)
     names: dict = {}
     text = source.replace(mutation.right, mutation.wrong)
     exec(compile(text, mutation.function, "exec"), function.__globals__, names)

@@ -30,3 +30,8 @@ def test_every_mutation_is_caught():
 def test_a_row_has_a_mutation(name):
     if name not in {mutation.row for mutation in mutations.ALL}:
         pytest.skip(f"no deliberate error is known for {name}: see tests/mutations.py")
+
+
+def test_what_a_mutation_replaces_stands_once_in_its_function():
+    for mutation in mutations.ALL:
+        mutations.found(mutation)

@@ -135,6 +135,7 @@ def test_dry_run_lists_the_cells_and_writes_nothing(capsys, tmp_path):
     assert "refused: " in lines[2] and "refused: " in lines[3] and lines[4].endswith("2 refused")
 
 
+@pytest.mark.slow
 def test_a_cell_fails_and_another_is_refused_while_one_finishes(capfd, tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     keys = "(schedule.cosine.zero_terminal,optim.lr)"

@@ -52,6 +52,7 @@ def whole(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     """Also with times drawn by the losses seen, a memory that is part of the state."""
     run, constant = tmp_path / "run", tmp_path / "constant"

@@ -122,6 +122,7 @@ def test_metrics_count_every_example_once(alone):
     assert total == pytest.approx(float(alone[1][0].loss), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides, moved",
     [
