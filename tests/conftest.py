@@ -16,6 +16,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+import launch as launch_  # noqa: E402
 from ddm_jax.training.parallel import Layout  # noqa: E402
 
 gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects that live on
@@ -74,6 +75,18 @@ def command(*arguments) -> list[str]:
 def environment(devices: int = 1) -> dict[str, str]:
     flags = f"--xla_force_host_platform_device_count={devices}"
     return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
+
+
+def answer(capsys, *arguments) -> tuple[int, str, str]:
+    """(exit code, output, errors) of launch.py, run in this process."""
+    code = launch_.main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.fixture
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,22 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SHARED, TINY
+from conftest import ROOT, SHARED, TINY, answer
 
 import launch
 
 QUICK = ("--config", "configs/quickstart.py")
 
 
-@pytest.fixture(autouse=True)
-def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
-def answer(capsys, *arguments):
-    code = launch.main(list(map(str, arguments)))
-    out, err = capsys.readouterr()
-    return code, out, err
+pytestmark = pytest.mark.usefixtures("at_root")
 
 
 @pytest.mark.parametrize(

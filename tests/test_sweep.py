@@ -4,9 +4,8 @@ import csv
 import sys
 
 import pytest
-from conftest import ROOT, TINY
+from conftest import TINY, answer
 
-import launch
 from ddm_jax import sweep, sweep_run
 from ddm_jax.errors import UserError
 
@@ -22,15 +21,7 @@ def get_config():
 """
 
 
-@pytest.fixture(autouse=True)
-def at_root(monkeypatch):
-    monkeypatch.chdir(ROOT)
-
-
-def answer(capsys, *arguments):
-    code = launch.main(list(map(str, arguments)))
-    out, err = capsys.readouterr()
-    return code, out, err
+pytestmark = pytest.mark.usefixtures("at_root")
 
 
 @pytest.mark.parametrize(
