@@ -241,3 +241,13 @@ def fits(recipe: "Recipe") -> None:
             f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
             f"{recipe.null - 1}"
         )
+    if recipe.edit.first >= recipe.spec.count:
+        raise UserError(
+            f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
+            f"{recipe.spec.count - 1}"
+        )
+    bad = [level for level in recipe.edit.levels if not 0 <= level < recipe.levels]
+    if bad:
+        raise UserError(
+            f"edit.levels holds {bad[0]}, but the noise levels are 0 to {recipe.levels - 1}"
+        )

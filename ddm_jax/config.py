@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from ddm_jax import cells
+from ddm_jax import cells, files
 from ddm_jax.errors import UserError, unknown
 
 _FLAX_OWN = ("parent", "name")  # fields that flax.linen.Module adds to every module
@@ -200,9 +200,7 @@ def used(config: ConfigDict) -> dict[str, Any]:
 
 def save(config: ConfigDict, path: Path) -> None:
     """Write `config` as JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-    part.replace(path)
+    files.write_json(path, config.to_dict())
 
 
 def _from_plain(plain: Any) -> ConfigDict:

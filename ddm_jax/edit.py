@@ -27,27 +27,12 @@ def edit(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     The weights are the averaged ones of the newest checkpoint. Names of files begin with its step,
     the kind and how samples are drawn.
     """
-    check(recipe)
     step, weights = averaged_weights(recipe, workdir)
     kind = recipe.edit.kind
     path = workdir / "edits" / f"step_{step}_{kind}_{pictures.label(recipe)}"
     path.parent.mkdir(exist_ok=True)
     print(f"{kind} at step {step:,} on {alone(layout).describe()}", flush=True)
     EDITS[kind](recipe, layout, alone(layout).place(weights), path)
-
-
-def check(recipe: Recipe) -> None:
-    """UserError where `edit.first` or `edit.levels` do not fit the data or the schedule."""
-    options, spec = recipe.edit, recipe.spec
-    if options.first >= spec.count:
-        raise UserError(
-            f"edit.first={options.first} is no example; {spec.name} has 0 to {spec.count - 1}"
-        )
-    bad = [level for level in options.levels if not 0 <= level < recipe.levels]
-    if bad:
-        raise UserError(
-            f"edit.levels holds {bad[0]}, but the noise levels are 0 to {recipe.levels - 1}"
-        )
 
 
 def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
@@ -77,7 +62,7 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
     images = in_batches(layout, call, index, recipe.sample.batch, print)
     path = path.with_name(f"{path.name}_{pair[0]}_{pair[1]}")
     png, gif, npz = (path.with_name(f"{path.name}.{end}") for end in ("png", "gif", "npz"))
-    few = np.unique(np.rint(np.linspace(0, len(images) - 1, min(10, len(images)))).astype(int))
+    few = pictures.spread(len(images), 10)
     columns = [f"{weights[k]:.2f}" for k in few]
     title = f"From the noise of image {pair[0]} to that of image {pair[1]}, by the share of the way"
     if recipe.model.conditional:
@@ -89,7 +74,7 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
 
 
 def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
-    """Training examples noised to each level and sampled from there: strips, a GIF and arrays.
+    """Training examples noised to each level and sampled from there: strips, GIFs and arrays.
 
     Prints for every level the mean over the examples of the result's PSNR against the original.
     Example k has the noise that sample k starts from, and its own class.
@@ -111,7 +96,7 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
 
     path = path.with_name(f"{path.name}_from_{options.first}")
     levels = options.levels or (int(0.6 * recipe.levels),)
-    grid, rows = recipe.sampling_times(params), []
+    grid = recipe.sampling_times(params)
     for level in levels:
         t = np.float32(level / (recipe.levels - 1))
         x, times = np.asarray(noised(params, t)), from_level(grid, t)
@@ -120,16 +105,13 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
         quality = np.asarray(psnr(result, original))
         where = f"level {level:,} of {recipe.levels:,} (t = {t:.3f})"
         print(f"{where}: PSNR {quality.mean():.2f} dB, mean of {len(index):,}", flush=True)
-        png, title = path.with_name(f"{path.name}_level_{level}.png"), f"Noised to {where} and back"
-        pictures.write_strip(recipe, film, names, title, png, original)
-        if level == max(levels):
-            gif = path.with_name(f"{path.name}_level_{level}.gif")
-            pictures.write_animation(film, gif)
-        rows.append({"noised": x, "result": result, "level": level, "psnr": quality})
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    npz = path.with_name(f"{path.name}.npz")
-    np.savez_compressed(npz, original=original, index=index, **arrays)
-    print(f"wrote {npz}, {gif} and a .png for every level beside it")
+        stem = f"{path.name}_level_{level}"
+        png, gif, npz = (path.with_name(f"{stem}.{end}") for end in ("png", "gif", "npz"))
+        pictures.write_strip(recipe, film, names, f"Noised to {where} and back", png, original)
+        pictures.write_animation(film, gif)
+        arrays = {"original": original, "noised": x, "result": result, "psnr": quality}
+        np.savez_compressed(npz, index=index, level=level, **arrays)
+        print(f"wrote {png}, {gif} and {npz}", flush=True)
 
 
 def training_data(recipe: Recipe) -> Dataset:

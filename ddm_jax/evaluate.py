@@ -5,7 +5,6 @@ open, so values at the ends gain the tails; the ODE has a density that sigma(0) 
 over each bin. Where many pixels are black or white the bound can be the lower of the two.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.diffusion.bound import vlb
@@ -164,7 +164,7 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     }
     path = workdir / "evaluation" / f"step_{step}_{split}_seed_{options.seed}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    files.write_json(path, result)
     for line in lines(result):
         print(line)
     print(f"wrote {path}")

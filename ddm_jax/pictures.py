@@ -102,8 +102,8 @@ def write_strip(
 
 def write_animation(film: Film, path: Path) -> None:
     """x_t of all images side by side, going to the samples, which stay for a while."""
-    shown = film.x_t[spread(len(film.x_t), FRAMES)]
-    frames = plots.to_uint8(np.concatenate([shown, film.x0[-1:]]))
+    x_t = film.x_t[spread(len(film.x_t), FRAMES)]
+    frames = plots.to_uint8(np.concatenate([x_t, film.x0[-1:]]))
     columns = int(np.ceil(np.sqrt(frames.shape[1])))
     films.animation(films.mosaic(frames, columns), path, 3000 // len(frames))
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ddm_jax import files
+
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
 
@@ -223,7 +225,5 @@ def _saved(figure, path: Path | None, dpi: int = 120):
 
 
 def _write(path: Path, save: Callable[..., Any]) -> None:
-    """Whole or not at all: a picture that is there is complete."""
-    part = path.with_suffix(".part")
-    save(part, format=path.suffix[1:])
-    part.replace(path)
+    """A picture in the format that the path ends in."""
+    files.replace(path, functools.partial(save, format=path.suffix[1:]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ddm_jax import cells as cells_
 from ddm_jax import config as config_
-from ddm_jax import sweep_table
+from ddm_jax import files, sweep_table
 from ddm_jax import workdir as workdir_
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
@@ -124,9 +124,7 @@ def recorded(cell: Cell) -> Iterator[None]:
 def record(cell: Cell, text: str) -> None:
     """Write why a cell failed to its error.txt."""
     cell.workdir.mkdir(parents=True, exist_ok=True)
-    part = cell.workdir / "error.part"
-    part.write_text(text + "\n")
-    part.replace(cell.workdir / "error.txt")
+    files.write_text(cell.workdir / "error.txt", text + "\n")
 
 
 def forgive(cell: Cell) -> None:

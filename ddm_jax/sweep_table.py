@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ddm_jax import files
 from ddm_jax.training import logs
 
 HEADER = {
@@ -89,8 +90,8 @@ def write(cells: Mapping[Path, Mapping[str, Any]], folder: Path) -> list[Result]
     header = ["cell", *keys, *HEADER.values()]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    _replace(folder / "sweep.csv", text.getvalue())
-    _replace(folder / "sweep.html", page(cells, results, folder, header, rows))
+    files.write_text(folder / "sweep.csv", text.getvalue())
+    files.write_text(folder / "sweep.html", page(cells, results, folder, header, rows))
     _print(header, rows)
     return results
 
@@ -162,9 +163,3 @@ def _json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text)
-    part.replace(path)

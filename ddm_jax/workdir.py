@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 
 from ddm_jax import config as config_
+from ddm_jax import files
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
 from ddm_jax.recipe import Recipe, assemble
@@ -70,10 +71,10 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
 def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:
     """Write the run's config.json and data.json, and data_report.json where files were left out."""
     config_.save(config, workdir / "config.json")
-    _write(workdir / "data.json", asdict(data.spec))
+    files.write_json(workdir / "data.json", asdict(data.spec))
     report = [{"file": file, "reason": reason} for file, reason in data.problems]
     if report:
-        _write(workdir / "data_report.json", report)
+        files.write_json(workdir / "data_report.json", report)
 
 
 def saved_config(workdir: Path) -> ConfigDict:
@@ -110,9 +111,3 @@ def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
         raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
     step, fields = found
     return step, fields["ema_params"]
-
-
-def _write(path: Path, value) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    part.replace(path)

@@ -88,26 +88,23 @@ def test_a_sampler_that_draws_noise_is_warned_of_and_shares_it(run, capsys):
 
 
 def test_denoising_prints_the_psnr_of_what_it_writes(run, samples, capsys):
-    stem = "step_6_denoise_ddim_3_seed_0_from_1"
-    out, arrays = twice(capsys, run, run / f"edits/{stem}.npz", *DENOISE)
-    assert arrays["original"].shape == (5, 8, 8, 1) and arrays["index"].tolist() == [1, 2, 3, 4, 5]
-    assert arrays["noised"].shape == arrays["result"].shape == (2, 5, 8, 8, 1)
-    assert arrays["level"].tolist() == [200, 999]
-    error = ((arrays["result"] - arrays["original"]) ** 2).mean((2, 3, 4))
-    np.testing.assert_allclose(arrays["psnr"], 10 * np.log10(1 / error), rtol=1e-4)
+    stems = {k: run / f"edits/step_6_denoise_ddim_3_seed_0_from_1_level_{k}" for k in (200, 999)}
+    out, last = twice(capsys, run, stems[999].with_suffix(".npz"), *DENOISE)
     printed = re.findall(r"level (\d+) of 1,000 .*: PSNR ([\d.]+) dB, mean of 5", out)
-    expected = [
-        (f"{k}", f"{p.mean():.2f}") for k, p in zip((200, 999), arrays["psnr"], strict=True)
-    ]
-    assert printed == expected
-    # At the last level nothing is left of the examples, whose classes are 1 to 5 too.
-    np.testing.assert_allclose(arrays["result"][1], samples[1:6], atol=1e-2)
-    for level in (200, 999):
-        with Image.open(run / f"edits/{stem}_level_{level}.png") as picture:
+    for level, stem in stems.items():
+        arrays = arrays_of(stem.with_suffix(".npz"))
+        assert arrays["original"].shape == (5, 8, 8, 1) and arrays["level"] == level
+        assert arrays["noised"].shape == arrays["result"].shape == (5, 8, 8, 1)
+        assert arrays["index"].tolist() == [1, 2, 3, 4, 5]
+        error = ((arrays["result"] - arrays["original"]) ** 2).mean((1, 2, 3))
+        np.testing.assert_allclose(arrays["psnr"], 10 * np.log10(1 / error), rtol=1e-4)
+        assert (f"{level}", f"{arrays['psnr'].mean():.2f}") in printed
+        with Image.open(stem.with_suffix(".png")) as picture:
             assert picture.height > 8 * 64
-    with Image.open(run / f"edits/{stem}_level_999.gif") as film:
-        assert film.n_frames == 4  # three times, and the samples
-    assert not (run / f"edits/{stem}_level_200.gif").exists()
+        with Image.open(stem.with_suffix(".gif")) as film:
+            assert film.n_frames == 3 + (level == 999)  # the times from there on, and the samples
+    # At the last level nothing is left of the examples, whose classes are 1 to 5 too.
+    np.testing.assert_allclose(last["result"], samples[1:6], atol=1e-2)
 
 
 def test_the_noised_examples_are_what_the_forward_process_says(run, capsys):
@@ -116,12 +113,12 @@ def test_the_noised_examples_are_what_the_forward_process_says(run, capsys):
         edit(capsys, run, *DENOISE[:1], "--config.edit.count=200", "--config.sample.steps=1")[0]
         == 0
     )
-    arrays = arrays_of(run / "edits/step_6_denoise_ddim_1_seed_0_from_0.npz")
-    assert arrays["level"].tolist() == [600]
+    arrays = arrays_of(run / "edits/step_6_denoise_ddim_1_seed_0_from_0_level_600.npz")
+    assert arrays["level"] == 600
     angle = (601 / 1000 + 0.008) / 1.008 * np.pi / 2
     x0 = 2 * arrays["original"] - 1
     alpha = np.cos(angle) / np.cos(0.008 / 1.008 * np.pi / 2)
-    eps = (arrays["noised"][0] - alpha * x0) / np.sqrt(1 - alpha**2)
+    eps = (arrays["noised"] - alpha * x0) / np.sqrt(1 - alpha**2)
     assert abs(eps.mean()) < 0.03 and eps.std() == pytest.approx(1, abs=0.02)
     assert abs((eps * x0).mean()) < 0.03
 
@@ -155,8 +152,10 @@ def test_the_table_holds_the_kinds_of_the_options():
     ids=lambda a: " ".join(a) if isinstance(a, tuple) else "",
 )
 def test_misuse_is_answered_in_one_line(run, settings, remedy, capsys):
-    code, _, err = edit(capsys, run, *(f"--config.edit.{setting}" for setting in settings))
+    asked = [f"--config.edit.{setting}" for setting in settings]
+    code, _, err = edit(capsys, run, *asked)
     assert code == 2 and remedy in err and err.startswith("error: ") and err.count("\n") == 1
+    assert edit(capsys, run, *asked, "--dry_run") == (2, "", err)
 
 
 def remove_checkpoints(run):

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 # Each layer may import from itself and from those below it.
 LAYERS = [
-    ("errors",),
+    ("errors", "files"),
     ("diffusion",),
     ("models", "data", "training", "plots", "films", "cells", "config", "options"),
     ("sections",),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.training.step import LEVELS, Metrics
 
 
@@ -22,9 +23,7 @@ class MetricLog:
 
         self.path = workdir / "metrics.jsonl"
         kept = [row for row in read(self.path) if row["step"] <= step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(json.dumps(row) + "\n" for row in kept))
-        part.replace(self.path)
+        files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 

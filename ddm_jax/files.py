@@ -1,0 +1,23 @@
+"""Files that are there whole or not at all, however a process ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Have `write` make a file beside `path`, and put it in its place once it is complete."""
+    part = path.with_suffix(".part")
+    write(part)
+    part.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put `text` into the file `path`."""
+    replace(path, lambda part: part.write_text(text))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Put `value` into the file `path`, indented for the eye."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
