@@ -20,7 +20,7 @@ def get_config():
     config.error.name = "l1"
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
     config.ema.decay = 0.999
-    config.train.update(steps=1874, batch=64, log_every=50, save_every=469, sample_every=937)
+    config.train.update(steps=1200, batch=64, log_every=50, save_every=300, sample_every=937)
     config.sampler.name = "ddim"
     config.grid.name = "trailing"
     config.sample.update(count=60, batch=60, steps=20)

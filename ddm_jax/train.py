@@ -212,7 +212,8 @@ class _Signals:
 
     def _note(self, number: int, frame) -> None:
         self.number = number
-        signal.signal(number, self._old[number])
+        if number == signal.SIGINT:  # a scheduler may send SIGTERM twice
+            signal.signal(number, self._old[number])
 
     def seen(self, step: int) -> bool:
         """Whether to stop after `step`."""

@@ -68,6 +68,18 @@ def launch(*arguments, devices: int = 1, **options) -> subprocess.CompletedProce
     )
 
 
+def start(*arguments, devices: int = 1, **environ: str) -> subprocess.Popen:
+    """Start launch.py; what it says, errors too, is to be read from its stdout."""
+    return subprocess.Popen(
+        command(*arguments),
+        env={**environment(devices), **environ},
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
 def command(*arguments) -> list[str]:
     return [sys.executable, "launch.py", *map(str, arguments)]
 

@@ -1,14 +1,15 @@
 """Sweeps that are killed, stopped or submitted: whole in the end, as if nothing had happened."""
 
+import functools
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
+import conftest
 import pytest
-from conftest import ROOT, TINY, command, environment
+from conftest import TINY
 
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
@@ -32,20 +33,12 @@ TWELVE = (
 )
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        command(*arguments),
-        cwd=ROOT,
-        env={
-            **environment(),
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        },
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+start = functools.partial(
+    conftest.start,
+    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
+)
 
 
 def rows(cell):

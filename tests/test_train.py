@@ -4,12 +4,11 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, command, environment, launch, shared
+from conftest import TINY, launch, shared, start
 from PIL import Image
 
 from ddm_jax.training import logs
@@ -75,16 +74,17 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     assert losses[0][6] == losses[1][6]
 
 
-def wait_for(process, text, lines):
+def wait_for(process, text):
+    seen = []
     for line in process.stdout:
-        lines.append(line)
+        seen.append(line)
         if text in line:
             return
-    raise AssertionError("".join(lines) + process.stderr.read())
+    raise AssertionError("".join(seen))
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_save_first_and_lose_no_step(number, code, tmp_path):
+@pytest.mark.parametrize("number, times, code", [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
+def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
     run = tmp_path / "run"
     arguments = (
         *QUICK,
@@ -94,19 +94,13 @@ def test_signals_save_first_and_lose_no_step(number, code, tmp_path):
         "--config.train.save_every=100000",
         "--config.train.log_every=1",
     )
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    lines = []
-    wait_for(process, "step 3/", lines)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
+    process = start(*arguments)
+    wait_for(process, "step 3/")
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.02)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == code, out
     assert "is saved, the same command goes on" in out
     step, _ = state_of(run)
     assert step == logs.read(run / "metrics.jsonl")[-1]["step"] >= 3
@@ -163,13 +157,7 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
     ok(launch(*QUICK, *steps, "--workdir", whole))
     dice = random.Random(0)
     for _ in range(10):
-        process = subprocess.Popen(
-            command(*QUICK, *steps, "--workdir", run),
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = start(*QUICK, *steps, "--workdir", run)
         for line in process.stdout:
             if line.startswith("step") and list(run.glob("checkpoints/[0-9]*")):
                 break
@@ -186,17 +174,8 @@ def start_two(run, *arguments):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
-    return [
-        subprocess.Popen(
-            command(*QUICK, *arguments, "--workdir", run, *where, "--process", i),
-            cwd=ROOT,
-            env=environment(2),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for i in range(2)
-    ]
+    arguments = (*QUICK, *arguments, "--workdir", run, *where)
+    return [start(*arguments, "--process", i, devices=2) for i in range(2)]
 
 
 def end_of_two(both, code=0):
@@ -226,7 +205,7 @@ def test_two_processes_train_save_and_resume_like_one(tmp_path):
 def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
     endless = ("--config.train.steps=100000", "--config.train.save_every=100000")
     both = start_two(tmp_path / "run", *endless)
-    wait_for(both[0], "step 4/", [])
+    wait_for(both[0], "step 4/")
     both[1].send_signal(signal.SIGTERM)
     first, _ = end_of_two(both, 143)
     step, _ = state_of(tmp_path / "run")
@@ -250,15 +229,8 @@ def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
         "--config.sample.count=4",
         "--config.sample.steps=10",
     )
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=ROOT,
-        env=environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    wait_for(process, "step 8/", [])
+    process = start(*arguments)
+    wait_for(process, "step 8/")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert "resuming at step 5" in ok(launch(*arguments)).stdout

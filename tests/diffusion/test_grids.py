@@ -13,8 +13,12 @@ from ddm_jax.diffusion.schedules import EDM, Flow, OffsetCosine
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("schedule", [Linear(), Flow(), OffsetCosine()], ids=repr)
-def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule):
-    counts = (1, 2, 3, 4, 5, 7, 10, 25, 49, 50)
+@pytest.mark.parametrize(
+    "counts",
+    [(1, 2, 3, 4, 5, 7, 10, 25, 49, 50), pytest.param(range(1, 51), marks=pytest.mark.slow)],
+    ids=("some", "all"),
+)
+def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule, counts):
     grids = jax.jit(lambda: [grid_of(name, n).times(schedule, n) for n in counts])()
     for steps, times in zip(counts, map(np.asarray, grids), strict=True):
         assert times.shape == (steps,) and times.dtype == np.float32

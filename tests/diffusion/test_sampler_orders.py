@@ -31,6 +31,7 @@ OTHERS = [
 FIXED = [s for s in DETERMINISTIC if convergence(s) < np.inf]
 SCHEDULES = [VP(), VE(), Flow(0.02)]
 CASES = [(s, schedule) for s in FIXED for schedule in SCHEDULES] + [(s, VP()) for s in OTHERS]
+CASES += [pytest.param(s, OffsetCosine(), marks=pytest.mark.slow) for s in FIXED]
 
 
 def error(sampler, schedule, times):

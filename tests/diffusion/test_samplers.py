@@ -1,5 +1,6 @@
 """Laws of every sampler as an (init, step) pair, and of the loop that drives them."""
 
+import itertools
 from dataclasses import dataclass
 
 import jax
@@ -16,15 +17,12 @@ from ddm_jax.diffusion.grids import GRIDS, UniformGrid
 from ddm_jax.diffusion.langevin import PredictorCorrector
 from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
 from ddm_jax.diffusion.samplers import CLIPS, DDIM, DDPM, clip_x0, integrate, prior, sample
-from ddm_jax.diffusion.schedules import SCHEDULES, VE, Flow
+from ddm_jax.diffusion.schedules import SCHEDULES, VE
 from ddm_jax.diffusion.solvers import EulerAncestral, Heun
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 every_sampler = pytest.mark.parametrize("sampler", ROWS.values(), ids=ROWS)
-every_schedule = pytest.mark.parametrize(
-    "schedule", [c() for c in SCHEDULES.values()], ids=SCHEDULES
-)
 
 
 @every_sampler
@@ -36,12 +34,17 @@ def test_one_time_is_one_call_of_the_denoiser(sampler, schedule):
     np.testing.assert_array_equal(got, denoise(x, ONE).x0)
 
 
-@every_sampler
-@every_schedule
+def pairs_of_rows():
+    """Samplers and schedules; a solver to a tolerance compiles long, so mostly among slow tests."""
+    for sampler, schedule in itertools.product(ROWS, SCHEDULES):
+        slow = evaluations(ROWS[sampler]) is None and schedule not in ("cosine", "ve", "flow")
+        pair, name = (ROWS[sampler], SCHEDULES[schedule]()), f"{schedule}-{sampler}"
+        yield pytest.param(*pair, id=name, marks=[pytest.mark.slow] * slow)
+
+
+@pytest.mark.parametrize(("sampler", "schedule"), list(pairs_of_rows()))
 def test_steps_are_finite_on_every_schedule(sampler, schedule):
     """From the noisiest level to the middle, and at once to the least noisy one."""
-    if evaluations(sampler) is None and not isinstance(schedule, Cosine | VE | Flow):
-        pytest.skip("a solver to a tolerance is compiled for each schedule, so for three of them")
     denoise, memory = ideal(sampler, schedule), sampler.init(jnp.zeros((2, 2)))
     x = prior(schedule, KEY, jnp.zeros((2, 2)))
 

@@ -7,7 +7,7 @@ import pytest
 
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddm_unet import DDMUNet
-from ddm_jax.models.layers import frequency_embedding
+from ddm_jax.models.layers import downsample, frequency_embedding, pool_max
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
 
@@ -44,6 +44,18 @@ def built():
         run = jax.jit(lambda p, x, label, m=module: m.apply({"params": p}, x, label))
         rows[name] = module, params, x, label, run
     return rows
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 3), (2, 4, 6, 3), (1, 2, 4, 6, 1)])
+@pytest.mark.parametrize(("pool", "of_block"), [(downsample, np.mean), (pool_max, np.max)])
+def test_pooling_takes_the_mean_or_maximum_of_blocks(pool, of_block, shape):
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    got = np.asarray(pool(jnp.asarray(x)))
+    assert got.shape == (shape[0], *(n // 2 for n in shape[1:-1]), shape[-1])
+    for where in np.ndindex(*got.shape[1:-1]):
+        block = x[:, *(slice(2 * k, 2 * k + 2) for k in where)]
+        expected = of_block(block, axis=tuple(range(1, x.ndim - 1)))
+        np.testing.assert_allclose(got[:, *where], expected, atol=1e-6)
 
 
 @every_model
