@@ -16,7 +16,7 @@ from ddm_jax.training.checkpoint import Checkpoints
 
 QUICK = (
     *("--config", "configs/quickstart.py", *TINY),
-    "--config.model.ddpm_unet.attention=()",
+    *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)"),
     "--config.train.batch=8",
     "--config.train.log_every=1",
     "--config.sample.count=2",
