@@ -2,9 +2,10 @@
 
 python launch.py --config configs/ddm_offset_cosine.py --config.data.dir=<prepared TFDS data>
 
-1,200 steps take 21 min 43 s of CPU time, 16 min 15 s on two cores; the grids of samples, one an epoch
-and one at the end, show garments. Where there is network, --config.data.name=tfds:oxford_flowers102 with
---config.data.size=64 and --config.model.ddm_unet.channels=32,64,96,128 is the published set-up.
+1,200 steps take 21 min 43 s of CPU time, 16 min 15 s on two cores; the grids of samples, one an
+epoch and one at the end, show garments. Where there is network, tfds:oxford_flowers102 as
+--config.data.name, with --config.data.size=64 and --config.model.ddm_unet.channels=32,64,96,128, is
+the published set-up.
 """
 
 from configs import base

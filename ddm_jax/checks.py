@@ -4,14 +4,16 @@ A rule looks at an assembled recipe and yields findings. Rules ask the parts wha
 rates, weights and coefficients) rather than which they are, so new rows are judged too.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.diffusion.core import Trainable
-from ddm_jax.diffusion.predictions import V
+from ddm_jax.diffusion.core import Schedule, Trainable
+from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
 HALF = 2.0**-8  # resolution of bfloat16 at 1
-ONE = np.float32(1.0)
+T = np.linspace(0, 1, 101, dtype=np.float32)
 
 
 class Finding(NamedTuple):
@@ -42,10 +44,30 @@ def zero_terminal(recipe: "Recipe") -> bool:
     return bool(getattr(recipe.schedule, "zero_terminal", False))
 
 
+class Curves(NamedTuple):
+    """What a recipe does at the times T: its rates and the coefficients of its prediction."""
+
+    alpha: np.ndarray
+    sigma: np.ndarray
+    c_skip: np.ndarray
+    c_out: np.ndarray
+    c_in: np.ndarray
+
+
+@functools.lru_cache(maxsize=8)
+def curves(schedule: Schedule, prediction: Prediction) -> Curves:
+    @jax.jit
+    def evaluate():
+        rates = schedule.alpha(T), schedule.sigma(T)
+        return *rates, *(jnp.broadcast_to(c, T.shape) for c in prediction.coefficients(*rates))
+
+    return Curves(*map(np.asarray, evaluate()))
+
+
 def division_by_alpha(recipe: "Recipe") -> Iterator[Finding]:
-    alpha, sigma = recipe.schedule.alpha(ONE), recipe.schedule.sigma(ONE)
-    gain = float(abs(recipe.prediction.coefficients(alpha, sigma)[1]))
-    if gain < AMPLIFIED * max(1.0, float(sigma)):
+    seen = curves(recipe.schedule, recipe.prediction)
+    gain = abs(seen.c_out[-1])
+    if gain < AMPLIFIED * max(1.0, seen.sigma[-1]):
         return
     reason = f"x_0 is the network's error times {gain:,.0f} at t = 1"
     if zero_terminal(recipe):
@@ -60,10 +82,8 @@ def division_by_alpha(recipe: "Recipe") -> Iterator[Finding]:
 def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
     if not zero_terminal(recipe):
         return
-    t = jnp.linspace(0.0, 1.0, 101)
-    rates = recipe.schedule.alpha(t), recipe.schedule.sigma(t)
-    weight = recipe.weighting.on_x0(recipe.schedule, recipe.prediction, t)
-    on_v = weight * V().coefficients(*rates)[1] ** 2
+    weight = jax.jit(lambda: recipe.weighting.on_x0(recipe.schedule, recipe.prediction, T))()
+    on_v = weight * curves(recipe.schedule, V()).c_out ** 2
     if on_v[-1] < 1e-4 * on_v.max():
         yield wrong(
             "this weighting gives no weight to t = 1, which zero_terminal makes the start of "
@@ -73,7 +93,7 @@ def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
 
 def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
     start = recipe.grid.times(recipe.schedule, recipe.grid_steps)[0]
-    snr = float(jnp.exp(recipe.schedule.logsnr(start)))
+    snr = np.exp(float(jax.jit(recipe.schedule.logsnr)(start)))
     if snr > SIGNAL:
         yield dangerous(
             f"sampling starts from pure noise at t = {start:.3g}, where {snr / (1 + snr):.1%} of "
@@ -118,17 +138,17 @@ def learned_schedule(recipe: "Recipe") -> Iterator[Finding]:
             "under this objective a learned schedule would make the loss easy, not low; take "
             "objective.name=vdm"
         )
-    u = jnp.linspace(0.01, 0.99, 99)
-    away = float(abs(recipe.times.quantile(recipe.schedule, u, recipe.times.init()) - u).max())
-    if continuous and away > 0.01:
+    if not continuous:
+        return
+    u = T[1:-1]
+    drawn = jax.jit(lambda: recipe.times.quantile(recipe.schedule, u, recipe.times.init()))()
+    if abs(drawn - u).max() > 0.01:
         yield wrong("objective.name=vdm is a bound for uniform times; take times.name=uniform")
 
 
 def scale_of_the_input(recipe: "Recipe") -> Iterator[Finding]:
-    t = jnp.linspace(0.0, 1.0, 101)
-    alpha, sigma = recipe.schedule.alpha(t), recipe.schedule.sigma(t)
-    c_in = recipe.prediction.coefficients(alpha, sigma)[2]
-    largest = float((abs(c_in) * jnp.sqrt(alpha**2 + sigma**2)).max())
+    seen = curves(recipe.schedule, recipe.prediction)
+    largest = (abs(seen.c_in) * np.sqrt(seen.alpha**2 + seen.sigma**2)).max()
     if largest > 4:
         yield dangerous(
             f"the network's input has a deviation of up to {largest:.3g}; take "
@@ -139,9 +159,13 @@ def scale_of_the_input(recipe: "Recipe") -> Iterator[Finding]:
 def labels_in_half_precision(recipe: "Recipe") -> Iterator[Finding]:
     if getattr(recipe.model, "dtype", "float32") == "float32":
         return
-    high, low = recipe.schedule.logsnr(jnp.array([0.0, 1.0]))
-    t = recipe.schedule.time(jnp.linspace(high, low, 256))
-    close = float((abs(jnp.diff(recipe.label(recipe.schedule, t))) < HALF).mean())
+
+    @jax.jit
+    def labels():
+        high, low = recipe.schedule.logsnr(jnp.array([0.0, 1.0]))
+        return recipe.label(recipe.schedule, recipe.schedule.time(jnp.linspace(high, low, 256)))
+
+    close = (abs(np.diff(labels())) < HALF).mean()
     if close > 0.25:
         yield dangerous(
             f"{close:.0%} of neighbouring noise levels have labels that the embedding's half "

@@ -46,10 +46,14 @@ def shown(recipe: Recipe, params: Any, x_t: np.ndarray, times: np.ndarray) -> np
 
     It is divided by sqrt(alpha^2 + sigma^2), 1 for variance-preserving schedules, and clipped.
     """
-    schedule, t = recipe.schedule_of(params), jnp.asarray(times)
-    scale = jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2)
-    scale = np.asarray(scale).reshape(-1, *(1,) * (x_t.ndim - 1))
-    return np.asarray(recipe.scaling.decode(x_t / scale))
+
+    @jax.jit
+    def scaled(params, x_t, t):
+        schedule = recipe.schedule_of(params)
+        scale = jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2)
+        return recipe.scaling.decode(x_t / scale.reshape(-1, *(1,) * (x_t.ndim - 1)))
+
+    return np.asarray(scaled(params, x_t, times))
 
 
 def write_grid(recipe: Recipe, images: np.ndarray, path: Path) -> None:

@@ -87,7 +87,7 @@ class _Run:
                 f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
                 f"{self.recipe.parameter_count():,} parameters"
             )
-            return self.layout.place(self.recipe.init_state())
+            return self.layout.place(jax.jit(self.recipe.init_state)())
         if found is None:
             state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
         else:

@@ -1,5 +1,6 @@
 """Two virtual CPU devices for every test, a shared compilation cache, and small runs."""
 
+import contextlib
 import gc
 import os
 import subprocess
@@ -107,13 +108,32 @@ def cache_folder(tmp_path_factory):
     os.environ["DDM_JAX_CACHE"] = str(tmp_path_factory.mktemp("decoded"))
 
 
+@contextlib.contextmanager
+def compiled_fast():
+    """For small programs that run once: they run slower."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def quick_compilation():
-    """For modules of many small programs that run once: compiled fast, they run slower.
+    """`compiled_fast`, for modules of many programs, which are forgotten at their end.
 
     Without the programs of the modules before, the process stays at a third of its memory.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    with compiled_fast():
+        yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """A run of TINY, whose samples are filmed. Tests may add to it, and change their copies."""
+    run = tmp_path_factory.mktemp("tiny") / "run"
+    arguments = ("--config", ROOT / "configs/quickstart.py", *TINY, "--config.sample.film=3")
+    with compiled_fast():
+        assert launch_.main([*map(str, arguments), "--workdir", str(run)]) == 0
+    return run

@@ -1,6 +1,7 @@
 """Every misuse gets one clear line with the remedy, exit code 2 and no traceback."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -118,11 +119,12 @@ def test_help_shows_the_commands(capsys):
     assert end.value.code == 0 and "--mode sample --workdir" in capsys.readouterr().out
 
 
-def test_a_run_trains_samples_and_refuses_other_settings(capsys, tmp_path):
+def test_a_run_samples_resumes_and_refuses_other_settings(
+    tiny_run, quick_compilation, capsys, tmp_path
+):
     run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
     arguments = (*QUICK, *TINY, "--workdir", run)
-    code, out, err = answer(capsys, *arguments)
-    assert (code, err) == (0, "") and "finished step 6" in out
     for name in (
         "config.json",
         "data.json",
@@ -150,8 +152,8 @@ def test_a_run_trains_samples_and_refuses_other_settings(capsys, tmp_path):
     assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0.npz" in out
     code, _, err = answer(capsys, *arguments, "--config.optim.lr=0.1")
     assert code == 2 and "optim.lr is 0.1, was 0.001" in err and "another --workdir" in err
-    code, out, _ = answer(capsys, *arguments, "--config.train.steps=8")
-    assert code == 0 and "resuming at step 6" in out and "finished step 8" in out
+    code, out, err = answer(capsys, *arguments, "--config.train.steps=8")
+    assert (code, err) == (0, "") and "resuming at step 6" in out and "finished step 8" in out
     code, out, _ = answer(capsys, "--config", run / "config.json", "--dry_run")
     assert code == 0 and "--config.train.steps=8" in out and "workdir: runs/run" in out
 

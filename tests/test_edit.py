@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, two_devices
+from conftest import two_devices
 from PIL import Image
 
 import launch
@@ -24,21 +24,14 @@ DENOISE = (
     "--config.edit.levels=200,999",
 )
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, quick_compilation):
-    """The folder of a tiny trained run, whose samples are filmed."""
-    folder = tmp_path_factory.mktemp("edit") / "run"
-    quick = ("--config", str(ROOT / "configs/quickstart.py"), *TINY, "--config.sample.film=3")
-    assert launch.main([*quick, "--workdir", str(folder)]) == 0
-    return folder
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")
-def samples(run):
+def samples(tiny_run, quick_compilation):
     """Images 0 to 12 of the run."""
-    recipe = assemble(saved_config(run), saved_spec(run))
-    _, weights = averaged_weights(recipe, run)
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
+    _, weights = averaged_weights(recipe, tiny_run)
     return make_draw(recipe, two_devices())(weights, 13, print)
 
 
@@ -64,9 +57,9 @@ def twice(capsys, run, path, *settings):
     return out, first
 
 
-def test_interpolation_leads_from_one_sample_to_the_other(run, samples, capsys):
-    stem = run / "edits/step_6_interpolate_ddim_3_seed_0_2_12"
-    out, arrays = twice(capsys, run, stem.with_suffix(".npz"), *INTERPOLATE)
+def test_interpolation_leads_from_one_sample_to_the_other(tiny_run, samples, capsys):
+    stem = tiny_run / "edits/step_6_interpolate_ddim_3_seed_0_2_12"
+    out, arrays = twice(capsys, tiny_run, stem.with_suffix(".npz"), *INTERPOLATE)
     assert "wrote" in out and str(stem) in out
     images = arrays["images"]
     assert images.shape == (5, 8, 8, 1) and arrays["pair"].tolist() == [2, 12]
@@ -80,16 +73,17 @@ def test_interpolation_leads_from_one_sample_to_the_other(run, samples, capsys):
         assert picture.width > 5 * 64 and picture.height > 64
 
 
-def test_a_sampler_that_draws_noise_is_warned_of_and_shares_it(run, capsys):
-    code, _, err = edit(capsys, run, *INTERPOLATE, "--config.sampler.name=ddpm")
+def test_a_sampler_that_draws_noise_is_warned_of_and_shares_it(tiny_run, capsys):
+    code, _, err = edit(capsys, tiny_run, *INTERPOLATE, "--config.sampler.name=ddpm")
     assert code == 0 and err == "warning: this sampler draws noise, the same in all frames\n"
-    arrays = arrays_of(run / "edits/step_6_interpolate_ddpm_3_seed_0_2_12.npz")
+    arrays = arrays_of(tiny_run / "edits/step_6_interpolate_ddpm_3_seed_0_2_12.npz")
     assert np.isfinite(arrays["images"]).all()
 
 
-def test_denoising_prints_the_psnr_of_what_it_writes(run, samples, capsys):
-    stems = {k: run / f"edits/step_6_denoise_ddim_3_seed_0_from_1_level_{k}" for k in (200, 999)}
-    out, last = twice(capsys, run, stems[999].with_suffix(".npz"), *DENOISE)
+def test_denoising_prints_the_psnr_of_what_it_writes(tiny_run, samples, capsys):
+    stem = tiny_run / "edits/step_6_denoise_ddim_3_seed_0_from_1_level_"
+    stems = {level: stem.with_name(f"{stem.name}{level}") for level in (200, 999)}
+    out, last = twice(capsys, tiny_run, stems[999].with_suffix(".npz"), *DENOISE)
     printed = re.findall(r"level (\d+) of 1,000 .*: PSNR ([\d.]+) dB, mean of 5", out)
     for level, stem in stems.items():
         arrays = arrays_of(stem.with_suffix(".npz"))
@@ -107,13 +101,11 @@ def test_denoising_prints_the_psnr_of_what_it_writes(run, samples, capsys):
     np.testing.assert_allclose(last["result"], samples[1:6], atol=1e-2)
 
 
-def test_the_noised_examples_are_what_the_forward_process_says(run, capsys):
+def test_the_noised_examples_are_what_the_forward_process_says(tiny_run, capsys):
     """With alpha and sigma of the cosine schedule written out, and noise of unit variance."""
-    assert (
-        edit(capsys, run, *DENOISE[:1], "--config.edit.count=200", "--config.sample.steps=1")[0]
-        == 0
-    )
-    arrays = arrays_of(run / "edits/step_6_denoise_ddim_1_seed_0_from_0_level_600.npz")
+    settings = (*DENOISE[:1], "--config.edit.count=200", "--config.sample.steps=1")
+    assert edit(capsys, tiny_run, *settings)[0] == 0
+    arrays = arrays_of(tiny_run / "edits/step_6_denoise_ddim_1_seed_0_from_0_level_600.npz")
     assert arrays["level"] == 600
     angle = (601 / 1000 + 0.008) / 1.008 * np.pi / 2
     x0 = 2 * arrays["original"] - 1
@@ -123,12 +115,12 @@ def test_the_noised_examples_are_what_the_forward_process_says(run, capsys):
     assert abs((eps * x0).mean()) < 0.03
 
 
-def test_training_draws_the_forward_process_and_the_way_of_its_samples(run):
-    with Image.open(run / "forward.png") as picture:
+def test_training_draws_the_forward_process_and_the_way_of_its_samples(tiny_run):
+    with Image.open(tiny_run / "forward.png") as picture:
         assert picture.width > 8 * 64 and picture.height > 6 * 64
-    with Image.open(run / "samples/step_6_film.png") as picture:
+    with Image.open(tiny_run / "samples/step_6_film.png") as picture:
         assert picture.height > 6 * 64
-    with Image.open(run / "samples/step_6_film.gif") as film:
+    with Image.open(tiny_run / "samples/step_6_film.gif") as film:
         assert film.n_frames == 4
 
 
@@ -151,11 +143,11 @@ def test_the_table_holds_the_kinds_of_the_options():
     ],
     ids=lambda a: " ".join(a) if isinstance(a, tuple) else "",
 )
-def test_misuse_is_answered_in_one_line(run, settings, remedy, capsys):
+def test_misuse_is_answered_in_one_line(tiny_run, settings, remedy, capsys):
     asked = [f"--config.edit.{setting}" for setting in settings]
-    code, _, err = edit(capsys, run, *asked)
+    code, _, err = edit(capsys, tiny_run, *asked)
     assert code == 2 and remedy in err and err.startswith("error: ") and err.count("\n") == 1
-    assert edit(capsys, run, *asked, "--dry_run") == (2, "", err)
+    assert edit(capsys, tiny_run, *asked, "--dry_run") == (2, "", err)
 
 
 def remove_checkpoints(run):
@@ -180,8 +172,8 @@ def change_the_data(run):
         (change_the_data, "no longer what the run was trained on"),
     ],
 )
-def test_what_is_missing_is_answered_in_one_line(run, harm, remedy, tmp_path, capsys):
-    shutil.copytree(run, tmp_path / "run")
+def test_what_is_missing_is_answered_in_one_line(tiny_run, harm, remedy, tmp_path, capsys):
+    shutil.copytree(tiny_run, tmp_path / "run")
     harm(tmp_path / "run")
     code, _, err = edit(capsys, tmp_path / "run", "--config.edit.kind=denoise")
     assert code == 2 and remedy in err and err.count("\n") == 1

@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, one_device, two_devices
+from conftest import one_device, two_devices
 
 import launch
 from ddm_jax.data import sources
@@ -21,13 +21,7 @@ FEW = (
 )
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """The folder of a tiny trained run."""
-    folder = tmp_path_factory.mktemp("evaluate") / "run"
-    quick = ("--config", str(ROOT / "configs/quickstart.py"))
-    assert launch.main([*quick, *TINY, "--workdir", str(folder)]) == 0
-    return folder
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def answer(capsys, run, *settings):
@@ -35,11 +29,11 @@ def answer(capsys, run, *settings):
     return code, *capsys.readouterr()
 
 
-def test_it_prints_and_writes_both_estimates(run, capsys):
-    code, out, err = answer(capsys, run, *FEW)
+def test_it_prints_and_writes_both_estimates(tiny_run, capsys):
+    code, out, err = answer(capsys, tiny_run, *FEW)
     assert (code, err) == (0, "")
     assert "variational bound" in out and "ODE likelihood" in out and "TRAINED ON" in out
-    (path,) = (run / "evaluation").glob("step_6_train_seed_0.json")
+    (path,) = (tiny_run / "evaluation").glob("step_6_train_seed_0.json")
     result = json.loads(path.read_text())
     assert result["data"] == {"name": "digits", "split": "train", "held_out": False}
     assert result["settings"]["variance"] == "large" and result["examples"] == 5
@@ -53,8 +47,8 @@ def test_it_prints_and_writes_both_estimates(run, capsys):
     assert f"{result['ode']['mean']:.4f} +- {result['ode']['standard_error']:.4f}" in out
 
 
-def test_an_example_is_the_same_for_every_batch_size_and_device_count(run):
-    recipe = assemble(saved_config(run), saved_spec(run))
+def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
     options = dataclasses.replace(recipe.evaluate, steps=3, ode_steps=2)
     data, _, _ = examples(recipe, print)
     params = jax.tree.map(lambda a: a + 0.01, recipe.init_params())  # no longer at rest
@@ -80,13 +74,13 @@ def test_an_example_is_the_same_for_every_batch_size_and_device_count(run):
         ("cout=3", "did you mean 'evaluate.count'"),
     ],
 )
-def test_misuse_is_answered_in_one_line(run, capsys, setting, remedy):
-    code, _, err = answer(capsys, run, f"--config.evaluate.{setting}")
+def test_misuse_is_answered_in_one_line(tiny_run, capsys, setting, remedy):
+    code, _, err = answer(capsys, tiny_run, f"--config.evaluate.{setting}")
     assert code == 2 and remedy in err and err.count("\n") == 1
 
 
-def test_the_test_split_is_taken_where_there_is_one(run, monkeypatch):
-    recipe = assemble(saved_config(run), saved_spec(run))
+def test_the_test_split_is_taken_where_there_is_one(tiny_run, monkeypatch):
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
     asked = []
     monkeypatch.setattr(sources, "load", lambda options, report: asked.append(options.split))
     tfds = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, name="tfds:mnist"))
@@ -96,7 +90,7 @@ def test_the_test_split_is_taken_where_there_is_one(run, monkeypatch):
     assert asked == ["test", "train"]
 
 
-def test_the_variance_is_the_setting_where_none_was_learned(run):
-    recipe = assemble(saved_config(run), saved_spec(run))
+def test_the_variance_is_the_setting_where_none_was_learned(tiny_run):
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
     small = dataclasses.replace(recipe.evaluate, variance="small")
     assert variance(dataclasses.replace(recipe, evaluate=small)) == "small"

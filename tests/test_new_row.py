@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT, environment
 
 ROWS = {
@@ -35,6 +36,7 @@ def test_new_rows_are_in_the_config_and_on_the_command_line():
     assert wrong.returncode == 2 and "did you mean 'square'" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_new_rows_are_under_the_laws_and_obey_them():
     """Every parametrised law runs for them, in the test files as they are."""
     select = " or ".join(ROWS.values())

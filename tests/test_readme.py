@@ -32,7 +32,7 @@ def test_the_setup_commands_are_those_of_ci():
 
 
 @pytest.mark.slow
-def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys):
+def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, quick_compilation):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the cells of sweeps compile faster

@@ -14,7 +14,7 @@ from ddm_jax.sample import make_draw
 from ddm_jax.sections import data_options
 
 
-@pytest.fixture(scope="module", params=["v", "eps"])
+@pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
 def trained(request):
     """A tiny recipe and weights that are not at rest."""
     config = config_.load(str(ROOT / "configs/quickstart.py"))

@@ -8,13 +8,19 @@ import time
 
 import numpy as np
 import pytest
-from conftest import TINY, launch, shared, start
+from conftest import TINY, answer, launch, shared, start
 from PIL import Image
 
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
 
 QUICK = ("--config", "configs/quickstart.py", *TINY)
+MLP = (
+    *QUICK,
+    "--config.model.name=mlp",
+    "--config.model.mlp.hidden=(16,)",
+    "--config.sample.guidance=1",
+)
 
 
 def state_of(run):
@@ -41,14 +47,6 @@ def assert_same_state(a, b):
 def ok(result):
     assert result.returncode == 0, result.stdout + result.stderr
     return result
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run of 6 steps that nothing interrupted."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    ok(launch(*QUICK, "--workdir", run))
-    return run
 
 
 @pytest.mark.slow
@@ -87,7 +85,7 @@ def wait_for(process, text):
 def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
     run = tmp_path / "run"
     arguments = (
-        *QUICK,
+        *MLP,
         "--workdir",
         run,
         "--config.train.steps=100000",
@@ -109,7 +107,7 @@ def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
 def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
     run = tmp_path / "run"
     result = launch(
-        *QUICK,
+        *MLP,
         "--workdir",
         run,
         "--config.optim.name=sgd",
@@ -126,20 +124,24 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
         assert np.isfinite(leaf).all()
 
 
-def images_of(run, *arguments, devices=1):
-    ok(launch("--mode", "sample", "--workdir", run, *arguments, devices=devices))
+def images_of(capfd, run, *arguments):
+    """The newest arrays of a run after `--mode sample`, and their path."""
+    code, _, err = answer(capfd, "--mode", "sample", "--workdir", run, *arguments)
+    assert code == 0, err
     newest = max((run / "samples").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
     with np.load(newest) as arrays:
         return {name: arrays[name] for name in arrays}, newest
 
 
-def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(whole):
-    arrays, path = images_of(whole, "--config.sample.count=7", "--config.sample.batch=3")
+def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(
+    tiny_run, quick_compilation, capfd
+):
+    arrays, path = images_of(capfd, tiny_run, "--config.sample.count=7", "--config.sample.batch=3")
     assert arrays["images"].shape == (7, 8, 8, 1) and arrays["images"].dtype == np.uint8
     assert arrays["labels"].tolist() == list(range(7)) and arrays["index"].tolist() == [*range(7)]
     with Image.open(path.with_suffix(".png")) as picture:
         assert picture.width > picture.height > 50
-    chosen, _ = images_of(whole, "--config.sample.classes=4,2", "--config.sample.seed=3")
+    chosen, _ = images_of(capfd, tiny_run, "--config.sample.classes=4,2", "--config.sample.seed=3")
     assert chosen["labels"].tolist() == [4, 2, 4, 2, 4, 2]
     assert not np.array_equal(chosen["images"][:6], arrays["images"][:6])
 
@@ -213,7 +215,7 @@ def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
 
 
 @pytest.mark.slow
-def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
+def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path, capfd):
     run = tmp_path / "run"
     arguments = (
         "--config",
@@ -235,19 +237,19 @@ def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
     process.communicate()
     assert "resuming at step 5" in ok(launch(*arguments)).stdout
     assert state_of(run)[0] == 20
-    arrays, _ = images_of(run, "--config.sample.count=3")
+    arrays, _ = images_of(capfd, run, "--config.sample.count=3")
     assert arrays["images"].shape == (3, 32, 32, 3)
 
 
 @pytest.mark.slow
-def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path):
+def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path, capfd):
     """README command 1, and >= 95 % of 500 samples are what was asked for."""
     from sklearn.datasets import load_digits
     from sklearn.svm import SVC
 
     run = tmp_path / "run"
     ok(launch("--config", "configs/quickstart.py", "--workdir", run))
-    arrays, _ = images_of(run, "--config.sample.count=500")
+    arrays, _ = images_of(capfd, run, "--config.sample.count=500")
     images, labels = load_digits(return_X_y=True)
     reader = SVC(gamma=0.001, C=10).fit(images, labels)
     read = reader.predict(arrays["images"].reshape(500, -1) * (16 / 255))

@@ -8,6 +8,8 @@ import pytest
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.layers import depth_to_space, sinusoidal_embedding, space_to_depth
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALL = dict(channels=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
 
 
@@ -139,7 +141,7 @@ def test_remat_changes_memory_and_not_the_gradient():
     params = awake(plain, x, label)
     grads = [jax.tree.leaves(grad(module, params, x, label)) for module in (plain, remat)]
     for a, b in zip(*grads, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * abs(b).max())
 
 
 def test_bfloat16_computes_with_float32_parameters_and_output():

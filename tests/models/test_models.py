@@ -11,6 +11,8 @@ from ddm_jax.models.layers import downsample, frequency_embedding, pool_max
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALL = {
     "ddpm_unet": dict(channels=8, multipliers=(1, 2), blocks=1, attention=()),
     "ddm_unet": dict(channels=(8, 12), depth=1),

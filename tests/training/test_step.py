@@ -17,6 +17,8 @@ from ddm_jax.sections import data_options
 from ddm_jax.training.optim import DECAYS, Ema, Optim
 from ddm_jax.training.step import init_state
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DATA = sources.load(data_options(config_.load(str(ROOT / "configs/quickstart.py"))))
 
 
