@@ -11,8 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+# A cache for each worker of pytest-xdist, since jax does not write its entries atomically.
+worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache/xla" / worker))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -23,6 +26,9 @@ from ddm_jax.training.parallel import Layout  # noqa: E402
 gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects that live on
 
 SHARED = Path(os.environ.get("DDM_JAX_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+# For processes with small programs that run once: compiled fast, they run slower.
+FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 # The quickstart, shrunk until a run takes seconds.
 TINY = (
@@ -56,16 +62,15 @@ def shared(path: str) -> Path:
     return SHARED / path
 
 
-def launch(*arguments, devices: int = 1, **options) -> subprocess.CompletedProcess:
+def launch(*arguments, devices: int = 1, **environ: str) -> subprocess.CompletedProcess:
     """Run launch.py as a user does, on `devices` virtual CPU devices."""
     return subprocess.run(
         command(*arguments),
-        env=environment(devices),
+        env={**environment(devices), **environ},
         cwd=ROOT,
         text=True,
         capture_output=True,
         timeout=900,
-        **options,
     )
 
 
@@ -110,7 +115,7 @@ def cache_folder(tmp_path_factory):
 
 @contextlib.contextmanager
 def compiled_fast():
-    """For small programs that run once: they run slower."""
+    """As FAST, for this process."""
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         yield

@@ -181,7 +181,7 @@ def passes(*arguments: str) -> bool:
 
     DiscreteSchedule.levels.cache_clear()
     with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *arguments])
+        code = pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"pytest {arguments}: {code!r}\n{out.getvalue()}")
     return code == pytest.ExitCode.OK

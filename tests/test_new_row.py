@@ -40,7 +40,7 @@ def test_new_rows_are_in_the_config_and_on_the_command_line():
 def test_new_rows_are_under_the_laws_and_obey_them():
     """Every parametrised law runs for them, in the test files as they are."""
     select = " or ".join(ROWS.values())
-    result = python("-m", "pytest", "-p", "new_rows", "-v", "tests/diffusion", "-k", select)
+    result = python("-m", "pytest", "-n0", "-p", "new_rows", "-v", "tests/diffusion", "-k", select)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr
     for row in ROWS.values():
         passed = [line for line in result.stdout.splitlines() if row in line and "PASSED" in line]

@@ -6,7 +6,7 @@ import re
 import shlex
 
 import pytest
-from conftest import ROOT, SHARED, TINY
+from conftest import FAST, ROOT, SHARED, TINY
 from PIL import Image
 
 import launch
@@ -35,7 +35,8 @@ def test_the_setup_commands_are_those_of_ci():
 def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, quick_compilation):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the cells of sweeps compile faster
+    for name, value in FAST.items():  # for the cells of sweeps
+        monkeypatch.setenv(name, value)
     for name in ("red/a.png", "blue/b.png", "blue/c.jpg"):
         (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)

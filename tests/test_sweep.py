@@ -4,7 +4,7 @@ import csv
 import sys
 
 import pytest
-from conftest import TINY, answer
+from conftest import FAST, TINY, answer
 
 from ddm_jax import sweep, sweep_run
 from ddm_jax.errors import UserError
@@ -128,7 +128,8 @@ def test_dry_run_lists_the_cells_and_writes_nothing(capsys, tmp_path):
 
 @pytest.mark.slow
 def test_a_cell_fails_and_another_is_refused_while_one_finishes(capfd, tmp_path, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    for name, value in FAST.items():
+        monkeypatch.setenv(name, value)
     keys = "(schedule.cosine.zero_terminal,optim.lr)"
     arguments = (
         *QUICK,

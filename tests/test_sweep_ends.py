@@ -9,7 +9,7 @@ from pathlib import Path
 
 import conftest
 import pytest
-from conftest import TINY
+from conftest import FAST, TINY
 
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
@@ -35,7 +35,7 @@ TWELVE = (
 
 start = functools.partial(
     conftest.start,
-    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
+    **FAST,
     JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
     JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
 )

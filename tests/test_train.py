@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import TINY, answer, launch, shared, start
+from conftest import FAST, TINY, answer, launch, shared, start
 from PIL import Image
 
 from ddm_jax.training import logs
@@ -60,10 +60,10 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
         "--config.times.importance.steps=3",
         "--config.times.importance.history=2",
     )
-    ok(launch(*arguments, "--workdir", run, "--config.train.steps=3"))
-    ok(launch(*arguments, "--workdir", constant))
+    ok(launch(*arguments, "--workdir", run, "--config.train.steps=3", **FAST))
+    ok(launch(*arguments, "--workdir", constant, **FAST))
     assert "times" in state_of(run)[1].keys()
-    assert "resuming at step 3" in ok(launch(*arguments, "--workdir", run)).stdout
+    assert "resuming at step 3" in ok(launch(*arguments, "--workdir", run, **FAST)).stdout
     assert_same_state(run, constant)
     losses = [
         {row["step"]: row["loss"] for row in logs.read(r / "metrics.jsonl")}
@@ -156,10 +156,10 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
         "--config.optim.decay=cosine",
     )
     whole, run = tmp_path / "whole", tmp_path / "run"
-    ok(launch(*QUICK, *steps, "--workdir", whole))
+    ok(launch(*QUICK, *steps, "--workdir", whole, **FAST))
     dice = random.Random(0)
     for _ in range(10):
-        process = start(*QUICK, *steps, "--workdir", run)
+        process = start(*QUICK, *steps, "--workdir", run, **FAST)
         for line in process.stdout:
             if line.startswith("step") and list(run.glob("checkpoints/[0-9]*")):
                 break
@@ -167,7 +167,7 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
         assert process.poll() is None, "it ended before it could be killed"
         process.kill()
         process.communicate()
-    ok(launch(*QUICK, *steps, "--workdir", run))
+    ok(launch(*QUICK, *steps, "--workdir", run, **FAST))
     assert_same_state(run, whole)
 
 
@@ -177,7 +177,7 @@ def start_two(run, *arguments):
         free.bind(("localhost", 0))
         where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
     arguments = (*QUICK, *arguments, "--workdir", run, *where)
-    return [start(*arguments, "--process", i, devices=2) for i in range(2)]
+    return [start(*arguments, "--process", i, devices=2, **FAST) for i in range(2)]
 
 
 def end_of_two(both, code=0):
@@ -195,7 +195,7 @@ def test_two_processes_train_save_and_resume_like_one(tmp_path):
     assert "step" not in second
     first, _ = end_of_two(start_two(tmp_path / "two", *sgd, "--config.train.sample_every=6"))
     assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
-    ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one"))
+    ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one", **FAST))
     (step, two), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
     assert step == 6
     for name in ("params", "ema_params"):
