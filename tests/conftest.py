@@ -18,9 +18,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import orbax.checkpoint as ocp  # noqa: E402
 import pytest  # noqa: E402
 
 import launch as launch_  # noqa: E402
+from ddm_jax.training.checkpoint import Checkpoints  # noqa: E402
 from ddm_jax.training.parallel import Layout  # noqa: E402
 
 gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects that live on
@@ -45,6 +48,11 @@ TINY = (
     "--config.sample.batch=4",
     "--config.sample.steps=3",
 )
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that the two processes end together."""
+    items.sort(key=lambda item: item.path.name != "test_real_runs.py")
 
 
 def one_device() -> Layout:
@@ -100,6 +108,41 @@ def answer(capsys, *arguments) -> tuple[int, str, str]:
     code = launch_.main(list(map(str, arguments)))
     out, err = capsys.readouterr()
     return code, out, err
+
+
+def ok(result):
+    """The result of a process that ended well."""
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def wait_for(process, text):
+    """Read what a process says until `text` comes."""
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError("".join(seen))
+
+
+def state_of(run):
+    """(step, every leaf of the newest checkpoint) as plain arrays."""
+    step = Checkpoints(run / "checkpoints", read_only=True).steps()[0]
+    manager = ocp.CheckpointManager(run / "checkpoints")
+    saved = {path.name for path in (run / "checkpoints" / str(step)).iterdir()}
+    fields = saved & {"step", "params", "ema_params", "opt_state", "times"}
+    items = {name: ocp.args.StandardRestore() for name in fields}
+    return step, manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def images_of(capfd, run, *arguments):
+    """The newest arrays of a run after `--mode sample`, and their path."""
+    code, _, err = answer(capfd, "--mode", "sample", "--workdir", run, *arguments)
+    assert code == 0, err
+    newest = max((run / "samples").glob("*.npz"), key=lambda p: p.stat().st_mtime_ns)
+    with np.load(newest) as arrays:
+        return {name: arrays[name] for name in arrays}, newest
 
 
 @pytest.fixture

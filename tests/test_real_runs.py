@@ -1,0 +1,51 @@
+"""The shipped configs at their own size: real data, and images that can be read."""
+
+import os
+import signal
+
+import pytest
+from conftest import images_of, launch, ok, shared, start, state_of, wait_for
+
+
+@pytest.mark.slow
+def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path, capfd):
+    run = tmp_path / "run"
+    arguments = (
+        "--config",
+        "configs/cifar_cosine.py",
+        "--workdir",
+        run,
+        f"--config.data.dir={shared('tfds/cifar10').parent}",
+        "--config.train.batch=8",
+        "--config.train.steps=20",
+        "--config.train.save_every=5",
+        "--config.train.log_every=1",
+        "--config.train.sample_every=0",
+        "--config.sample.count=4",
+        "--config.sample.steps=10",
+    )
+    process = start(*arguments)
+    wait_for(process, "step 8/")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "resuming at step 5" in ok(launch(*arguments)).stdout
+    assert state_of(run)[0] == 20
+    arrays, _ = images_of(capfd, run, "--config.sample.count=3")
+    assert arrays["images"].shape == (3, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path, capfd):
+    """README command 1, and >= 95 % of 500 samples are what was asked for."""
+    from sklearn.datasets import load_digits
+    from sklearn.svm import SVC
+
+    run = tmp_path / "run"
+    ok(launch("--config", "configs/quickstart.py", "--workdir", run))
+    arrays, _ = images_of(capfd, run, "--config.sample.count=500")
+    images, labels = load_digits(return_X_y=True)
+    reader = SVC(gamma=0.001, C=10).fit(images, labels)
+    read = reader.predict(arrays["images"].reshape(500, -1) * (16 / 255))
+    agreement = (read == arrays["labels"]).mean()
+    print(f"agreement {agreement:.3f}")
+    assert agreement >= 0.95
