@@ -11,9 +11,11 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
 )
-# A cache for each worker of pytest-xdist, since jax does not write its entries atomically.
-worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache/xla" / worker))
+# Each worker of pytest-xdist, which inherits the environment of the process that deals the tests,
+# has a cache of its own, since jax does not write its entries atomically.
+CACHE = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", ROOT / ".pytest_cache" / "xla"))
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", CACHE.name)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE if CACHE.name == WORKER else CACHE / WORKER)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
