@@ -134,12 +134,12 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
     assert_same_state(run, whole)
 
 
-def start_two(run, *arguments):
+def start_two(run, config, *arguments):
     """Two processes with two devices each, on one run."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
-    arguments = (*QUICK, *arguments, "--workdir", run, *where)
+    arguments = (*config, *arguments, "--workdir", run, *where)
     return [start(*arguments, "--process", i, devices=2, **FAST) for i in range(2)]
 
 
@@ -153,10 +153,10 @@ def end_of_two(both, code=0):
 def test_two_processes_train_save_and_resume_like_one(tmp_path):
     """Their weights are those of one device; only the first process speaks and writes."""
     sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
-    first, second = end_of_two(start_two(tmp_path / "two", *sgd, "--config.train.steps=3"))
+    first, second = end_of_two(start_two(tmp_path / "two", QUICK, *sgd, "--config.train.steps=3"))
     assert "training on 4 x cpu on 2 process" in first
     assert "step" not in second
-    first, _ = end_of_two(start_two(tmp_path / "two", *sgd, "--config.train.sample_every=6"))
+    first, _ = end_of_two(start_two(tmp_path / "two", QUICK, *sgd, "--config.train.sample_every=6"))
     assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
     ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one", **FAST))
     (step, two), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
@@ -169,7 +169,7 @@ def test_two_processes_train_save_and_resume_like_one(tmp_path):
 @pytest.mark.slow
 def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
     endless = ("--config.train.steps=100000", "--config.train.save_every=100000")
-    both = start_two(tmp_path / "run", *endless)
+    both = start_two(tmp_path / "run", MLP, *endless)
     wait_for(both[0], "step 4/")
     both[1].send_signal(signal.SIGTERM)
     first, _ = end_of_two(both, 143)
