@@ -225,10 +225,10 @@ def test_scaled_betas_mend_the_published_mlp():
     assert assemble(config, SPEC).warnings == ()
 
 
-def test_warnings_are_printed_once_each_and_the_command_goes_on(capsys, monkeypatch):
+def test_warnings_are_printed_once_each_and_the_command_goes_on(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     arguments = ["--config", "configs/quickstart.py", "--dry_run", "--config.data.flip=True"]
-    assert launch.main(arguments) == 0
+    assert launch.main([*arguments, "--workdir", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err.startswith("warning: data.flip=True mirrors") and err.count("\n") == 1
     assert "parameters:" in out

@@ -23,8 +23,8 @@ def python(*arguments):
     )
 
 
-def test_new_rows_are_in_the_config_and_on_the_command_line():
-    arguments = ["--config", "configs/quickstart.py", "--dry_run"]
+def test_new_rows_are_in_the_config_and_on_the_command_line(tmp_path):
+    arguments = ["--config", "configs/quickstart.py", "--dry_run", "--workdir", str(tmp_path)]
     arguments += [f"--config.{section}.name={row}" for section, row in ROWS.items()]
     code = "import new_rows, sys, launch; sys.exit(launch.main(sys.argv[1:]))"
     result = python("-c", code, *arguments, "--config.schedule.square.low=0.03")
