@@ -50,9 +50,9 @@ class Adaptive(Sampler):
             "dopri8": diffrax.Dopri8,
         }[self.solver]()
         start, end = 0.5 * schedule.logsnr(t), 0.5 * schedule.logsnr(s)
-        slope, held = _slope(denoise, schedule, x, start)
+        slope, held = _slope(denoise, schedule, x, jnp.broadcast_to(start, x.shape[:1]))
 
-        def solve(z: Array) -> Array:
+        def solve(z: Array, start: Array, end: Array) -> Array:
             solution = diffrax.diffeqsolve(
                 diffrax.ODETerm(lambda half, z, held: slope(z, half, held)),
                 solver,
@@ -68,7 +68,9 @@ class Adaptive(Sampler):
             good = solution.result == diffrax.RESULTS.successful
             return jnp.where(good, solution.ys[-1], jnp.nan)
 
-        return jax.vmap(solve)(x / _scale(schedule, t)) * _scale(schedule, s), memory
+        own = (0, *(0 if jnp.ndim(half) else None for half in (start, end)))
+        z = jax.vmap(solve, own)(x / expand(_scale(schedule, t), x), start, end)
+        return z * expand(_scale(schedule, s), x), memory
 
 
 def _scale(schedule: Schedule, t: Array) -> Array:
@@ -81,7 +83,7 @@ def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
 
     A denoiser may hold conditions of the batch, so it must not see one example alone: under vmap
     the slope asks it for the whole batch at once. A rule of vmap must close over no traced array,
-    so these are taken out of the denoiser. x: (B, ...), half: (), for their shapes.
+    so these are taken out of the denoiser. x: (B, ...), half: (B,), for their shapes.
     """
     import equinox
 
@@ -91,19 +93,17 @@ def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
         a = expand(jnp.sqrt(jax.nn.sigmoid(2 * half)), z)
         return a * (x0 - a * z)
 
-    def per_example(half: Array) -> Array:
-        return jnp.broadcast_to(half, x.shape[:1])
-
-    converted = equinox.filter_closure_convert(of_batch, x, per_example(half))
+    converted = equinox.filter_closure_convert(of_batch, x, half)
     held, rest = equinox.partition(converted, equinox.is_array)
 
     @jax.custom_batching.custom_vmap
     def slope(z, half, held):
-        return whole(None, None, jnp.broadcast_to(z, x.shape), half, held)[0][0]
+        batch = jnp.broadcast_to(z, x.shape), jnp.broadcast_to(half, x.shape[:1])
+        return whole(None, None, *batch, held)[0][0]
 
     @slope.def_vmap
     def whole(size, which, z, half, held):
-        return equinox.combine(held, rest)(z, per_example(half)), True
+        return equinox.combine(held, rest)(z, jnp.broadcast_to(half, x.shape[:1])), True
 
     return slope, held
 

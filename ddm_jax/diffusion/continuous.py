@@ -10,44 +10,46 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ddm_jax.diffusion.core import real
+from ddm_jax.diffusion.ends import check_noisy_end, check_range, check_signal
+
 
 class Curve(ABC):
-    """Variance-preserving schedule given by its log-SNR as a curve over its own time u.
+    """Variance-preserving schedule given by its log-SNR as a curve over its own time u in [0, 1].
 
     t in [0, 1] covers linearly the part of u that `ends` names; then
-    alpha = sqrt(sigmoid(logsnr)), sigma = sqrt(sigmoid(-logsnr)).
+    alpha = sqrt(sigmoid(logsnr)), sigma = sqrt(sigmoid(-logsnr)). Everything is told u and the
+    rest 1 - u, each computed from its own end, since 1 - u has no digits left where u rounds to 1.
     """
 
     @abstractmethod
-    def curve(self, u: Array) -> Array:
-        """Log-SNR at u, strictly decreasing."""
+    def curve(self, u: Array, rest: Array) -> Array:
+        """Log-SNR at u = 1 - rest, strictly decreasing in u."""
 
     @abstractmethod
-    def inverse(self, logsnr: Array) -> Array:
-        """The u of a log-SNR."""
+    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+        """(u, 1 - u) of a log-SNR."""
 
     @abstractmethod
-    def ends(self) -> tuple[Array, Array]:
-        """The u of t = 0 and of t = 1."""
+    def ends(self) -> tuple[float, float]:
+        """u at t = 0, and 1 - u at t = 1."""
 
     def logsnr(self, t: Array) -> Array:
-        start, end = self.ends()
-        return self.curve(start + jnp.asarray(t, jnp.float32) * (end - start))
+        (start, end), t = self.ends(), real(t)
+        span = 1 - start - end
+        return self.curve(start + t * span, end + (1 - t) * span)
 
     def time(self, logsnr: Array) -> Array:
         start, end = self.ends()
-        return (self.inverse(logsnr) - start) / (end - start)
+        u, rest = self.inverse(logsnr)
+        span = 1 - start - end
+        return jnp.where(u < rest, (u - start) / span, 1 - (rest - end) / span)
 
     def alpha(self, t: Array) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
     def sigma(self, t: Array) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
-
-
-def _check_range(low: float, high: float) -> None:
-    if not low < high:
-        raise ValueError(f"min_logsnr={low} must be below max_logsnr={high}")
 
 
 @dataclass(frozen=True)
@@ -63,82 +65,109 @@ class ContinuousCosine(Curve):
     shift: float = 0.0
 
     def __post_init__(self):
-        _check_range(self.min_logsnr, self.max_logsnr)
+        check_range(self.min_logsnr, self.max_logsnr)
+        check_noisy_end(2.0, self.ends()[1], self.max_logsnr - self.min_logsnr)
+        check_signal(self.min_logsnr + self.shift)
 
-    def curve(self, u: Array) -> Array:
-        return -2 * jnp.log(jnp.tan(jnp.pi / 2 * u)) + self.shift
+    def curve(self, u: Array, rest: Array) -> Array:
+        return 2 * jnp.log(jnp.sin(jnp.pi / 2 * rest) / jnp.sin(jnp.pi / 2 * u)) + self.shift
 
-    def inverse(self, logsnr: Array) -> Array:
-        return 2 / jnp.pi * jnp.arctan(jnp.exp(-0.5 * (logsnr - self.shift)))
+    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+        half = 0.5 * (logsnr - self.shift)
+        return 2 / jnp.pi * jnp.arctan(jnp.exp(-half)), 2 / jnp.pi * jnp.arctan(jnp.exp(half))
 
-    def ends(self) -> tuple[Array, Array]:
-        return tuple(self.inverse(jnp.array([self.max_logsnr, self.min_logsnr]) + self.shift))
+    def ends(self) -> tuple[float, float]:
+        return tuple(
+            float(2 / np.pi * np.arctan(np.exp(half)))
+            for half in (-0.5 * self.max_logsnr, 0.5 * self.min_logsnr)
+        )
 
 
 @dataclass(frozen=True)
 class Sigmoid(Curve):
     """abar = (S(end) - S(v)) / (S(end) - S(start)), v = start + u (end - start), S: sigmoid(./tau).
 
-    Written with S(a) - S(b) = sinh((a - b)/2) / (2 cosh(a/2) cosh(b/2)), which loses no digits.
-    Jabri et al. 2022, arXiv:2212.11972; cut to [min_logsnr, max_logsnr].
+    By S(a) - S(b) = sinh((a - b)/2) / (2 cosh(a/2) cosh(b/2)) the odds abar / (1 - abar) are
+    sinh(h (1 - u)) / sinh(h u), h = (end - start) / (2 tau), times a constant, and
+    u = softplus(log(e^2h - 1) - softplus(log odds + h)) / 2h: no digits are lost, and 1 - u has
+    the same form with the odds inverted. Jabri et al. 2022, arXiv:2212.11972; cut to
+    [min_logsnr, max_logsnr].
     """
 
     start: float = -3.0
     end: float = 3.0
     tau: float = 1.0
-    min_logsnr: float = -15.0
+    min_logsnr: float = -12.0
     max_logsnr: float = 15.0
 
     def __post_init__(self):
-        _check_range(self.min_logsnr, self.max_logsnr)
+        check_range(self.min_logsnr, self.max_logsnr)
         if not (self.start < self.end and self.tau > 0):
             raise ValueError("needs start < end and tau > 0")
+        check_noisy_end(1.0, self.ends()[1], self.max_logsnr - self.min_logsnr)
+
+    def _half(self) -> float:
+        return (self.end - self.start) / self.tau / 2
 
     def _offset(self) -> float:
-        return float(np.log(np.cosh(self.start / self.tau / 2) / np.cosh(self.end / self.tau / 2)))
+        at_start, at_end = self.start / self.tau / 2, self.end / self.tau / 2
+        return float(np.logaddexp(at_start, -at_start) - np.logaddexp(at_end, -at_end))
 
-    def curve(self, u: Array) -> Array:
-        half = (self.end - self.start) / self.tau / 2
-        return jnp.log(jnp.sinh(half * (1 - u)) / jnp.sinh(half * u)) + self._offset()
+    def curve(self, u: Array, rest: Array) -> Array:
+        h = self._half()
+        ratio = jnp.expm1(-2 * h * rest) / jnp.expm1(-2 * h * u)
+        return h * (rest - u) + jnp.log(ratio) + self._offset()
 
-    def inverse(self, logsnr: Array) -> Array:
-        half = (self.end - self.start) / self.tau / 2
-        ratio = jnp.exp(logsnr - self._offset())
-        return jnp.arctanh(np.sinh(half) / (ratio + np.cosh(half))) / half
+    def _place(self, log_odds, softplus):
+        """u of the logarithm of sinh(h (1 - u)) / sinh(h u)."""
+        h = self._half()
+        top = 2 * h + np.log(-np.expm1(-2 * h))
+        return softplus(top - softplus(log_odds + h)) / (2 * h)
 
-    def ends(self) -> tuple[Array, Array]:
-        return tuple(self.inverse(jnp.array([self.max_logsnr, self.min_logsnr])))
+    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+        log_odds = logsnr - self._offset()
+        return self._place(log_odds, jax.nn.softplus), self._place(-log_odds, jax.nn.softplus)
+
+    def ends(self) -> tuple[float, float]:
+        def softplus(a: float) -> np.floating:
+            return np.logaddexp(0.0, a)
+
+        high, low = self.max_logsnr - self._offset(), self.min_logsnr - self._offset()
+        return float(self._place(high, softplus)), float(self._place(-low, softplus))
 
 
 @dataclass(frozen=True)
 class Laplace(Curve):
     """Log-SNR follows a Laplace distribution of mean mu and scale b when u is uniform.
 
-    logsnr = mu - b sign(u - 1/2) (-log(1 - 2 |u - 1/2|)), cut to [min_logsnr, max_logsnr].
-    Hang & Gu 2024, arXiv:2407.03297.
+    logsnr = mu - b log(2 u) up to the middle and mu + b log(2 (1 - u)) beyond, cut to
+    [min_logsnr, max_logsnr]. Hang & Gu 2024, arXiv:2407.03297.
     """
 
     mu: float = 0.0
     b: float = 0.5
-    min_logsnr: float = -6.0
-    max_logsnr: float = 6.0
+    min_logsnr: float = -5.0
+    max_logsnr: float = 5.0
 
     def __post_init__(self):
-        _check_range(self.min_logsnr, self.max_logsnr)
+        check_range(self.min_logsnr, self.max_logsnr)
         if self.b <= 0:
             raise ValueError("needs b > 0")
+        if not self.min_logsnr < self.mu < self.max_logsnr:
+            raise ValueError(f"mu={self.mu} must lie between min_logsnr and max_logsnr")
+        check_noisy_end(self.b, self.ends()[1], self.max_logsnr - self.min_logsnr)
 
-    def curve(self, u: Array) -> Array:
-        tail = jnp.where(u < 0.5, u, 1 - u)
-        return self.mu - self.b * jnp.sign(0.5 - u) * jnp.log(2 * tail)
+    def curve(self, u: Array, rest: Array) -> Array:
+        return self.mu + self.b * jnp.where(u < rest, -jnp.log(2 * u), jnp.log(2 * rest))
 
-    def inverse(self, logsnr: Array) -> Array:
+    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
         z = (logsnr - self.mu) / self.b
         tail = 0.5 * jnp.exp(-abs(z))
-        return jnp.where(z > 0, tail, 1 - tail)
+        return jnp.where(z > 0, tail, 1 - tail), jnp.where(z > 0, 1 - tail, tail)
 
-    def ends(self) -> tuple[Array, Array]:
-        return tuple(self.inverse(jnp.array([self.max_logsnr, self.min_logsnr])))
+    def ends(self) -> tuple[float, float]:
+        high, low = self.max_logsnr - self.mu, self.min_logsnr - self.mu
+        return 0.5 * float(np.exp(-high / self.b)), 0.5 * float(np.exp(low / self.b))
 
 
 @dataclass(frozen=True)
@@ -156,14 +185,16 @@ class VP(Curve):
     def __post_init__(self):
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
-    def curve(self, u: Array) -> Array:
-        return -jnp.log(jnp.expm1(_integral(self.beta_min, self.beta_max, u)))
+    def curve(self, u: Array, rest: Array) -> Array:
+        b = _integral(self.beta_min, self.beta_max, u)
+        return -b - jnp.log(-jnp.expm1(-b))
 
-    def inverse(self, logsnr: Array) -> Array:
-        return _of_integral(self.beta_min, self.beta_max, jax.nn.softplus(-logsnr))
+    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+        u = _of_integral(self.beta_min, self.beta_max, jax.nn.softplus(-logsnr))
+        return u, 1 - u
 
-    def ends(self) -> tuple[Array, Array]:
-        return jnp.float32(self.epsilon), jnp.float32(1.0)
+    def ends(self) -> tuple[float, float]:
+        return self.epsilon, 0.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +212,7 @@ class SubVP:
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
     def _b(self, t: Array) -> Array:
-        u = self.epsilon + jnp.asarray(t, jnp.float32) * (1 - self.epsilon)
+        u = self.epsilon + real(t) * (1 - self.epsilon)
         return _integral(self.beta_min, self.beta_max, u)
 
     def alpha(self, t: Array) -> Array:
@@ -202,6 +233,7 @@ class SubVP:
 def _check_betas(beta_min: float, beta_max: float, epsilon: float) -> None:
     if not (0 < beta_min <= beta_max and 0 < epsilon < 1):
         raise ValueError("needs 0 < beta_min <= beta_max and 0 < epsilon < 1")
+    check_signal(-0.5 * (beta_min + beta_max))
 
 
 def _integral(low: float, high: float, u: Array) -> Array:

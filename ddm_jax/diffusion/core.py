@@ -58,7 +58,12 @@ class Estimate(NamedTuple):
 Denoise = Callable[[Array, Array], Estimate]  # (x_t (B, ...), t () or (B,)) -> Estimate
 
 
-def expand(a: Array, x: Array) -> Array:
+def real(a: Array | float) -> Array:
+    """`a` as a floating-point array: float32, or float64 where jax is told to compute in it."""
+    return jnp.asarray(a, jnp.result_type(float))
+
+
+def expand(a: Array | float, x: Array) -> Array:
     """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
@@ -129,14 +134,13 @@ def reverse_kernel(
     """
     q = posterior(schedule, t, s)
     mean = expand(q.of_x, x) * x + expand(q.of_x0, x) * estimate.x0
-    small = jnp.log(q.variance)
-    large = small + 2 * jnp.log(schedule.sigma(t) / schedule.sigma(s))
+    small = expand(jnp.log(q.variance), x)
+    excess = expand(2 * jnp.log(schedule.sigma(t) / schedule.sigma(s)), x)
     if variance == "learned":
         if estimate.variance_mix is None:
             raise ValueError("a learned variance needs a network that predicts it")
-        mix = estimate.variance_mix
-        return mean, mix * expand(large, x) + (1 - mix) * expand(small, x)
-    return mean, expand({"small": small, "large": large}[variance], x)
+        return mean, small + estimate.variance_mix * excess
+    return mean, small + {"small": 0.0, "large": 1.0}[variance] * excess
 
 
 def sde(schedule: Schedule, t: Array) -> tuple[Array, Array]:
@@ -145,7 +149,7 @@ def sde(schedule: Schedule, t: Array) -> tuple[Array, Array]:
     f = d log(alpha) / dt and g^2 = -sigma^2 d logsnr / dt, by automatic differentiation; t: () or
     (B,). Kingma et al. 2021, arXiv:2107.00630; Song et al. 2021, arXiv:2011.13456.
     """
-    t = jnp.asarray(t, jnp.float32)
+    t = real(t)
     one = jnp.ones_like(t)
     alpha, slope = jax.jvp(schedule.alpha, (t,), (one,))
     _, decline = jax.jvp(schedule.logsnr, (t,), (one,))
@@ -159,8 +163,8 @@ def normal_like(key: Array, x: Array) -> Array:
     the batch around it.
     """
     if key.ndim == 0:
-        return jax.random.normal(key, x.shape)
-    return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:]))(key)
+        return jax.random.normal(key, x.shape, jnp.float32)
+    return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], jnp.float32))(key)
 
 
 def fold_in(key: Array, data: Array | int) -> Array:

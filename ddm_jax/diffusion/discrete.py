@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ddm_jax.diffusion.core import real
+from ddm_jax.diffusion.ends import check_signal
+
 ZERO_SIGNAL = 2.0**-12
 
 
@@ -47,14 +50,13 @@ class DiscreteSchedule(ABC):
         return log_abar - np.log(-np.expm1(log_abar))
 
     def logsnr(self, t: Array) -> Array:
-        table = jnp.asarray(self.levels(), jnp.float32)
-        u = jnp.clip(jnp.asarray(t, jnp.float32), 0.0, 1.0) * (self.steps - 1)
+        table = real(self.levels())
+        u = jnp.clip(real(t), 0.0, 1.0) * (self.steps - 1)
         below = jnp.minimum(jnp.floor(u).astype(jnp.int32), self.steps - 2)
         return table[below] + (u - below) * (table[below + 1] - table[below])
 
     def time(self, logsnr: Array) -> Array:
-        rising = jnp.asarray(-self.levels(), jnp.float32)
-        return jnp.interp(-logsnr, rising, jnp.linspace(0.0, 1.0, self.steps))
+        return jnp.interp(-logsnr, real(-self.levels()), jnp.linspace(0.0, 1.0, self.steps))
 
     def alpha(self, t: Array) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
@@ -72,6 +74,10 @@ def _check(schedule: DiscreteSchedule) -> None:
             f"betas run from {betas.min():.3g} to {betas.max():.3g} and must lie in (0, 1); "
             "take more steps, a smaller beta_end, or scaled=False"
         )
+    levels = schedule.levels()
+    check_signal(levels[-1])
+    if not (np.diff(levels.astype(np.float32)) < 0).all():
+        raise ValueError("neighbouring levels are the same in float32; take fewer steps")
 
 
 @dataclass(frozen=True)

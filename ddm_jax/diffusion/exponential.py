@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import Schedule
+from ddm_jax.diffusion.core import Schedule, expand
 from ddm_jax.diffusion.steps import (
     History,
     Sampler,
@@ -31,14 +31,14 @@ def _extrapolate(
     The mean of the polynomial over l from t to s under a density that grows like e^(rate u), u
     from 0 to 1.
     """
-    h = half_step(schedule, t, s)
-    places = [jnp.zeros_like(h), *(half_step(schedule, t, u) / h for u in history.times)]
+    h = half_step(schedule, t, s, x0)
+    places = [jnp.zeros_like(h), *(over(half_step(schedule, t, u, x0), h) for u in history.times)]
     return x0 + excess([x0, *history.values], places, history.count, _growing(rate))
 
 
 def _growing(rate: Array):
     """The distribution function on [0, 1] whose density grows like e^(rate u)."""
-    return lambda u: jnp.exp(rate * (u - 1)) * jnp.expm1(-rate * u) / jnp.expm1(-rate)
+    return lambda u: jnp.exp(rate * (u - 1)) * over(jnp.expm1(-rate * u), jnp.expm1(-rate))
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,15 @@ class DPMpp2M(Sampler):
     def convergence(self) -> int | None:
         return None if self.eta else 2
 
-    def init(self, x: Array):
-        return jnp.zeros_like(x), jnp.zeros((), x.dtype)  # x0_hat and step before
+    def init(self, x: Array) -> History:
+        return no_history(x, 1)
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        before, h_before = memory
-        x0, h = denoise(x, t).x0, half_step(schedule, t, s)
-        mean = x0 + over(h, 2 * h_before) * (x0 - before)
-        return exponential_step(schedule, x, mean, t, s, self.eta, key), (x0, h)
+        x0, h = denoise(x, t).x0, half_step(schedule, t, s, x)
+        h_before = half_step(schedule, memory.times[0], t, x)
+        w = jnp.where(expand(memory.count, x) > 0, over(h, 2 * h_before), 0.0)
+        mean = x0 + w * (x0 - memory.values[0])
+        return exponential_step(schedule, x, mean, t, s, self.eta, key), memory.push(x0, t)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class DPMpp3M(Sampler):
         return no_history(x, 2)
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        x0, k = denoise(x, t).x0, (1 + self.eta) * half_step(schedule, t, s)
+        x0, k = denoise(x, t).x0, (1 + self.eta) * half_step(schedule, t, s, x)
         mean = _extrapolate(schedule, x0, memory, t, s, k)
         return exponential_step(schedule, x, mean, t, s, self.eta, key), memory.push(x0, t)
 
@@ -141,7 +142,7 @@ class UniPC(Sampler):
             (t, *behind.times[1:]),
             behind.count,
         )
-        x = jnp.where(behind.count == 0, x, corrected)
+        x = jnp.where(expand(behind.count, x) == 0, x, corrected)
         predicted = self._move(
             schedule, x, t, s, (x0, *behind.values[:-1]), behind.times[:-1], behind.count
         )
@@ -149,15 +150,16 @@ class UniPC(Sampler):
 
     def _move(self, schedule, x, t, s, values, times, count) -> Array:
         """x at s from x at t by the first 1 + count values, at t and at `times`."""
-        h = half_step(schedule, t, s)
+        h = half_step(schedule, t, s, x)
         if not times:
             return exponential_step(schedule, x, values[0], t, s)
-        places = [jnp.zeros_like(h), *(over(half_step(schedule, t, u), h) for u in times)]
+        places = [jnp.zeros_like(h), *(over(half_step(schedule, t, u, x), h) for u in times)]
         gain = -jnp.expm1(-h)
         more = gain * excess(values, places, count, _growing(h))
         line = 0.5 * over(values[1] - values[0], places[1]) * (h if self.variant == "bh1" else gain)
-        more = jnp.where(jnp.minimum(count, len(times)) == 1, line, more)
-        return exponential_step(schedule, x, values[0], t, s) + schedule.alpha(s) * more
+        more = jnp.where(jnp.minimum(expand(count, x), len(times)) == 1, line, more)
+        turned = expand(schedule.alpha(s), x) * more
+        return exponential_step(schedule, x, values[0], t, s) + turned
 
 
 EXPONENTIAL = {"dpmpp_2m": DPMpp2M, "dpmpp_3m": DPMpp3M, "unipc": UniPC}

@@ -18,15 +18,23 @@ from ddm_jax.diffusion.core import (
 from ddm_jax.diffusion.steps import Sampler, check_among, over
 
 
+# Elements of an example below which the norms of its own noise and score say little of their means.
+FEW = 64
+
+
 @dataclass(frozen=True)
 class PredictorCorrector(Sampler):
     """A step to s, then `corrector_steps` of annealed Langevin dynamics at s.
 
     The predictor is "reverse_diffusion", x_s = (2 - F) x_t + G^2 score + G z with F = alpha_t /
     alpha_s and G^2 the variance of q(x_t | x_s), or "ancestral", DDPM with the small variance.
-    The corrector is x + e score + sqrt(2 e) z, e = 2 a (snr |z| / |score|)^2 with the norms of
-    each example (the authors' code takes their means over the batch) and a = F^2, the 1 - beta of
-    the step. Its stationary variance is too large by snr^2, in few dimensions by more.
+    The corrector is x + e score + sqrt(2 e) z, e = 2 a (snr |z| / |score|)^2 with a = F^2, the
+    1 - beta of the step, and the norms of each example (the authors' code takes their means over
+    the batch). The variance at which it settles is too large by at most a snr^2.
+
+    A step size that follows the score of its own example pulls towards places where the score is
+    small, which shows in few dimensions. So examples of fewer than 64 elements take the averages
+    over all noise, |z|^2 = d and |score|^2 = d / sigma_s^2: e = 2 a (snr sigma_s)^2.
     Song et al. 2021, arXiv:2011.13456, algorithms 2 to 5, appendices E to G.
     """
 
@@ -45,11 +53,12 @@ class PredictorCorrector(Sampler):
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         x = self._predict(denoise, schedule, x, t, s, fold_in(key, 0))
-        size = (schedule.alpha(t) / schedule.alpha(s)) ** 2
+        a, sigma_s = (schedule.alpha(t) / schedule.alpha(s)) ** 2, schedule.sigma(s)
         for k in range(self.corrector_steps):
             z, score = normal_like(fold_in(key, k + 1), x), _score(denoise, schedule, x, s)
             # At little noise the score of smooth data can round to 0, which says no step size.
-            e = expand(2 * size * (self.snr * over(_norm(z), _norm(score))) ** 2, x)
+            ratio = sigma_s if x[0].size < FEW else over(_norm(z), _norm(score))
+            e = expand(2 * a * (self.snr * ratio) ** 2, x)
             x = x + e * score + jnp.sqrt(2 * e) * z
         return x, memory
 
@@ -59,13 +68,13 @@ class PredictorCorrector(Sampler):
             mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, "small")
             return mean + jnp.exp(0.5 * log_variance) * z
         q = forward_kernel(schedule, s, t)
-        score = _score(denoise, schedule, x, t)
-        return (2 - q.of_x) * x + q.variance * score + jnp.sqrt(q.variance) * z
+        score, variance = _score(denoise, schedule, x, t), expand(q.variance, x)
+        return (2 - expand(q.of_x, x)) * x + variance * score + jnp.sqrt(variance) * z
 
 
 def _score(denoise: Denoise, schedule: Schedule, x: Array, t: Array) -> Array:
     """-eps_hat / sigma, the gradient of log p_t."""
-    return -noise_of(schedule, x, denoise(x, t).x0, t) / schedule.sigma(t)
+    return -noise_of(schedule, x, denoise(x, t).x0, t) / expand(schedule.sigma(t), x)
 
 
 def _norm(x: Array) -> Array:

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.core import real
+from ddm_jax.diffusion.ends import check_range, check_signal
+
 HALVINGS = 24  # of the bracket [0, 1], down to the resolution of float32
 
 
@@ -43,13 +46,13 @@ class Monotone(ABC):
         return plus(w.slope) * t + units @ plus(w.heights)
 
     def logsnr(self, t: Array) -> Array:
-        w, t = self.weights(), jnp.asarray(t, jnp.float32)
+        w, t = self.weights(), real(t)
         start, end = self._g(jnp.array([0.0, 1.0]))
         return w.max_logsnr - jax.nn.softplus(w.span) * (self._g(t) - start) / (end - start)
 
     def time(self, logsnr: Array) -> Array:
         """By bisection; beyond the ends the nearest of them. It has no derivative."""
-        logsnr = jax.lax.stop_gradient(jnp.asarray(logsnr, jnp.float32))
+        logsnr = jax.lax.stop_gradient(real(logsnr))
 
         def halve(_, bracket):
             low, high = bracket
@@ -81,8 +84,10 @@ class Learned(Monotone):
     units: int = 1024
 
     def __post_init__(self):
-        if not self.min_logsnr < self.max_logsnr or self.units < 1:
-            raise ValueError("needs min_logsnr < max_logsnr and units >= 1")
+        check_range(self.min_logsnr, self.max_logsnr)
+        check_signal(self.min_logsnr)
+        if self.units < 1:
+            raise ValueError("needs units >= 1")
 
     def init_params(self, key: Array) -> Weights:
         """Fresh parameters: gentle sigmoids of all places beside a slope of 1."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import Denoise, Estimate, Schedule, expand
+from ddm_jax.diffusion.core import Denoise, Estimate, Schedule, expand, real
 
 Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), label (B,), cond) -> F
 
@@ -108,7 +108,7 @@ class Timestep:
     steps: int = 1000
 
     def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return jnp.asarray(t, jnp.float32) * (self.steps - 1)
+        return real(t) * (self.steps - 1)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from ddm_jax.diffusion.core import (
     Denoise,
     Estimate,
     diffuse,
+    expand,
     fold_in,
     noise_of,
     normal_like,
+    real,
     reverse_kernel,
 )
 from ddm_jax.diffusion.exponential import EXPONENTIAL
@@ -68,9 +70,9 @@ class DDIM(Sampler):
     def step(self, denoise, schedule, x, t, s, key, memory):
         x0 = denoise(x, t).x0
         eps = noise_of(schedule, x, x0, t)
-        gap = -jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s))
-        sigma_s = schedule.sigma(s)
-        mean = schedule.alpha(s) * x0 + sigma_s * jnp.sqrt(1 - self.eta**2 * gap) * eps
+        gap = expand(-jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s)), x)
+        alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
+        mean = alpha_s * x0 + sigma_s * jnp.sqrt(1 - self.eta**2 * gap) * eps
         if self.eta == 0:
             return mean, memory
         return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
@@ -147,7 +149,8 @@ CLIPS = {
 def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
     """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
 
-    times: (n,) strictly decreasing; key: () or one an example (B,), folded with k for step k.
+    times: (n,) decreasing, or (n, B) for times of each example's own; a time that comes twice in
+    turn changes nothing. key: () or one an example (B,), folded with k for step k.
     """
     return _walk(denoise, schedule, sampler, times, x, key, lambda x: None)[0]
 
@@ -160,15 +163,23 @@ def trajectory(denoise: Denoise, schedule, sampler, times: Array, x: Array, key:
 
 def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
     """(x at times[-1], keep(x) at times[1:] stacked)."""
-    times = jnp.asarray(times)
+    times, memory = jnp.asarray(times), sampler.init(x)
+    moved = times[1:] != times[:-1]
 
     def body(carry, pair):
         t, s, k = pair
-        carry = sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1])
-        return carry, keep(carry[0])
+        after = sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1])
+        after = jax.tree.map(
+            lambda old, new: jnp.where(expand(s == t, new), old, new), carry, after
+        )
+        return after, keep(after[0])
 
-    pairs = (times[:-1], times[1:], jnp.arange(len(times) - 1))
-    (x, _), kept = jax.lax.scan(body, (x, sampler.init(x)), pairs)
+    pairs = (times[:-1], times[1:], jnp.cumsum(moved, 0) - moved)
+    if times.ndim == 2:  # what is remembered of the times is then one for each example too
+        first = (jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in pairs)
+        (_, after), _ = jax.eval_shape(body, (x, memory), tuple(first))
+        memory = jax.tree.map(lambda m, like: jnp.broadcast_to(m, like.shape), memory, after)
+    (x, _), kept = jax.lax.scan(body, (x, memory), pairs)
     return x, kept
 
 
@@ -192,5 +203,5 @@ def prior(schedule, key: Array, x: Array, t: Array | float = 1.0) -> Array:
 
     t is the first time of the grid. For variance-preserving schedules this is N(0, I).
     """
-    t = jnp.asarray(t, jnp.float32)
+    t = real(t)
     return jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) * normal_like(key, x)

@@ -13,7 +13,9 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.continuous import CONTINUOUS
+from ddm_jax.diffusion.core import real
 from ddm_jax.diffusion.discrete import DISCRETE
+from ddm_jax.diffusion.ends import check_noisy_end
 from ddm_jax.diffusion.learned import Learned
 
 
@@ -31,26 +33,30 @@ class OffsetCosine:
     def __post_init__(self):
         if not 0 < self.min_signal < self.max_signal < 1:
             raise ValueError("needs 0 < min_signal < max_signal < 1")
+        tangents = np.tan(np.arccos([self.min_signal, self.max_signal]))
+        check_noisy_end(2.0, self._ends()[1], 2 * float(np.log(tangents[0] / tangents[1])))
 
     def _ends(self) -> tuple[float, float]:
-        return float(np.arccos(self.max_signal)), float(np.arccos(self.min_signal))
+        """a(0), and pi/2 - a(1), which keeps its digits where the signal is small."""
+        return float(np.arccos(self.max_signal)), float(np.arcsin(self.min_signal))
 
-    def angle(self, t: Array) -> Array:
-        start, end = self._ends()
-        return start + jnp.asarray(t, jnp.float32) * (end - start)
+    def _span(self) -> float:
+        return np.pi / 2 - sum(self._ends())
 
     def alpha(self, t: Array) -> Array:
-        return jnp.cos(self.angle(t))
+        return jnp.sin(self._ends()[1] + (1 - real(t)) * self._span())
 
     def sigma(self, t: Array) -> Array:
-        return jnp.sin(self.angle(t))
+        return jnp.sin(self._ends()[0] + real(t) * self._span())
 
     def logsnr(self, t: Array) -> Array:
-        return -2 * jnp.log(jnp.tan(self.angle(t)))
+        return 2 * jnp.log(self.alpha(t) / self.sigma(t))
 
     def time(self, logsnr: Array) -> Array:
         start, end = self._ends()
-        return (jnp.arctan(jnp.exp(-0.5 * logsnr)) - start) / (end - start)
+        angle, rest = jnp.arctan(jnp.exp(-0.5 * logsnr)), jnp.arctan(jnp.exp(0.5 * logsnr))
+        span = self._span()
+        return jnp.where(angle < rest, (angle - start) / span, 1 - (rest - end) / span)
 
 
 @dataclass(frozen=True)
@@ -67,14 +73,14 @@ class VE:
         _check_sigmas(self.min_sigma, self.max_sigma)
 
     def alpha(self, t: Array) -> Array:
-        return jnp.ones_like(t, jnp.float32)
+        return jnp.ones_like(real(t))
 
     def sigma(self, t: Array) -> Array:
         return jnp.exp(-0.5 * self.logsnr(t))
 
     def logsnr(self, t: Array) -> Array:
         ratio = np.log(self.max_sigma / self.min_sigma)
-        return -2 * (np.log(self.min_sigma) + jnp.asarray(t, jnp.float32) * ratio)
+        return -2 * (np.log(self.min_sigma) + real(t) * ratio)
 
     def time(self, logsnr: Array) -> Array:
         ratio = np.log(self.max_sigma / self.min_sigma)
@@ -102,11 +108,11 @@ class EDM:
         return self.min_sigma ** (1 / self.rho), self.max_sigma ** (1 / self.rho)
 
     def alpha(self, t: Array) -> Array:
-        return jnp.ones_like(t, jnp.float32)
+        return jnp.ones_like(real(t))
 
     def sigma(self, t: Array) -> Array:
         start, end = self._ends()
-        return (start + jnp.asarray(t, jnp.float32) * (end - start)) ** self.rho
+        return (start + real(t) * (end - start)) ** self.rho
 
     def logsnr(self, t: Array) -> Array:
         return -2 * jnp.log(self.sigma(t))
@@ -117,8 +123,8 @@ class EDM:
 
 
 def _check_sigmas(low: float, high: float) -> None:
-    if not 0 < low < high:
-        raise ValueError("needs 0 < min_sigma < max_sigma")
+    if not 1e-15 < low < high < 1e15:
+        raise ValueError("needs 0 < min_sigma < max_sigma, both within 1e-15 and 1e15")
 
 
 @dataclass(frozen=True)
@@ -133,12 +139,13 @@ class Flow:
     def __post_init__(self):
         if not 0 < self.epsilon < 0.5:
             raise ValueError("needs 0 < epsilon < 1/2")
+        check_noisy_end(2.0, self.epsilon, 4 * float(np.log(1 / self.epsilon - 1)))
 
     def sigma(self, t: Array) -> Array:
-        return self.epsilon + jnp.asarray(t, jnp.float32) * (1 - 2 * self.epsilon)
+        return self.epsilon + real(t) * (1 - 2 * self.epsilon)
 
     def alpha(self, t: Array) -> Array:
-        return self.sigma(1 - jnp.asarray(t, jnp.float32))
+        return self.sigma(1 - real(t))
 
     def logsnr(self, t: Array) -> Array:
         return 2 * jnp.log(self.alpha(t) / self.sigma(t))

@@ -43,11 +43,14 @@ class EulerAncestral(Sampler):
         return None if self.eta else 1
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        h, sigma_s = half_step(schedule, t, s), schedule.sigma(s)
+        h = half_step(schedule, t, s, x)
+        alpha_s, sigma_s, sigma_t = (
+            expand(a, x) for a in (schedule.alpha(s), schedule.sigma(s), schedule.sigma(t))
+        )
         gap = -jnp.expm1(-2 * h)
         shrink = 0.5 * jnp.log1p(-(self.eta**2) * gap)  # log(r_d / r_s)
-        mean = sigma_s / schedule.sigma(t) * jnp.exp(shrink) * x
-        mean = mean - schedule.alpha(s) * jnp.expm1(shrink - h) * denoise(x, t).x0
+        mean = sigma_s / sigma_t * jnp.exp(shrink) * x
+        mean = mean - alpha_s * jnp.expm1(shrink - h) * denoise(x, t).x0
         if self.eta == 0:
             return mean, memory
         return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
@@ -83,7 +86,7 @@ class Heun(Sampler):
             x, t = self._lift(schedule, x, t, key)
         x0 = denoise(x, t).x0
         ahead = exponential_step(schedule, x, x0, t, s)
-        gain = 0.5 * schedule.alpha(s) * jnp.expm1(half_step(schedule, t, s))
+        gain = 0.5 * expand(schedule.alpha(s), x) * jnp.expm1(half_step(schedule, t, s, x))
         return ahead + gain * (denoise(ahead, s).x0 - x0), memory
 
     def _lift(self, schedule: Schedule, x: Array, t: Array, key: Array) -> tuple[Array, Array]:
@@ -94,8 +97,8 @@ class Heun(Sampler):
         lifted = jnp.where(acts, jnp.minimum((1 + gamma) * r, highest), r)
         spread = self.noise * jnp.sqrt(jnp.maximum(lifted**2 - r**2, 0.0))
         later = schedule.time(-2 * jnp.log(lifted))
-        alpha = schedule.alpha(later)
-        return alpha / schedule.alpha(t) * x + alpha * spread * normal_like(key, x), later
+        kept, added = schedule.alpha(later) / schedule.alpha(t), schedule.alpha(later) * spread
+        return expand(kept, x) * x + expand(added, x) * normal_like(key, x), later
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,9 @@ class Midpoint(Sampler):
         x0 = denoise(x, t).x0
         half = denoise(exponential_step(schedule, x, x0, t, middle), middle).x0
         # r_m of the time that was found, since a discrete schedule's inverse rounds.
-        r = -jnp.expm1(-half_step(schedule, t, s)) * jnp.exp(half_step(schedule, t, middle))
-        return exponential_step(schedule, x, x0, t, s) + schedule.alpha(s) * r * (half - x0), memory
+        r = -jnp.expm1(-half_step(schedule, t, s, x)) * jnp.exp(half_step(schedule, t, middle, x))
+        turned = expand(schedule.alpha(s), x) * r * (half - x0)
+        return exponential_step(schedule, x, x0, t, s) + turned, memory
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,9 @@ class EulerMaruyama(Sampler):
         # A discrete schedule has its slopes between the levels, so they are taken in the middle.
         f, g2 = (expand(a, x) for a in sde(schedule, 0.5 * (t + s)))
         score = -noise_of(schedule, x, denoise(x, t).x0, t) / expand(schedule.sigma(t), x)
-        x = x + (f * x - g2 * score) * (s - t)
-        return x + jnp.sqrt(g2 * (t - s)) * normal_like(key, x), memory
+        h = expand(t - s, x)
+        x = x - (f * x - g2 * score) * h
+        return x + jnp.sqrt(g2 * h) * normal_like(key, x), memory
 
 
 SOLVERS = {

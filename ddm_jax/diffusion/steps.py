@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.core import Denoise, Schedule, normal_like
+from ddm_jax.diffusion.core import Denoise, Schedule, expand, normal_like
 
 Memory = Any  # a pytree that the sampler carries from step to step
 
@@ -47,7 +47,10 @@ class Sampler(ABC):
         key: Array,
         memory: Memory,
     ) -> tuple[Array, Memory]:
-        """x (B, ...) at s; t and s are (); key is () or one an example (B,)."""
+        """x (B, ...) at s <= t; t, s and key are () or one for each example, (B,).
+
+        A step of no length, s = t, leaves x finite.
+        """
 
 
 def check_eta(eta: float) -> None:
@@ -62,9 +65,9 @@ def check_among(what: str, value: Any, allowed: Sequence) -> None:
         raise ValueError(f"{what} is one of {', '.join(map(str, allowed))}, not {value!r}")
 
 
-def half_step(schedule: Schedule, t: Array, s: Array) -> Array:
-    """h = l_s - l_t, the step in half log-SNR."""
-    return 0.5 * (schedule.logsnr(s) - schedule.logsnr(t))
+def half_step(schedule: Schedule, t: Array, s: Array, x: Array) -> Array:
+    """h = l_s - l_t, the step in half log-SNR, shaped to multiply x (B, ...); t, s: () or (B,)."""
+    return expand(0.5 * (schedule.logsnr(s) - schedule.logsnr(t)), x)
 
 
 def exponential_step(
@@ -75,21 +78,26 @@ def exponential_step(
     The ODE (eta = 0) or the SDE solved exactly for an x_0 that does not change from t to s;
     spread = sigma_s sqrt(1 - e^(-2 eta h)). Lu et al. 2022, arXiv:2211.01095, eq. 9 and 18.
     """
-    h = half_step(schedule, t, s)
-    decay = schedule.sigma(s) / schedule.sigma(t) * jnp.exp(-eta * h)
-    mean = decay * x - schedule.alpha(s) * jnp.expm1(-(1 + eta) * h) * x0
+    h, alpha_s, sigma_s = half_step(schedule, t, s, x), schedule.alpha(s), schedule.sigma(s)
+    decay = expand(sigma_s / schedule.sigma(t), x) * jnp.exp(-eta * h)
+    mean = decay * x - expand(alpha_s, x) * jnp.expm1(-(1 + eta) * h) * x0
     if eta == 0:
         return mean
-    return mean + schedule.sigma(s) * jnp.sqrt(-jnp.expm1(-2 * eta * h)) * normal_like(key, x)
+    spread = expand(sigma_s, x) * jnp.sqrt(-jnp.expm1(-2 * eta * h))
+    return mean + spread * normal_like(key, x)
 
 
 def turn(schedule: Schedule, more: Array, t: Array, s: Array) -> Array:
     """alpha_s (r_s - r_t) more: what x_s gains where the mean dy/dr exceeds that at t by `more`."""
-    return -schedule.sigma(s) * jnp.expm1(half_step(schedule, t, s)) * more
+    h = half_step(schedule, t, s, more)
+    return -expand(schedule.sigma(s), more) * jnp.expm1(h) * more
 
 
 class History(NamedTuple):
-    """Values at times behind, newest first, and the number of those that are there yet, ()."""
+    """Values at times behind, newest first, and the number of those that are there yet.
+
+    Times and the number are () or one for each example, (B,).
+    """
 
     values: tuple[Array, ...]
     times: tuple[Array, ...]
@@ -110,9 +118,18 @@ def no_history(x: Array, length: int) -> History:
     return History((jnp.zeros_like(x),) * length, (nothing,) * length, jnp.zeros((), jnp.int32))
 
 
-# Gauss-Legendre on [0, 1]: no digits are lost where the closed forms subtract near equals.
-_NODES, _WEIGHTS = (0.5 * a for a in np.polynomial.legendre.leggauss(8))
-_NODES = _NODES + 0.5
+def _rule(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights on [0, 1] of Gauss-Legendre in v, u = v^2 (3 - 2 v).
+
+    They crowd at both ends, where the curve of a schedule over t can be as steep as a root.
+    """
+    v, weights = np.polynomial.legendre.leggauss(count)
+    v, weights = 0.5 * v + 0.5, 0.5 * weights
+    return v**2 * (3 - 2 * v), weights * 6 * v * (1 - v)
+
+
+# No digits are lost in quadrature where the closed forms subtract near equals.
+_NODES, _WEIGHTS = _rule(64)
 
 
 def excess(
@@ -121,14 +138,17 @@ def excess(
     count: Array,
     share: Callable[[np.ndarray], Array],
 ) -> Array:
-    """E[P(u)] - values[0] for the polynomial P through `values` at `places`; places[0] is 0.
+    """E[P(u)] - values[0] for the polynomial P through `values` (B, ...) at `places`.
 
-    u in [0, 1] has the distribution function `share`. Only the first 1 + count values are used.
-    P stands in Newton's form, whose terms are all positive where the other places are negative;
-    E[u^k] = 1 - k int u^(k-1) share(u) du.
+    u in [0, 1] has the distribution function `share`, which is asked for nodes (n, 1, ...). Places
+    are shaped to multiply the values, and places[0] is 0. Only the first 1 + count values are used,
+    count () or (B,). P stands in Newton's form, whose terms are all positive where the other places
+    are negative; E[u^k] = 1 - k int u^(k-1) share(u) du.
     """
-    shares = _WEIGHTS * share(_NODES)
-    moments = [1.0] + [1 - k * (shares * _NODES ** (k - 1)).sum() for k in range(1, len(values))]
+    along = (-1,) + (1,) * values[0].ndim
+    nodes, weights = _NODES.reshape(along), _WEIGHTS.reshape(along)
+    shares = weights * share(nodes)
+    moments = [1.0] + [1 - k * (shares * nodes ** (k - 1)).sum(0) for k in range(1, len(values))]
     row, basis, total = list(values), [1.0], jnp.zeros_like(values[0])
     for k in range(1, len(values)):
         # Divided differences of order k, and the coefficients of (u - u_0) .. (u - u_k-1).
@@ -136,10 +156,10 @@ def excess(
         raised, scaled = [0.0, *basis], [*(places[k - 1] * b for b in basis), 0.0]
         basis = [high - low for high, low in zip(raised, scaled, strict=True)]
         weight = sum(b * m for b, m in zip(basis, moments[: k + 1], strict=True))
-        total = total + jnp.where(count >= k, weight * row[0], 0.0)
+        total = total + jnp.where(expand(count, total) >= k, weight * row[0], 0.0)
     return total
 
 
 def over(a: Array, b: Array) -> Array:
-    """a / b, and 0 where b = 0: before there is a history."""
+    """a / b, and 0 where b = 0: before there is a history, and in a step of no length."""
     return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))

@@ -8,6 +8,7 @@ from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.core import Estimate, expand
 from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid
 from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.schedules import SCHEDULES
 
 MEAN, STD = 0.4, 0.5
 KEY = jax.random.key(7)
@@ -58,3 +59,81 @@ def grid_of(name, steps):
     if name == "explicit":
         return ExplicitGrid(tuple(np.linspace(1, 0.1, steps).tolist()))
     return GRIDS[name]()
+
+
+# Three settings for each schedule that are not its defaults; with a new row, its defaults alone.
+SETTINGS = {
+    "linear": (
+        {"steps": 50, "scaled": True},
+        {"steps": 4000, "zero_terminal": True},
+        {"beta_start": 1e-5, "beta_end": 0.05, "steps": 300},
+    ),
+    "scaled_linear": (
+        {"steps": 100},
+        {"steps": 4000},
+        {"beta_end": 0.05, "zero_terminal": True},
+    ),
+    "quadratic": ({"steps": 100}, {"steps": 4000}, {"beta_end": 0.05, "zero_terminal": True}),
+    "constant": (
+        {"steps": 10},
+        {"beta": 0.05},
+        {"beta": 1e-3, "steps": 3000, "zero_terminal": True},
+    ),
+    "inverse": ({"steps": 10}, {"steps": 4000}, {"max_beta": 0.9, "zero_terminal": True}),
+    "cosine": (
+        {"steps": 20},
+        {"steps": 4000, "s": 0.02},
+        {"s": 0.0, "max_beta": 0.99, "zero_terminal": True},
+    ),
+    "continuous_cosine": (
+        {"min_logsnr": -9.0, "max_logsnr": 7.0},
+        {"shift": -2.77},
+        {"min_logsnr": -20.0, "max_logsnr": 20.0, "shift": 2.77},
+    ),
+    "sigmoid": (
+        {"tau": 0.9},
+        {"start": 0.0, "end": 3.0, "tau": 0.3},
+        {"tau": 1.1, "min_logsnr": -9.0, "max_logsnr": 12.0},
+    ),
+    "laplace": (
+        {"b": 0.25, "min_logsnr": -2.5, "max_logsnr": 6.0},
+        {"mu": 1.0, "b": 1.0, "min_logsnr": -8.0, "max_logsnr": 12.0},
+        {"mu": -1.0, "b": 2.0, "min_logsnr": -15.0, "max_logsnr": 15.0},
+    ),
+    "vp": (
+        {"beta_max": 40.0},
+        {"beta_min": 0.5, "beta_max": 8.0, "epsilon": 1e-3},
+        {"beta_max": 160.0, "epsilon": 1e-4},
+    ),
+    "sub_vp": (
+        {"beta_max": 40.0},
+        {"beta_min": 0.5, "beta_max": 8.0, "epsilon": 0.01},
+        {"beta_max": 30.0, "epsilon": 1e-4},
+    ),
+    "offset_cosine": (
+        {"max_signal": 0.999, "min_signal": 0.001},
+        {"max_signal": 0.8, "min_signal": 0.1},
+        {"min_signal": 1e-4},
+    ),
+    "ve": (
+        {"max_sigma": 1348.0},
+        {"min_sigma": 0.2, "max_sigma": 5.0},
+        {"min_sigma": 1e-3, "max_sigma": 1e3},
+    ),
+    "edm": (
+        {"rho": 1.0},
+        {"min_sigma": 0.02, "max_sigma": 10.0, "rho": 3.0},
+        {"min_sigma": 1e-3, "max_sigma": 500.0},
+    ),
+    "flow": ({"epsilon": 1e-4}, {"epsilon": 0.02}, {"epsilon": 2e-5}),
+    "learned": (
+        {"max_logsnr": 9.0, "min_logsnr": -7.0, "units": 16},
+        {"max_logsnr": 15.0, "min_logsnr": -15.0, "units": 8},
+        {"max_logsnr": 5.0, "min_logsnr": -3.0},
+    ),
+}
+SET = {
+    f"{name}-{k}": SCHEDULES[name](**values)
+    for name in SCHEDULES
+    for k, values in enumerate(({}, *SETTINGS.get(name, ())))
+}

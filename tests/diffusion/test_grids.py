@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import grid_of
+from laws import SET, grid_of
 
 from ddm_jax.diffusion.discrete import Cosine, Linear
 from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
@@ -26,6 +26,14 @@ def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule, counts)
         assert times[0] == (1 if name != "leading" else np.float32(1 - 1 / steps))
     with pytest.raises(ValueError, match="at least 1|are listed"):
         GRIDS[name]().times(schedule, 0)
+
+
+@pytest.mark.parametrize("schedule", SET.values(), ids=SET)
+def test_grids_of_a_thousand_times_decrease_strictly(schedule):
+    """On every schedule at every setting of the laws; times even in log-SNR come closest."""
+    grids = jax.jit(lambda: [grid_of(name, 1000).times(schedule, 1000) for name in GRIDS])()
+    for times in map(np.asarray, grids):
+        assert times[0] <= 1 and times[-1] >= 0 and (np.diff(times) < 0).all()
 
 
 def test_grids_are_even_in_what_they_say():

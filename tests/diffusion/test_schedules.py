@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from laws import SET
 
 from ddm_jax.diffusion.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
 from ddm_jax.diffusion.core import forward_kernel, sde
@@ -17,32 +18,111 @@ T = jnp.linspace(0.0, 1.0, 401)
 every = pytest.mark.parametrize("schedule", [cls() for cls in SCHEDULES.values()], ids=SCHEDULES)
 
 
+any_setting = pytest.mark.parametrize("schedule", SET.values(), ids=SET)
 NOT_VARIANCE_PRESERVING = {"sub_vp", "ve", "edm", "flow"}
 
 
-@every
-def test_rates_are_positive_and_finite(schedule):
-    for rate in (schedule.alpha(T), schedule.sigma(T)):
+@any_setting
+def test_rates_and_logsnr_agree_are_finite_and_in_order(schedule):
+    """Both rates positive, logsnr = 2 log(alpha / sigma), strictly decreasing."""
+    alpha, sigma, logsnr = jax.jit(
+        lambda: (schedule.alpha(T), schedule.sigma(T), schedule.logsnr(T))
+    )()
+    for rate in (alpha, sigma):
         assert rate.shape == T.shape and (rate > 0).all() and jnp.isfinite(rate).all()
+    np.testing.assert_allclose(logsnr, 2 * np.log(alpha / sigma), rtol=1e-5, atol=1e-4)
+    assert (np.diff(logsnr) < 0).all()
+
+
+@any_setting
+def test_time_inverts_logsnr(schedule):
+    """Measured in log-SNR, where the errors of times near both ends show, within +-15."""
+
+    @jax.jit
+    def there_and_back():
+        ends = jnp.clip(schedule.logsnr(jnp.array([0.0, 1.0])), -15.0, 15.0)
+        logsnr = ends[0] + jnp.linspace(0.0, 1.0, 2001) * (ends[1] - ends[0])
+        times = schedule.time(logsnr)
+        return logsnr, schedule.logsnr(times), schedule.time(schedule.logsnr(T))
+
+    logsnr, back, times = there_and_back()
+    assert (abs(back - logsnr) / np.maximum(abs(logsnr), 1.0)).max() < 1e-3
+    np.testing.assert_allclose(times, T, atol=1e-5)
+
+
+def ends_asked(schedule):
+    """The log-SNRs at t = 0 and t = 1 by the published formulas, in float64."""
+    s = schedule
+    name = type(s).__name__
+    if name in DISCRETE_CLASSES:
+        abar = np.cumprod(1 - s.betas())
+        low = min(2.0**-24, abar[-1]) if s.zero_terminal else abar[-1]
+        return [np.log(a / (1 - a)) for a in (abar[0], low)]
+    if name in ("VE", "EDM"):
+        return [-2 * np.log(s.min_sigma), -2 * np.log(s.max_sigma)]
+    if name == "Flow":
+        return [2 * np.log(1 / s.epsilon - 1), -2 * np.log(1 / s.epsilon - 1)]
+    if name == "OffsetCosine":
+        return [np.log(a**2 / (1 - a**2)) for a in (s.max_signal, s.min_signal)]
+    if name in ("VP", "SubVP"):
+        b = [s.beta_min * u + (s.beta_max - s.beta_min) * u**2 / 2 for u in (s.epsilon, 1.0)]
+        return [-x - (1 + (name == "SubVP")) * np.log(-np.expm1(-x)) for x in b]
+    shift = getattr(s, "shift", 0.0)
+    return [s.max_logsnr + shift, s.min_logsnr + shift]
+
+
+DISCRETE_CLASSES = {cls.__name__ for cls in DISCRETE.values()}
+
+
+@any_setting
+def test_the_ends_are_those_that_were_asked(schedule):
+    ends = jax.jit(schedule.logsnr)(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(ends, ends_asked(schedule), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (Sigmoid, {"min_logsnr": -20.0}),
+        (Sigmoid, {"tau": 9.0}),
+        (Laplace, {"b": 0.25}),
+        (Laplace, {"min_logsnr": -9.0}),
+        (Flow, {"epsilon": 1e-7}),
+        (OffsetCosine, {"min_signal": 1e-7}),
+        (ContinuousCosine, {"min_logsnr": -40.0}),
+    ],
+)
+def test_ends_that_float32_times_cannot_follow_are_refused_and_the_remedy_works(cls, settings):
+    with pytest.raises(ValueError, match="too steeply at t = 1 .* end [0-9.]+ higher") as error:
+        cls(**settings)
+    lift = float(str(error.value).split(" end ")[1].split()[0])
+    if cls in (Sigmoid, Laplace, ContinuousCosine):
+        low = settings.get("min_logsnr", cls.min_logsnr)
+        schedule = cls(**{**settings, "min_logsnr": low + lift})
+        logsnr = schedule.logsnr(jnp.array([1 - 2.0**-24, 1.0]))
+        assert jnp.isfinite(logsnr).all() and logsnr[0] > logsnr[1]
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (VP, {"beta_max": 200.0}),
+        (SubVP, {"beta_max": 1e4}),
+        (Linear, {"steps": 10_000}),
+        (SCHEDULES["constant"], {"beta": 0.5}),
+        (ContinuousCosine, {"shift": -80.0}),
+        (Learned, {"min_logsnr": -100.0}),
+    ],
+)
+def test_ends_without_signal_in_float32_are_refused(cls, settings):
+    with pytest.raises(ValueError, match="log-SNR falls to .* the signal is lost"):
+        cls(**settings)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES.keys() - NOT_VARIANCE_PRESERVING))
 def test_variance_is_preserved_by_the_others(name):
     schedule = SCHEDULES[name]()
     np.testing.assert_allclose(schedule.alpha(T) ** 2 + schedule.sigma(T) ** 2, 1, atol=1e-6)
-
-
-@every
-def test_logsnr_is_that_of_the_rates_and_strictly_decreasing(schedule):
-    logsnr = schedule.logsnr(T)
-    expected = 2 * jnp.log(schedule.alpha(T) / schedule.sigma(T))
-    np.testing.assert_allclose(logsnr, expected, rtol=1e-5, atol=1e-4)
-    assert (jnp.diff(logsnr) < 0).all()
-
-
-@every
-def test_time_inverts_logsnr(schedule):
-    np.testing.assert_allclose(schedule.time(schedule.logsnr(T)), T, atol=1e-5)
 
 
 @every
@@ -91,25 +171,26 @@ def test_drift_and_diffusion_of_the_published_equations():
 def test_curves_have_their_published_values():
     half = jnp.float32(0.5)
     assert float(ContinuousCosine().alpha(half)) == pytest.approx(np.cos(np.pi / 4), abs=1e-5)
-    u = ContinuousCosine().inverse(jnp.array([9.0, 2.0, -5.0]))
+    u, rest = ContinuousCosine().inverse(jnp.array([9.0, 2.0, -5.0]))
+    np.testing.assert_allclose(u + rest, 1, rtol=1e-6)
     rates = np.cos(np.pi / 2 * u) ** 2, np.sin(np.pi / 2 * u) ** 2
     np.testing.assert_allclose(np.log(rates[0] / rates[1]), [9.0, 2.0, -5.0], rtol=1e-3)
-    np.testing.assert_allclose(ContinuousCosine().curve(u), [9.0, 2.0, -5.0], rtol=1e-4)
+    np.testing.assert_allclose(ContinuousCosine().curve(u, rest), [9.0, 2.0, -5.0], rtol=1e-4)
     shift = 2 * np.log(64 / 256)
     moved = ContinuousCosine(shift=shift).logsnr(T) - ContinuousCosine().logsnr(T)
     np.testing.assert_allclose(moved, shift, atol=1e-5)
     # Sigmoid: abar from its definition in float64, at u that t covers.
     schedule = Sigmoid()
-    start, end = map(float, schedule.ends())
-    u = start + np.linspace(0.01, 0.99, 50) * (end - start)
+    start, rest = schedule.ends()
+    u = start + np.linspace(0.01, 0.99, 50) * (1 - rest - start)
     s = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
     published = (s(3) - s(-3 + 6 * u)) / (s(3) - s(-3))
     np.testing.assert_allclose(
         schedule.alpha(jnp.linspace(0.01, 0.99, 50)) ** 2, published, rtol=1e-4
     )
     # Laplace: uniform times have the quantiles of the distribution.
-    quarter = Laplace(mu=1.0, b=0.5, min_logsnr=-20.0, max_logsnr=20.0).logsnr(jnp.float32(0.25))
-    assert float(quarter) == pytest.approx(1.0 + 0.5 * np.log(2), abs=1e-3)
+    quarter = Laplace(mu=1.0, b=2.0, min_logsnr=-15.0, max_logsnr=17.0).logsnr(jnp.float32(0.25))
+    assert float(quarter) == pytest.approx(1.0 + 2.0 * np.log(2), abs=1e-3)
     assert float(EDM().sigma(jnp.float32(0.0))) == pytest.approx(0.002, rel=1e-4)
     assert float(EDM().sigma(jnp.float32(1.0))) == pytest.approx(80, rel=1e-4)
     assert float(Flow().alpha(half)) == pytest.approx(0.5) == float(Flow().sigma(half))
