@@ -3,6 +3,12 @@
 They give the same data to two models of the 256 values: the bound's decoder leaves its outer bins
 open, so values at the ends gain the tails; the ODE has a density that sigma(0) widens, read evenly
 over each bin. Where many pixels are black or white the bound can be the lower of the two.
+
+With a fixed variance the bound is not that of the code of Ho et al. 2020 (arXiv:2006.11239) and
+Nichol & Dhariwal 2021 (arXiv:2102.09672) unless evaluate.decoder is "published": theirs decodes
+with the posterior variance of the two lowest levels, the default "x0" with the variance of x_0
+given x_t at the lowest, about twice as much. With a learned variance the two are the same but for
+alpha^2 of the lowest level, 0.9999 on the linear schedule. See `bound.decoder_log_variance`.
 """
 
 from collections.abc import Callable
@@ -67,7 +73,9 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
     def by_bound(*batch):
         denoise, schedule, x0, keys = inputs(*batch)
         denoise = CLIPS[recipe.sample.clip](denoise, *limits)
-        bound = vlb(denoise, schedule, grid, x0, fold_in(keys, 0), kind, *limits)
+        bound = vlb(
+            denoise, schedule, grid, x0, fold_in(keys, 0), kind, *limits, decoder=options.decoder
+        )
         return bound._replace(kl=bound.kl.T, x0_mse=bound.x0_mse.T)
 
     def by_ode(*batch):
@@ -180,7 +188,8 @@ def lines(result: dict[str, Any]) -> list[str]:
     named = (("prior", "prior"), ("kl", "pairs of times"), ("decoder", "decoder"))
     return [
         f"variational bound  {shown(bound)} bits/dim "
-        f"({len(bound['times']):,} times, {settings['variance']} variance)",
+        f"({len(bound['times']):,} times, {settings['variance']} variance, "
+        f"{settings['decoder']} decoder)",
         *(f"  {name:16} {shown(bound['parts'][part])}" for part, name in named),
         f"ODE likelihood     {shown(result['ode'])} bits/dim "
         f"({settings['ode_steps']} steps, {settings['trace']} trace)",

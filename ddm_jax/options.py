@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ddm_jax.diffusion.bound import DECODERS
 from ddm_jax.diffusion.likelihood import TRACES
 from ddm_jax.diffusion.samplers import CLIPS
 from ddm_jax.diffusion.times import UNIFORMS
@@ -84,8 +85,10 @@ class EvaluateOptions:
     """The `evaluate` section. count: examples. split: "" for the test split where the data have
     one, else the training examples. steps: times of the variational bound (0: all levels of a
     discrete schedule, 1,000 of others). variance: of the bound where the network learned none,
-    "small" or "large". ode_steps: Runge-Kutta steps of the ODE, four evaluations each; trace and
-    probes: how its divergence is taken, "exact" costs one derivative an element of the data.
+    "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
+    bound.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
+    steps of the ODE, four evaluations each; trace and probes: how its divergence is taken, "exact"
+    costs one derivative an element of the data.
     """
 
     count: int = 128
@@ -94,6 +97,7 @@ class EvaluateOptions:
     seed: int = 0
     steps: int = 0
     variance: str = "large"
+    decoder: str = "x0"
     ode_steps: int = 50
     trace: str = "rademacher"
     probes: int = 1
@@ -106,6 +110,8 @@ class EvaluateOptions:
             raise ValueError(f"steps={self.steps} must be at least 2, or 0 for all levels")
         if self.variance not in ("small", "large"):
             raise unknown("evaluate.variance", self.variance, ("small", "large"))
+        if self.decoder not in DECODERS:
+            raise unknown("evaluate.decoder", self.decoder, DECODERS)
         if self.trace not in TRACES:
             raise unknown("evaluate.trace", self.trace, TRACES)
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import one_device, two_devices
 
 import launch
+from ddm_jax import evaluate
 from ddm_jax.data import sources
 from ddm_jax.evaluate import examples, make_measure, variance
 from ddm_jax.recipe import assemble
@@ -63,10 +64,27 @@ def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
         np.testing.assert_allclose(rows[3][name], row, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+def test_the_published_decoder_changes_the_decoder_alone(tiny_run, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "ode_bits", lambda *a, **k: a[2].mean((1, 2, 3)))
+    few = [f"--config.evaluate.{s}" for s in ("count=2", "batch=2", "steps=50", "seed=1")]
+    results = {}
+    for decoder in ("x0", "published"):
+        code, out, err = answer(capsys, tiny_run, *few, f"--config.evaluate.decoder={decoder}")
+        assert (code, err) == (0, "") and f"large variance, {decoder} decoder" in out
+        result = json.loads((tiny_run / "evaluation/step_6_train_seed_1.json").read_text())
+        assert result["settings"]["decoder"] == decoder
+        results[decoder] = result
+    bounds = [result["bound"]["parts"] for result in results.values()]
+    for part in ("prior", "kl"):
+        assert bounds[0][part] == pytest.approx(bounds[1][part], rel=1e-6)
+    assert abs(bounds[0]["decoder"]["mean"] - bounds[1]["decoder"]["mean"]) > 1e-4
+
+
 @pytest.mark.parametrize(
     "setting, remedy",
     [
         ("variance=learned", "choose one of large, small"),
+        ("decoder=ddpm", "choose one of published, x0"),
         ("trace=hutchinson", "choose one of exact, normal, rademacher"),
         ("steps=1", "at least 2, or 0"),
         ("count=0", "at least 1"),

@@ -53,6 +53,9 @@ def kl_term(
     return 0.5 * (jnp.expm1(log_ratio) - log_ratio + away**2 * jnp.exp(-log_variance))
 
 
+DECODERS = ("x0", "published")
+
+
 def decoder_term(
     schedule,
     estimate: Estimate,
@@ -63,23 +66,43 @@ def decoder_term(
     low: Array,
     high: Array,
     levels: int = 256,
+    decoder: str = "x0",
 ) -> Array:
     """-log P(x_0 | x_t) at the last time t, in nats, of x0's shape.
 
     P is N(x0_hat, v) summed over the bins of `levels` equally spaced values from low to high, the
-    outer two open to infinity. v = (sigma_t / alpha_t)^2, the variance of x_0 given x_t where the
-    data are broad; a "learned" one lies between that (mix 1) and the posterior's of the pair
-    (before, t) (mix 0), in the logarithm. x_0 must hold such values; low, high: () or for the last
-    axis; before > t are () or (B,). Ho et al. 2020, arXiv:2006.11239, eq. 13; Nichol & Dhariwal
-    2021, arXiv:2102.09672, eq. 15.
+    outer two open to infinity; v is that of `decoder_log_variance`. x_0 must hold such values; low,
+    high: () or for the last axis; before > t are () or (B,). Ho et al. 2020, arXiv:2006.11239,
+    eq. 13. Their code takes Phi for a function of tanh, up to 2e-4 away, and no P below 1e-12; here
+    it is Phi itself.
     """
-    log_variance = expand(-schedule.logsnr(t), x0)
+    log_variance = decoder_log_variance(schedule, estimate, x0, t, before, variance, decoder)
+    return -log_bin(x0, estimate.x0, log_variance, low, high, levels)
+
+
+def decoder_log_variance(
+    schedule, estimate: Estimate, x0: Array, t: Array, before: Array, variance: str, decoder: str
+) -> Array:
+    """log v of the decoder, shaped to be added to x0; `decoder` is one of DECODERS.
+
+    x0: v = (sigma_t / alpha_t)^2, the variance of x_0 given x_t where the data are broad.
+    published: v is the posterior's of the pair (before, t), sigma_t^2 (1 - SNR_before / SNR_t),
+    whether the fixed `variance` is "small" or "large". In betas, with levels counted from 0,
+    beta_1 (1 - abar_0) / (1 - abar_1), where x0 has beta_0 / (1 - beta_0): nearly half of that on
+    the linear and cosine schedules of 1,000 levels. The code of Ho et al. 2020, arXiv:2006.11239,
+    does so for a better likelihood.
+
+    A "learned" one lies between the posterior's (mix 0) and a large one (mix 1), in the logarithm,
+    for either decoder. The large one is x0's v or, as published, sigma_t^2, which is beta_0: they
+    differ by alpha_t^2 alone. Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15.
+    """
+    small = jnp.log(posterior(schedule, before, t).variance)
+    large = {"x0": -schedule.logsnr(t), "published": 2 * jnp.log(schedule.sigma(t))}[decoder]
     if variance == "learned":
         if estimate.variance_mix is None:
             raise ValueError("a learned variance needs a network that predicts it")
-        small = expand(jnp.log(posterior(schedule, before, t).variance), x0)
-        log_variance = small + estimate.variance_mix * (log_variance - small)
-    return -log_bin(x0, estimate.x0, log_variance, low, high, levels)
+        return expand(small, x0) + estimate.variance_mix * expand(large - small, x0)
+    return expand({"x0": large, "published": small}[decoder], x0)
 
 
 def log_bin(
@@ -128,12 +151,14 @@ def vlb(
     low: Array,
     high: Array,
     levels: int = 256,
+    decoder: str = "x0",
 ) -> Bound:
     """The bound for x0 (B, ...) on a grid of n >= 2 times from 1 downwards, one noise draw a term.
 
-    `variance` is that of the sampler which the bound is for, one of `core.VARIANCES`; the grid of
-    all T levels is the published one. key: () or one an example (B,), folded with the index of the
-    time. One `lax.map` over the times, n calls of the denoiser.
+    `variance` is that of the sampler which the bound is for, one of `core.VARIANCES`; with the grid
+    of all T levels and `decoder` "published" the bound is the published one. key: () or one an
+    example (B,), folded with the index of the time. One `lax.map` over the times, n calls of the
+    denoiser.
     """
     times = jnp.asarray(times)
 
@@ -151,7 +176,8 @@ def vlb(
     kl, mse = jax.lax.map(pair, (times[:-1], times[1:], jnp.arange(last)))
     _, estimate, last_mse = noised(times[last], last)
     ends = (times[last], times[last - 1])
-    decoder = bits(decoder_term(schedule, estimate, x0, *ends, variance, low, high, levels))
+    how = (variance, low, high, levels, decoder)
+    last_bits = bits(decoder_term(schedule, estimate, x0, *ends, *how))
     prior = bits(prior_term(schedule, x0))
-    total = prior + kl.sum(0) + decoder
-    return Bound(total, prior, decoder, kl, jnp.concatenate([mse, last_mse[None]]))
+    total = prior + kl.sum(0) + last_bits
+    return Bound(total, prior, last_bits, kl, jnp.concatenate([mse, last_mse[None]]))

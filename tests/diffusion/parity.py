@@ -11,24 +11,14 @@ differ, so that grids and ends are chosen here:
 """
 
 import importlib
-import os
-import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from torch_side import diffusers, torch
 
 from ddm_jax.diffusion.core import Estimate, normal_like
 from ddm_jax.diffusion.discrete import Linear
-
-WHY = "diffusers and torch are compared with where the extra `parity` is installed"
-os.environ["HF_HUB_OFFLINE"] = "1"
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    torch = pytest.importorskip("torch", reason=WHY)
-    diffusers = pytest.importorskip("diffusers", reason=WHY)
-    pytest.importorskip("diffusers.schedulers", reason=WHY)
 
 KEY = jax.random.key(11)
 LINEAR, STEPS = Linear(), 1000

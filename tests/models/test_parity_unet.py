@@ -1,0 +1,86 @@
+"""Equality of the U-Net with that of diffusers, weights exchanged. See parity_unet.py."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from parity_unet import awake, channels_first, channels_last, converted, load, theirs
+from torch_side import torch
+
+from ddm_jax.models.ddpm_unet import DDPMUNet
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+LABELS = jnp.array([0.0, 1.0, 37.0, 999.0])
+SMALL = dict(channels=128, multipliers=(1, 1), blocks=1, attention=(4,), dropout=0.0)
+
+
+def exchanged(net, size):
+    """(our weights, the same by their names, their network, what both are given).
+
+    Every leaf goes to a tensor of its own, and no tensor is left.
+    """
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(len(LABELS), *size, 3)), jnp.float32)
+    given = (x, LABELS, jnp.arange(len(LABELS))) if net.conditional else (x, LABELS)
+    params, other = awake(net, *given), theirs(net, size, 3)
+    pairs = converted(params, len(net.multipliers))
+    names = [name for name, _ in pairs]
+    assert len(names) == len(set(names)) == len(jax.tree.leaves(params))
+    shapes = {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()}
+    assert {name: leaf.shape for name, leaf in pairs} == shapes
+    load(other, pairs)
+    return params, pairs, other, given
+
+
+def outputs_agree(net, params, other, given):
+    """To 1e-5 of their norm, example by example."""
+    ours = jax.jit(net.apply)({"params": params}, *given)
+    x, *rest = given
+    with torch.no_grad():
+        out = other(channels_first(x), *(torch.tensor(np.asarray(a)) for a in rest)).sample
+    for a, b in zip(np.asarray(ours), channels_last(out), strict=True):
+        assert np.linalg.norm(a - b) < 1e-5 * np.linalg.norm(b)
+
+
+@pytest.mark.parametrize(
+    "options, size",
+    [
+        ({}, (8, 8)),
+        ({"multipliers": (1, 2, 1), "attention": (8, 2)}, (8, 8)),
+        ({"blocks": 2, "attention": ()}, (8, 8)),
+        ({"heads": 4, "attention": (8, 4)}, (8, 8)),
+        ({}, (8, 12)),
+        ({"resample": "block", "attention": (8, 4)}, (8, 4)),
+        ({"scale_shift": True, "conditional": True}, (8, 8)),
+    ],
+    ids=repr,
+)
+def test_outputs_agree(options, size):
+    net = DDPMUNet(3, 3, **{**SMALL, **options})
+    params, _, other, given = exchanged(net, size)
+    outputs_agree(net, params, other, given)
+
+
+def test_the_published_network_agrees():
+    """The settings of google/ddpm-cifar10-32."""
+    net = DDPMUNet(3, 10)
+    params, pairs, other, given = exchanged(net, (32, 32))
+    assert sum(leaf.size for _, leaf in pairs) == 35_746_307
+    outputs_agree(net, params, other, given)
+
+
+def test_gradients_agree():
+    """Those of the sum of squared outputs, of every tensor to 1e-4 of its norm.
+
+    A bias of the keys moves all logits of a query alike, so that its gradient is rounding.
+    """
+    net = DDPMUNet(3, 0, **SMALL)
+    params, _, other, (x, label) = exchanged(net, (8, 8))
+    grad = jax.jit(jax.grad(lambda p: (net.apply({"params": p}, x, label) ** 2).sum()))(params)
+    ours = dict(converted(grad, len(net.multipliers)))
+    (other(channels_first(x), torch.tensor(np.asarray(label))).sample ** 2).sum().backward()
+    norms = {name: float(tensor.grad.norm()) for name, tensor in other.named_parameters()}
+    for name, tensor in other.named_parameters():
+        away = np.linalg.norm(ours[name] - tensor.grad.numpy())
+        key_bias = name.endswith("to_k.bias")
+        assert away < 1e-4 * norms[name.replace("bias", "weight") if key_bias else name], name
