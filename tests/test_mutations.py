@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import mutating
 import mutations
 import pytest
 from conftest import ROOT, environment
@@ -34,4 +35,4 @@ def test_a_row_has_a_mutation(name):
 
 def test_what_a_mutation_replaces_stands_once_in_its_function():
     for mutation in mutations.ALL:
-        mutations.found(mutation)
+        mutating.found(mutation)

@@ -35,6 +35,6 @@ def check_noisy_end(gain: float, rest: float, span: float) -> None:
         lift = max(0.0, gain * float(np.log(finest / rest)))
     if lift:
         raise ValueError(
-            f"log-SNR falls too steeply at t = 1 for times in float32; end {lift + 0.05:.1f} higher "
+            f"log-SNR falls too steeply at t = 1 for float32 times; end {lift + 0.05:.1f} higher "
             "in log-SNR, with more signal left"
         )

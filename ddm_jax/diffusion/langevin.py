@@ -17,8 +17,7 @@ from ddm_jax.diffusion.core import (
 )
 from ddm_jax.diffusion.steps import Sampler, check_among, over
 
-
-# Elements of an example below which the norms of its own noise and score say little of their means.
+# Below this number of elements an example's own norms say little of their averages.
 FEW = 64
 
 

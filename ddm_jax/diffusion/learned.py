@@ -91,7 +91,7 @@ class Learned(Monotone):
 
     def init_params(self, key: Array) -> Weights:
         """Fresh parameters: gentle sigmoids of all places beside a slope of 1."""
-        shift = jax.random.normal(key, (self.units,))
+        shift = jax.random.normal(key, (self.units,), jnp.float32)
         span = jnp.float32(self.max_logsnr - self.min_logsnr)
         one = jnp.ones(())
         return Weights(

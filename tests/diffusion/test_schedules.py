@@ -93,7 +93,7 @@ def test_the_ends_are_those_that_were_asked(schedule):
     ],
 )
 def test_ends_that_float32_times_cannot_follow_are_refused_and_the_remedy_works(cls, settings):
-    with pytest.raises(ValueError, match="too steeply at t = 1 .* end [0-9.]+ higher") as error:
+    with pytest.raises(ValueError, match="too steeply at t = 1 .*; end [0-9.]+ higher") as error:
         cls(**settings)
     lift = float(str(error.value).split(" end ")[1].split()[0])
     if cls in (Sigmoid, Laplace, ContinuousCosine):
