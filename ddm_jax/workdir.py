@@ -108,6 +108,8 @@ def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
     found = checkpoints.restore(jax.eval_shape(recipe.init_state), ("ema_params",), print)
     if found is None:
-        raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
+        raise UserError(
+            f"no usable checkpoint in {workdir / 'checkpoints'}; train first, or put a copy back"
+        )
     step, fields = found
     return step, fields["ema_params"]
