@@ -11,10 +11,9 @@ import numpy as np
 
 from ddm_jax import films, pictures, plots
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset
+from ddm_jax.data.dataset import check_same_data
 from ddm_jax.diffusion.core import diffuse, normal_like
 from ddm_jax.diffusion.editing import from_level, psnr, slerp
-from ddm_jax.errors import UserError
 from ddm_jax.recipe import Recipe
 from ddm_jax.sample import draw_film, in_batches
 from ddm_jax.training.parallel import Layout, alone
@@ -79,7 +78,8 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
     Prints for every level the mean over the examples of the result's PSNR against the original.
     Example k has the noise that sample k starts from, and its own class.
     """
-    data = training_data(recipe)
+    data = sources.load(recipe.data, print)
+    check_same_data(data.spec, recipe.spec)
     options = recipe.edit
     index = np.arange(len(data.images), dtype=np.int32)[options.first :][: options.count]
     pixels = np.asarray(data.images[index])
@@ -112,17 +112,6 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
         arrays = {"original": original, "noised": x, "result": result, "psnr": quality}
         np.savez_compressed(npz, index=index, level=level, **arrays)
         print(f"wrote {png}, {gif} and {npz}", flush=True)
-
-
-def training_data(recipe: Recipe) -> Dataset:
-    """The data that the run was trained on; UserError where they have changed since."""
-    data = sources.load(recipe.data, print)
-    if data.spec != recipe.spec:
-        raise UserError(
-            f"{recipe.data.name} is no longer what the run was trained on (its data.json says "
-            f"what that was: {recipe.spec.count:,} images); bring it back, or train again"
-        )
-    return data
 
 
 EDITS: dict[str, Callable[[Recipe, Layout, Any, Path], None]] = {
