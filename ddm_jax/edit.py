@@ -15,7 +15,7 @@ from ddm_jax.data.dataset import check_same_data
 from ddm_jax.diffusion.core import diffuse, normal_like
 from ddm_jax.diffusion.editing import from_level, psnr, slerp
 from ddm_jax.recipe import Recipe
-from ddm_jax.sample import draw_film, in_batches
+from ddm_jax.sample import draw_film, finite, in_batches
 from ddm_jax.training.parallel import Layout, alone
 from ddm_jax.workdir import averaged_weights
 
@@ -29,7 +29,6 @@ def edit(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     step, weights = averaged_weights(recipe, workdir)
     kind = recipe.edit.kind
     path = workdir / "edits" / f"step_{step}_{kind}_{pictures.label(recipe)}"
-    path.parent.mkdir(exist_ok=True)
     print(f"{kind} at step {step:,} on {alone(layout).describe()}", flush=True)
     EDITS[kind](recipe, layout, alone(layout).place(weights), path)
 
@@ -58,7 +57,7 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
         return layout.join(program(params, layout.put(weights[part])))
 
     index = np.arange(len(weights))
-    images = in_batches(layout, call, index, recipe.sample.batch, print)
+    images = finite(in_batches(layout, call, index, recipe.sample.batch, print), index)
     path = path.with_name(f"{path.name}_{pair[0]}_{pair[1]}")
     png, gif, npz = (path.with_name(f"{path.name}.{end}") for end in ("png", "gif", "npz"))
     few = pictures.spread(len(images), 10)

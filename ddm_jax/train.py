@@ -26,8 +26,8 @@ def train(recipe: Recipe, data: Dataset, workdir: Path, layout: Layout) -> int:
     """Train to `train.steps`, from the newest good checkpoint where there is one.
 
     Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, whose state is
-    then saved. Raises RunError for a loss that is not finite, of which nothing is saved, and where
-    there were checkpoints but none is usable.
+    then saved. Raises RunError for a loss or a state that is not finite, of which nothing is
+    saved, and where there were checkpoints but none is usable.
     """
     layout.split_batch(recipe.train.batch, recipe.train.accumulate)
     return _Run(recipe, data, workdir, layout).run()
@@ -151,11 +151,9 @@ class _Run:
         step, metrics = self.pending.popleft()
         metrics = jax.device_get(metrics)
         if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
-            saved = self.checkpoints.steps() if self.first else []
-            raise RunError(
+            raise self._diverged(
                 f"step {step}: loss {metrics.loss}, gradient norm {metrics.grad_norm} "
-                f"{logs.bad_level(metrics)}; nothing of it is saved, the newest checkpoint is step "
-                f"{saved[0] if saved else 'none'}. Lower optim.lr or raise optim.warmup"
+                f"{logs.bad_level(metrics)}"
             )
         self.meter.add(metrics)
         self.progress.advance(step)
@@ -169,8 +167,19 @@ class _Run:
     def _save(self, state: TrainState, step: int) -> None:
         while self.pending:
             self._consume()
-        if self.first:
-            self.checkpoints.save(step, state)
+        bad = self.checkpoints.save(step, state) if self.first else 0
+        if bad := int(parallel.from_first(self.layout, np.array(bad))):
+            raise self._diverged(
+                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
+                "optimiser's memory are not after the update"
+            )
+
+    def _diverged(self, what: str) -> RunError:
+        saved = self.checkpoints.steps() if self.first else []
+        return RunError(
+            f"{what}; nothing of it is saved, the newest checkpoint is step "
+            f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps"
+        )
 
     def _sample(self, state: TrainState, step: int) -> None:
         while self.pending:

@@ -53,12 +53,18 @@ class Checkpoints:
         """Steps that have a checkpoint, newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Copy the state to the host and start writing it; a step already saved is left alone."""
+    def save(self, step: int, state: TrainState) -> int:
+        """Copy the state to the host and start writing it; a step already saved is left alone.
+
+        Returns how many of its arrays are not finite: where any is, nothing is written.
+        """
         if step in self._manager.all_steps():
-            return
+            return 0
         fields = {name: _flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
         fields = {name: leaves for name, leaves in fields.items() if leaves}
+        bad = sum(not np.isfinite(v).all() for leaves in fields.values() for v in leaves.values())
+        if bad:
+            return bad
         sums = {name: {k: _sha256(v) for k, v in leaves.items()} for name, leaves in fields.items()}
         items = {name: ocp.args.StandardSave(leaves) for name, leaves in fields.items()}
         args = ocp.args.Composite(sha256=ocp.args.JsonSave(sums), **items)
@@ -67,6 +73,7 @@ class Checkpoints:
         if not self._mark.exists():
             self._manager.wait_until_finished()
             self._mark.touch()
+        return 0
 
     def restore(
         self, like: Any, fields: tuple[str, ...], say: Callable[[str], None]
@@ -110,6 +117,8 @@ class Checkpoints:
             for key, leaf in found[name].items():
                 if _sha256(leaf) != sums[name][key]:
                     return f"sha256 of {name}{key} differs"
+                if not np.isfinite(leaf).all():
+                    return f"{name}{key} is not finite"
         return found
 
     def _existed(self) -> bool:
