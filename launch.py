@@ -179,6 +179,7 @@ def _train(config, workdir: Path, dry_run: bool) -> int:
 
     workdir_.check_same(config, workdir)
     data = sources.load(data_options(config), report)
+    workdir_.check_same_data(data.spec, workdir)
     recipe = assemble(config, data.spec)
     _warn(recipe, first)
     layout.split_batch(recipe.train.batch, recipe.train.accumulate)

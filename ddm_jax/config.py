@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ddm_jax import cells, files
 from ddm_jax.errors import UserError, unknown
 
+_LARGEST = float(np.finfo(np.float32).max)
 _FLAX_OWN = ("parent", "name")  # fields that flax.linen.Module adds to every module
 
 
@@ -54,14 +56,16 @@ def build(
     """The object that a section describes; `context` are the arguments that are no settings.
 
     `what` is a dataclass (the section holds its fields) or a table (the section is a `choice`).
-    Raises UserError for an unknown row and for values that the dataclass refuses (ValueError).
+    Raises UserError for an unknown row, for values that the dataclass refuses (ValueError) and for
+    numbers that are not finite.
     """
-    cls, values = what, config
+    cls, values, path = what, config, kind
     if isinstance(what, Mapping):
         kind = kind or "choice"
         if config.name not in what:
             raise unknown(kind, config.name, what)
         cls, values = what[config.name], config.get(config.name, {})
+        path = f"{kind}.{config.name}"
     defaults = _defaults(cls)
     for key, value in values.items():
         if key not in defaults:
@@ -71,6 +75,8 @@ def build(
             raise UserError(
                 f"{kind or cls.__name__}: {key} takes values like {defaults[key]!r}, not {value!r}"
             )
+        if wanted is float and not abs(value) <= _LARGEST:
+            raise UserError(f"--config.{path}.{key}={value} is no finite float32 number; give one")
     try:
         return cls(**context, **values)
     except ValueError as error:

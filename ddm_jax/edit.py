@@ -11,12 +11,11 @@ import numpy as np
 
 from ddm_jax import films, pictures, plots
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset
+from ddm_jax.data.dataset import check_same_data
 from ddm_jax.diffusion.core import diffuse, normal_like
 from ddm_jax.diffusion.editing import from_level, psnr, slerp
-from ddm_jax.errors import UserError
 from ddm_jax.recipe import Recipe
-from ddm_jax.sample import draw_film, in_batches
+from ddm_jax.sample import draw_film, finite, in_batches
 from ddm_jax.training.parallel import Layout, alone
 from ddm_jax.workdir import averaged_weights
 
@@ -30,7 +29,6 @@ def edit(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     step, weights = averaged_weights(recipe, workdir)
     kind = recipe.edit.kind
     path = workdir / "edits" / f"step_{step}_{kind}_{pictures.label(recipe)}"
-    path.parent.mkdir(exist_ok=True)
     print(f"{kind} at step {step:,} on {alone(layout).describe()}", flush=True)
     EDITS[kind](recipe, layout, alone(layout).place(weights), path)
 
@@ -59,7 +57,7 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
         return layout.join(program(params, layout.put(weights[part])))
 
     index = np.arange(len(weights))
-    images = in_batches(layout, call, index, recipe.sample.batch, print)
+    images = finite(in_batches(layout, call, index, recipe.sample.batch, print), index)
     path = path.with_name(f"{path.name}_{pair[0]}_{pair[1]}")
     png, gif, npz = (path.with_name(f"{path.name}.{end}") for end in ("png", "gif", "npz"))
     few = pictures.spread(len(images), 10)
@@ -79,7 +77,8 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
     Prints for every level the mean over the examples of the result's PSNR against the original.
     Example k has the noise that sample k starts from, and its own class.
     """
-    data = training_data(recipe)
+    data = sources.load(recipe.data, print)
+    check_same_data(data.spec, recipe.spec)
     options = recipe.edit
     index = np.arange(len(data.images), dtype=np.int32)[options.first :][: options.count]
     pixels = np.asarray(data.images[index])
@@ -112,17 +111,6 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
         arrays = {"original": original, "noised": x, "result": result, "psnr": quality}
         np.savez_compressed(npz, index=index, level=level, **arrays)
         print(f"wrote {png}, {gif} and {npz}", flush=True)
-
-
-def training_data(recipe: Recipe) -> Dataset:
-    """The data that the run was trained on; UserError where they have changed since."""
-    data = sources.load(recipe.data, print)
-    if data.spec != recipe.spec:
-        raise UserError(
-            f"{recipe.data.name} is no longer what the run was trained on (its data.json says "
-            f"what that was: {recipe.spec.count:,} images); bring it back, or train again"
-        )
-    return data
 
 
 EDITS: dict[str, Callable[[Recipe, Layout, Any, Path], None]] = {

@@ -22,7 +22,7 @@ import numpy as np
 
 from ddm_jax import files
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset
+from ddm_jax.data.dataset import Dataset, check_same_data
 from ddm_jax.diffusion.bound import vlb
 from ddm_jax.diffusion.core import fold_in
 from ddm_jax.diffusion.grids import UniformGrid
@@ -133,7 +133,9 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     step, weights = averaged_weights(recipe, workdir)
     options = recipe.evaluate
     data, split, held_out = examples(recipe, print)
-    if data.spec.shape != recipe.spec.shape or data.spec.classes != recipe.spec.classes:
+    if not held_out:
+        check_same_data(data.spec, recipe.spec)
+    elif data.spec.shape != recipe.spec.shape or data.spec.classes != recipe.spec.classes:
         raise UserError(f"the data are no longer those of {workdir}: see data.json there")
     order = np.random.default_rng(options.seed).permutation(len(data.images))
     index = np.sort(order[: options.count])

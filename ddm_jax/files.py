@@ -7,7 +7,11 @@ from typing import Any
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write` make a file beside `path`, and put it in its place once it is complete."""
+    """Have `write` make a file beside `path`, and put it in its place once it is complete.
+
+    The folder is made where its parent is there.
+    """
+    path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
     write(part)
     part.replace(path)

@@ -61,7 +61,6 @@ def write_grid(recipe: Recipe, images: np.ndarray, path: Path) -> None:
 
     Few classes have a column each.
     """
-    path.parent.mkdir(exist_ok=True)
     images = plots.to_uint8(images[:GRID_LIMIT])
     if not recipe.model.conditional:
         plots.grid(images, 10, path)

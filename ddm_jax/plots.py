@@ -13,13 +13,16 @@ import numpy as np
 from PIL import Image
 
 from ddm_jax import files
+from ddm_jax.errors import RunError
 
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Images in [0, 1] as bytes, rounded to the nearest."""
+    """Images in [0, 1] as bytes, rounded to the nearest; RunError for nan, which no byte is."""
+    if not np.isfinite(images).all():
+        raise RunError("an image holds values that are not finite, and is not drawn")
     return np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
 
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ddm_jax import pictures
+from ddm_jax.errors import RunError
 from ddm_jax.plots import to_uint8
 from ddm_jax.recipe import Recipe
 from ddm_jax.training.parallel import Layout, alone
@@ -40,6 +41,18 @@ def in_batches(
     return jax.tree.map(lambda *a: np.concatenate(a)[: len(index)], *rows)
 
 
+def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`images` (n, ...) as they are; RunError names those of `index` (n,) that are not finite."""
+    bad = index[~np.isfinite(images).reshape(len(index), -1).all(1)]
+    if len(bad):
+        few = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise RunError(
+            f"{len(bad):,} of {len(index):,} images are not finite and not written: {few}. Take "
+            "another sampler, more sample.steps or sample.clip=static, or train at a lower optim.lr"
+        )
+    return images
+
+
 def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
     """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
 
@@ -53,7 +66,7 @@ def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
             return layout.join(generate(params, layout.put(index)))
 
         index = np.arange(count, dtype=np.int32)
-        return in_batches(layout, call, index, recipe.sample.batch, say)
+        return finite(in_batches(layout, call, index, recipe.sample.batch, say), index)
 
     return draw
 
@@ -88,7 +101,7 @@ def draw_film(
         return layout.join(program(params, *batch))
 
     found = in_batches(layout, call, np.arange(len(index)), recipe.sample.batch, say)
-    x_t, x0 = (np.moveaxis(a, 1, 0) for a in found)
+    x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
     seen = pictures.shown(recipe, params, x_t, times)
     return pictures.Film(times, seen, chosen, np.asarray(recipe.scaling.decode(x0)))
 

@@ -11,7 +11,7 @@ import numpy as np
 from ddm_jax import pictures, plots
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import feed, prefetch
-from ddm_jax.errors import RunError
+from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
 from ddm_jax.sample import film_samples, make_draw
 from ddm_jax.training import logs, parallel
@@ -26,7 +26,8 @@ def train(recipe: Recipe, data: Dataset, workdir: Path, layout: Layout) -> int:
     """Train to `train.steps`, from the newest good checkpoint where there is one.
 
     Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, whose state is
-    then saved. Raises RunError for a loss that is not finite, of which nothing is saved.
+    then saved. Raises RunError for a loss or a state that is not finite, of which nothing is
+    saved, and where there were checkpoints but none is usable.
     """
     layout.split_batch(recipe.train.batch, recipe.train.accumulate)
     return _Run(recipe, data, workdir, layout).run()
@@ -78,10 +79,17 @@ class _Run:
         """The newest saved state, or a fresh one, on every device of every process."""
         say = self.progress.say
         template = jax.eval_shape(self.recipe.init_state)
-        found = None
+        found = fault = None
         if self.first:
-            found = self.checkpoints.restore(template, TrainState._fields, say)
-        resumed = parallel.from_first(self.layout, np.array(found is not None))
+            try:
+                found = self.checkpoints.restore(template, TrainState._fields, say)
+            except (RunError, UserError) as error:  # of which the other processes must know
+                fault = error
+                self.checkpoints.close()
+        outcome = np.array([found is not None, fault is not None])
+        resumed, failed = parallel.from_first(self.layout, outcome)
+        if failed:
+            raise fault or RunError("the first process cannot start, and says why")
         if not resumed:
             say(
                 f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
@@ -143,11 +151,9 @@ class _Run:
         step, metrics = self.pending.popleft()
         metrics = jax.device_get(metrics)
         if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
-            saved = self.checkpoints.steps() if self.first else []
-            raise RunError(
+            raise self._diverged(
                 f"step {step}: loss {metrics.loss}, gradient norm {metrics.grad_norm} "
-                f"{logs.bad_level(metrics)}; nothing of it is saved, the newest checkpoint is step "
-                f"{saved[0] if saved else 'none'}. Lower optim.lr or raise optim.warmup"
+                f"{logs.bad_level(metrics)}"
             )
         self.meter.add(metrics)
         self.progress.advance(step)
@@ -161,8 +167,19 @@ class _Run:
     def _save(self, state: TrainState, step: int) -> None:
         while self.pending:
             self._consume()
-        if self.first:
-            self.checkpoints.save(step, state)
+        bad = self.checkpoints.save(step, state) if self.first else 0
+        if bad := int(parallel.from_first(self.layout, np.array(bad))):
+            raise self._diverged(
+                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
+                "optimiser's memory are not after the update"
+            )
+
+    def _diverged(self, what: str) -> RunError:
+        saved = self.checkpoints.steps() if self.first else []
+        return RunError(
+            f"{what}; nothing of it is saved, the newest checkpoint is step "
+            f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps"
+        )
 
     def _sample(self, state: TrainState, step: int) -> None:
         while self.pending:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from ddm_jax import config as config_
 from ddm_jax import files
+from ddm_jax.data import dataset
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
 from ddm_jax.recipe import Recipe, assemble
@@ -68,6 +69,12 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
         )
 
 
+def check_same_data(spec: Spec, workdir: Path) -> None:
+    """UserError where the folder holds a run on other data."""
+    if (workdir / "data.json").exists():
+        dataset.check_same_data(spec, saved_spec(workdir))
+
+
 def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:
     """Write the run's config.json and data.json, and data_report.json where files were left out."""
     config_.save(config, workdir / "config.json")
@@ -87,10 +94,11 @@ def saved_config(workdir: Path) -> ConfigDict:
 def saved_spec(workdir: Path) -> Spec:
     """The data that the run in `workdir` was trained on."""
     try:
-        plain = json.loads((workdir / "data.json").read_text())
-        return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{workdir / 'data.json'} is missing or broken; train again") from error
+        return Spec.read(json.loads((workdir / "data.json").read_text()))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{workdir / 'data.json'} is missing or broken; remove it and train, which writes it"
+        ) from error
 
 
 def saved_recipe(workdir: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -108,6 +116,8 @@ def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
     found = checkpoints.restore(jax.eval_shape(recipe.init_state), ("ema_params",), print)
     if found is None:
-        raise UserError(f"no usable checkpoint in {workdir / 'checkpoints'}; train first")
+        raise UserError(
+            f"no usable checkpoint in {workdir / 'checkpoints'}; train first, or put a copy back"
+        )
     step, fields = found
     return step, fields["ema_params"]

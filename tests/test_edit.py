@@ -169,7 +169,7 @@ def change_the_data(run):
     [
         (remove_checkpoints, "train first"),
         (lose_the_data, "folder:<path>"),
-        (change_the_data, "no longer what the run was trained on"),
+        (change_the_data, "no longer what the run was trained on: count is 1,797, was 1,796"),
     ],
 )
 def test_what_is_missing_is_answered_in_one_line(tiny_run, harm, remedy, tmp_path, capsys):

@@ -1,13 +1,14 @@
 """Whole runs: resuming bit for bit after any end, and stopping well."""
 
 import random
+import shutil
 import signal
 import socket
 import time
 
 import numpy as np
 import pytest
-from conftest import FAST, TINY, images_of, launch, ok, start, state_of, wait_for
+from conftest import FAST, TINY, answer, images_of, launch, ok, start, state_of, wait_for
 from PIL import Image
 
 from ddm_jax.training import logs
@@ -96,6 +97,41 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
         assert np.isfinite(leaf).all()
 
 
+def damage(run):
+    """Empty every file of the weights of every checkpoint."""
+    for path in run.glob("checkpoints/*/params/**/*"):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [damage, lambda run: shutil.rmtree(run / "checkpoints")])
+def test_a_run_whose_checkpoints_are_all_lost_stops_and_keeps_its_metrics(
+    harm, tiny_run, at_root, quick_compilation, capsys, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    before = (run / "metrics.jsonl").read_bytes()
+    harm(run)
+    for _ in range(2):
+        code, _, err = answer(capsys, *QUICK, "--workdir", run)
+        assert code == 1 and err.startswith("stopped: ") and err.count("\n") == 1
+        assert "Put a good copy back" in err and "another --workdir" in err
+        assert (run / "metrics.jsonl").read_bytes() == before
+    assert len(list(run.glob("damaged/*"))) == (2 if harm is damage else 0)
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
+    tiny_run, at_root, quick_compilation, capsys, tmp_path
+):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.json", "data.json", "metrics.jsonl"):
+        shutil.copy(tiny_run / name, run)
+    code, out, err = answer(capsys, *QUICK, "--workdir", run, "--config.train.steps=3")
+    assert (code, err) == (0, "") and "finished step 3" in out
+    assert [row["step"] for row in logs.read(run / "metrics.jsonl")] == [2, 3]
+
+
 def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(
     tiny_run, quick_compilation, capfd
 ):
@@ -164,6 +200,14 @@ def test_two_processes_train_save_and_resume_like_one(tmp_path):
     for name in ("params", "ema_params"):
         for key, leaf in one[name].items():
             np.testing.assert_allclose(two[name][key], leaf, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_both_end_where_the_checkpoints_are_lost(tmp_path):
+    end_of_two(start_two(tmp_path / "run", MLP, "--config.train.steps=3"))
+    damage(tmp_path / "run")
+    first, second = end_of_two(start_two(tmp_path / "run", MLP), 1)
+    assert "Put a good copy back" in first and "the first process cannot start" in second
 
 
 @pytest.mark.slow

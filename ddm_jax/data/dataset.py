@@ -1,11 +1,12 @@
 """What a data set is once decoded, and the cache that keeps it so."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,11 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model must know of its data. mean and std are per channel, of values in [0, 1]."""
+    """What a model must know of its data, and which data they are.
+
+    mean and std: per channel, of values in [0, 1]. sha256: of images, labels and captions, "" of
+    what there is none of; () in files that earlier versions wrote.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -63,6 +68,12 @@ class Spec:
     captioned: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    sha256: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, plain: dict[str, Any]) -> "Spec":
+        """The Spec that `asdict` and JSON made `plain`."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +91,19 @@ class Dataset:
     problems: tuple[tuple[str, str], ...] = ()
 
 
-def spec_of(name: str, images: np.ndarray, classes: Iterable[str] = (), captioned=False) -> Spec:
+def spec_of(
+    name: str,
+    images: np.ndarray,
+    classes: Iterable[str] = (),
+    labels: np.ndarray | None = None,
+    captions: Iterable[str] | None = None,
+) -> Spec:
     """The Spec of decoded images, with exact mean and deviation from their histogram."""
     levels = np.arange(256) / 255
     channels = images.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    for start in range(0, len(images), 4096):
-        block = np.asarray(images[start : start + 4096]).reshape(-1, channels)
+    for block in _blocks(images):
+        block = block.reshape(-1, channels)
         counts += [np.bincount(block[:, c], minlength=256) for c in range(channels)]
     weights = counts / counts.sum(1, keepdims=True)
     mean = weights @ levels
@@ -96,10 +113,54 @@ def spec_of(name: str, images: np.ndarray, classes: Iterable[str] = (), captione
         tuple(images.shape[1:]),
         len(images),
         tuple(classes),
-        captioned,
+        captions is not None,
         tuple(map(float, mean)),
         tuple(map(float, std)),
+        digests(images, labels, captions),
     )
+
+
+def digests(
+    images: np.ndarray, labels: np.ndarray | None, captions: Iterable[str] | None
+) -> tuple[str, str, str]:
+    """`Spec.sha256` of data: they are the same data where these are, wherever they lie."""
+    found = []
+    for array in (images, labels):
+        digest = hashlib.sha256()
+        if array is not None:
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            for block in _blocks(array):
+                digest.update(np.ascontiguousarray(block))
+        found.append("" if array is None else digest.hexdigest())
+    text = "" if captions is None else json.dumps(list(captions))
+    return *found, hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of an array that need not fit in memory."""
+    return (np.asarray(array[start : start + 4096]) for start in range(0, len(array), 4096))
+
+
+def check_same_data(now: Spec, was: Spec) -> None:
+    """UserError that names what differs, where `now` is no Spec of the data of `was`."""
+    differ = []
+    if now.count != was.count:
+        differ.append(f"count is {now.count:,}, was {was.count:,}")
+    if now.shape != was.shape:
+        differ.append(f"shape is {now.shape}, was {was.shape}")
+    if now.classes != was.classes:
+        pairs = itertools.zip_longest(now.classes, was.classes)
+        k, (new, old) = next((k, pair) for k, pair in enumerate(pairs) if pair[0] != pair[1])
+        differ.append(f"class {k} is {new!r}, was {old!r}")
+    parts = zip(("images", "labels", "captions"), now.sha256, was.sha256, strict=False)
+    differ += [f"the {part} differ" for part, new, old in parts if new != old]
+    if not differ and not np.allclose(now.mean + now.std, was.mean + was.std, rtol=1e-9):
+        differ.append("mean and deviation differ")
+    if differ:
+        raise UserError(
+            f"{now.name} is no longer what the run was trained on: {'; '.join(differ)}; bring the "
+            "data back, or train anew in another --workdir"
+        )
 
 
 def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -116,7 +177,7 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], dict[str, An
     """The data set stored under `key`, memory-mapped; `make` decodes it where it is not there.
 
     `make(images_path)` writes an .npy of uint8 images and returns {classes, labels, captions,
-    problems}. The entry holds sha256 digests of its arrays; one that does not match is made anew.
+    problems}. An entry whose data do not match their sha256 sums is made anew.
     Entries appear whole or not at all, so several processes may build the same one.
     """
     root = Path(folder or os.environ.get("DDM_JAX_CACHE") or _user_cache()).expanduser()
@@ -133,15 +194,14 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], dict[str, An
         images = np.load(part / "images.npy", mmap_mode="r")
         labels, captions = meta.pop("labels", None), meta.pop("captions", None)
         if labels is not None:
-            np.save(part / "labels.npy", np.asarray(labels, np.int32))
-        spec = spec_of(key["name"], images, meta["classes"], captions is not None)
-        sums = {p.name: _sha256(p) for p in sorted(part.glob("*.npy"))}
+            labels = np.asarray(labels, np.int32)
+            np.save(part / "labels.npy", labels)
+        spec = spec_of(key["name"], images, meta["classes"], labels, captions)
         meta = {
             "key": key,
             "spec": asdict(spec),
             "captions": captions,
             "problems": meta.get("problems", []),
-            "sha256": sums,
         }
         (part / "meta.json").write_text(json.dumps(meta))
         if entry.exists():
@@ -164,23 +224,16 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _open(entry: Path) -> Dataset | None:
     try:
         meta = json.loads((entry / "meta.json").read_text())
-        if any(_sha256(entry / name) != value for name, value in meta["sha256"].items()):
+        spec, captions = Spec.read(meta["spec"]), meta["captions"]
+        images = np.load(entry / "images.npy", mmap_mode="r")
+        labels = np.load(entry / "labels.npy") if spec.sha256[1:2] != ("",) else None
+        if digests(images, labels, captions) != spec.sha256:
             return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError, EOFError):
         return None
-    spec = Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta["spec"].items()})
-    return Dataset(
-        spec,
-        np.load(entry / "images.npy", mmap_mode="r"),
-        np.load(entry / "labels.npy") if "labels.npy" in meta["sha256"] else None,
-        None if meta["captions"] is None else tuple(meta["captions"]),
-        problems=tuple(map(tuple, meta["problems"])),
-    )
+    captions = None if captions is None else tuple(captions)
+    problems = tuple(map(tuple, meta["problems"]))
+    return Dataset(spec, images, labels, captions, problems=problems)

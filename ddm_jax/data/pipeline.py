@@ -122,9 +122,9 @@ class Scaling:
         return (x - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
 
     def decode(self, x: Array) -> Array:
-        """float32 (..., C) -> [0, 1]."""
+        """float32 (..., C) -> [0, 1]; nan for what is not finite, which no clipping may hide."""
         x = x * jnp.asarray(self.std, jnp.float32) + jnp.asarray(self.mean, jnp.float32)
-        return jnp.clip(x, 0.0, 1.0)
+        return jnp.where(jnp.isfinite(x), jnp.clip(x, 0.0, 1.0), jnp.nan)
 
     def limits(self) -> tuple[Array, Array]:
         """The images of pixel values 0 and 255, each (C,)."""

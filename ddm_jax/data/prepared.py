@@ -1,7 +1,10 @@
 """`tfds:<name>`: TensorFlow Datasets, read without TensorFlow once they are prepared."""
 
+import re
 import socket
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +15,23 @@ from ddm_jax.data.dataset import DataOptions, Dataset, Report, cached, fit
 from ddm_jax.errors import UserError, unknown
 
 _PATIENCE = 3.0  # seconds that a host may take to answer
+_NAME = re.compile(r"[a-zA-Z]\w*(/[\w+-][\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?")
+_FEATURES = frozenset(  # what image sets are made of; these hold data and import nothing
+    f"tensorflow_datasets.core.features.{name}"
+    for name in (
+        "bounding_boxes.BBoxFeature",
+        "class_label_feature.ClassLabel",
+        "dataset_feature.Dataset",
+        "feature.Tensor",
+        "features_dict.FeaturesDict",
+        "image_feature.Image",
+        "labeled_image.LabeledImage",
+        "scalar.Scalar",
+        "sequence_feature.Sequence",
+        "tensor_feature.Tensor",
+        "text_feature.Text",
+    )
+)
 
 
 def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
@@ -19,17 +39,27 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
 
     Preparing extracts archives with TensorFlow and needs the network, or the original files in
     `data.downloads`. The network is tried for at most 3 s before anything waits on it.
+
+    Both the name and the folder may come from a run's `config.json`, whose writer need not be
+    trusted: a name is `set`, `set/config` or `set:version` and leads to the code of TFDS alone
+    (`namespace:set` would fetch code, and `/key=value` pass anything on), and what a folder holds
+    is only read as data (`_only_data`). So it does not matter where `data.dir` points.
     """
     import tensorflow_datasets as tfds_
 
     if not name:
         raise UserError("name the TFDS set, as in --config.data.name=tfds:cifar10")
+    if not _NAME.fullmatch(name):
+        raise UserError(f"tfds:{name} is no <set>, <set>/<config> or <set>:<version>; write one")
     directory = str(Path(options.dir).expanduser()) if options.dir else None
     try:
-        builder = tfds_.builder(name, data_dir=directory)
+        with _only_data(name, directory, tfds_):
+            builder = tfds_.builder(name, data_dir=directory)
+    except UserError:
+        raise
     except tfds_.core.DatasetNotFoundError:
         raise _not_found(name, tfds_) from None
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
+    except Exception as error:  # TFDS raises whatever a broken file leads to
         raise UserError(f"tfds:{name}: {_first_line(error)}") from error
     if not builder.is_prepared():
         _prepare(builder, name, options, tfds_, report)
@@ -46,6 +76,39 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
         "channels": options.channels,
     }
     return cached(options.cache, key, lambda path: _decode(builder, name, options, path, report))
+
+
+@contextmanager
+def _only_data(name: str, directory: str | None, tfds_) -> Iterator[None]:
+    """Within, TFDS restores features of the classes in _FEATURES alone; UserError for others.
+
+    The JSON files of a prepared set name the class of each feature, and where TFDS does not know
+    it, `FeatureConnector.cls_from_name` imports its module. All names, of whatever file, spelling
+    and depth, come through there.
+    """
+    connector = tfds_.features.FeatureConnector
+    original = vars(connector)["cls_from_name"]
+
+    def known(class_name: str) -> type:
+        if class_name not in _FEATURES:
+            folder = Path(directory or tfds_.core.constants.DATA_DIR) / re.split("[/:]", name)[0]
+            raise UserError(
+                f"{_file_with(class_name, folder)} names the class {class_name!r}, which TFDS "
+                "would import; choose a set of plain image features, or mend the file"
+            )
+        return original.__func__(connector, class_name)
+
+    connector.cls_from_name = staticmethod(known)
+    try:
+        yield
+    finally:
+        connector.cls_from_name = original
+
+
+def _file_with(text: str, folder: Path) -> Path:
+    """The JSON file of a prepared set in which `text` stands, or the set's folder."""
+    files = [file for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/*.json"))]
+    return next((file for file in files if str(text) in file.read_text(errors="replace")), folder)
 
 
 def _decode(builder, name: str, options: DataOptions, path: Path, report: Report) -> dict:

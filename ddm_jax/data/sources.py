@@ -17,8 +17,8 @@ def digits(argument: str, options: DataOptions, report: Report) -> Dataset:
     _as_it_is("digits", argument, options.size, 8)
     images, labels = load_digits(return_X_y=True)
     images = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    names = tuple("0123456789")
-    return Dataset(spec_of("digits", images, names), images, labels.astype(np.int32))
+    labels = labels.astype(np.int32)
+    return Dataset(spec_of("digits", images, "0123456789", labels), images, labels)
 
 
 def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
@@ -32,10 +32,9 @@ def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
     blocks = np.array_split(np.arange(options.count), max(1, options.count // 1000))
     images = np.concatenate([shapes_.draw(block, size) for block in blocks])
     attributes = shapes_.attributes(np.arange(options.count))
-    spec = spec_of("shapes", images, shapes_.CLASSES, captioned=True)
-    return Dataset(
-        spec, images, shapes_.labels(attributes), shapes_.captions(attributes), attributes
-    )
+    labels, captions = shapes_.labels(attributes), shapes_.captions(attributes)
+    spec = spec_of("shapes", images, shapes_.CLASSES, labels, captions)
+    return Dataset(spec, images, labels, captions, attributes)
 
 
 def photo(argument: str, options: DataOptions, report: Report) -> Dataset:

@@ -1,6 +1,7 @@
 """Checkpoints through orbax: atomic, asynchronous, and verified leaf by leaf when read back."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ddm_jax.errors import UserError
+from ddm_jax.errors import RunError, UserError
 from ddm_jax.training.step import TrainState
 
 _policies = ocp.checkpoint_managers
@@ -28,6 +29,8 @@ class Checkpoints:
         if keep_every:
             policies.append(_policies.EveryNSteps(keep_every))
         self.directory = Path(directory).absolute()
+        self.damaged = self.directory.parent / "damaged"
+        self._mark = self.directory.parent / ".saved"  # there once a checkpoint is complete
         self.read_only = read_only
         if not read_only:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -50,17 +53,27 @@ class Checkpoints:
         """Steps that have a checkpoint, newest first."""
         return sorted(self._manager.all_steps(), reverse=True)
 
-    def save(self, step: int, state: TrainState) -> None:
-        """Copy the state to the host and start writing it; a step already saved is left alone."""
+    def save(self, step: int, state: TrainState) -> int:
+        """Copy the state to the host and start writing it; a step already saved is left alone.
+
+        Returns how many of its arrays are not finite: where any is, nothing is written.
+        """
         if step in self._manager.all_steps():
-            return
+            return 0
         fields = {name: _flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
         fields = {name: leaves for name, leaves in fields.items() if leaves}
+        bad = sum(not np.isfinite(v).all() for leaves in fields.values() for v in leaves.values())
+        if bad:
+            return bad
         sums = {name: {k: _sha256(v) for k, v in leaves.items()} for name, leaves in fields.items()}
         items = {name: ocp.args.StandardSave(leaves) for name, leaves in fields.items()}
         args = ocp.args.Composite(sha256=ocp.args.JsonSave(sums), **items)
         if not self._manager.save(step, args=args, force=True):
             raise RuntimeError(f"orbax did not save step {step}; newest is {self.steps()[:1]}")
+        if not self._mark.exists():
+            self._manager.wait_until_finished()
+            self._mark.touch()
+        return 0
 
     def restore(
         self, like: Any, fields: tuple[str, ...], say: Callable[[str], None]
@@ -69,7 +82,8 @@ class Checkpoints:
 
         `like` has the fields as attributes, with leaves of the shapes and dtypes expected; another
         shape is the config's fault (UserError), a wrong digest the file's: it is put aside, `say`
-        tells, and the one before is tried.
+        tells, and the one before is tried. RunError where there were checkpoints once and none is
+        usable, but for readers.
         """
         self._manager.wait_until_finished()
         self._manager.reload()
@@ -80,6 +94,12 @@ class Checkpoints:
                 self._put_aside(step)
                 continue
             return step, {name: _like(getattr(like, name), found[name], step) for name in fields}
+        if self._existed() and not self.read_only:
+            raise RunError(
+                f"{self.directory.parent} had checkpoints and none is usable now; damaged ones are "
+                f"kept in {self.damaged}. Put a good copy back as {self.directory / '<step>'}, or "
+                "start afresh: give another --workdir, or remove this one"
+            )
         return None
 
     def _verified(self, step: int, fields: tuple[str, ...]) -> dict[str, dict] | str:
@@ -97,15 +117,20 @@ class Checkpoints:
             for key, leaf in found[name].items():
                 if _sha256(leaf) != sums[name][key]:
                     return f"sha256 of {name}{key} differs"
+                if not np.isfinite(leaf).all():
+                    return f"{name}{key} is not finite"
         return found
+
+    def _existed(self) -> bool:
+        """Whether there was a checkpoint, damaged or removed as it may be now."""
+        return self._mark.exists() or any(any(p.iterdir()) for p in self.damaged.glob("*-*"))
 
     def _put_aside(self, step: int) -> None:
         if self.read_only:
             return
-        aside = self.directory.parent / "damaged"
-        aside.mkdir(exist_ok=True)
-        number = len(list(aside.iterdir()))
-        (self.directory / str(step)).rename(aside / f"{step}-{number}")
+        self.damaged.mkdir(exist_ok=True)
+        places = (self.damaged / f"{step}-{number}" for number in itertools.count())
+        (self.directory / str(step)).rename(next(p for p in places if not p.exists()))
         self._manager.close()
         self._manager = self._open()
 

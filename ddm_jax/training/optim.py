@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -42,8 +43,15 @@ class Optim:
             raise unknown("optimizer", self.name, OPTIMIZERS)
         if self.decay not in DECAYS:
             raise unknown("learning-rate decay", self.decay, DECAYS)
-        if self.lr <= 0 or self.warmup < 0 or self.clip < 0:
-            raise ValueError("needs lr > 0, warmup >= 0 and clip >= 0")
+        for name in ("lr", "eps"):
+            if np.float32(getattr(self, name)) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0 in float32")
+        for name in ("warmup", "clip", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} lies in [0, 1), not {getattr(self, name)}")
 
     def rate(self, n: Array, steps: int) -> Array:
         """Learning rate of update n = 0, 1, ... of `steps`."""

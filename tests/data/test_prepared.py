@@ -48,6 +48,12 @@ def test_fashion_mnist_is_decoded_once_and_checked(fashion):
     assert lines and np.array_equal(healed.images[:10], truth)
 
 
+def test_a_version_is_read_from_its_files_alone(fashion):
+    """TFDS then takes the features from features.json, whose classes are plain ones."""
+    data = sources.load(dataclasses.replace(fashion, name="tfds:fashion_mnist:3.0.1"))
+    assert data.images.shape == (10_000, 28, 28, 1) and data.spec.classes[9] == "Ankle boot"
+
+
 def test_other_sizes_and_channels_are_made(fashion):
     data = sources.load(dataclasses.replace(fashion, size=14, channels=3))
     assert data.images.shape == (10_000, 14, 14, 3)

@@ -1,12 +1,14 @@
 """Checkpoints: exact, verified, and never worse than the one before."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from ddm_jax.errors import UserError
+from ddm_jax.errors import RunError, UserError
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.step import TrainState, init_state
 
@@ -78,6 +80,28 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path)
     assert (tmp_path / "damaged" / "3-0").is_dir()
     write(tmp_path / "c", 3)
     assert read(tmp_path / "c")[0][0] == 3
+
+
+def test_where_none_is_usable_nothing_begins_anew_until_a_copy_is_back(tmp_path):
+    write(tmp_path / "c", 1, 2)
+    shutil.copytree(tmp_path / "c" / "2", tmp_path / "copy")
+    for step in (1, 2):
+        damage(tmp_path / "c", step)
+    for _ in range(2):  # also when nothing is there to be put aside any more
+        with pytest.raises(RunError, match="Put a good copy back as .*or start afresh"):
+            read(tmp_path / "c")
+    assert {p.name for p in (tmp_path / "damaged").iterdir()} == {"1-0", "2-0"}
+    assert read(tmp_path / "c", read_only=True)[0] is None
+    shutil.copytree(tmp_path / "copy", tmp_path / "c" / "2")
+    assert read(tmp_path / "c")[0][0] == 2
+    damage(tmp_path / "c", 2)
+    with pytest.raises(RunError):
+        read(tmp_path / "c")
+    assert (tmp_path / "damaged" / "2-1").is_dir()
+    shutil.rmtree(tmp_path / "c")
+    shutil.rmtree(tmp_path / "damaged")
+    with pytest.raises(RunError):  # removed by hand
+        read(tmp_path / "c")
 
 
 @pytest.mark.parametrize("trial", range(8))
