@@ -162,7 +162,7 @@ def predictor_corrector(chain, x, t, s, memory, predictor, steps):
     return x, None
 
 
-LIMITS = {"churn": 0.3, "low": 0.5, "high": 10.0, "noise": 1.2}
+LIMITS = {"churn": 0.3, "low": 2.0, "high": 10.0, "noise": 1.5}
 CASES = [
     (DDPM("small"), ddpm, ("small",)),
     (DDPM("large"), ddpm, ("large",)),
