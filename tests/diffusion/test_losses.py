@@ -115,30 +115,6 @@ def test_weights_are_positive_and_finite_at_both_ends(name):
     assert weight.shape == t.shape and jnp.isfinite(weight).all() and (weight > 0).all()
 
 
-def test_published_weights_on_eps_x0_and_v():
-    """min(SNR, g) / SNR on eps, min(SNR, g) on x_0, min(SNR, g) / (SNR + 1) on v, and so on."""
-    schedule, t = Cosine(), jnp.linspace(0.05, 0.95, 19)
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    snr = np.asarray(jnp.exp(schedule.logsnr(t)), np.float64)
-    on_eps = {
-        "simple": np.ones(19),
-        "min_snr": np.minimum(snr, 5) / snr,
-        "soft_min_snr": 4 / (snr + 4),
-        "p2": 1 / (1 + snr),
-        "edm": 1 + 4 / snr,
-        "sigmoid": 1 / (1 + np.e * snr),
-    }
-    eps, v = PREDICTIONS["eps"](), PREDICTIONS["v"]()
-    for name, expected in on_eps.items():
-        weight = WEIGHTINGS[name]().on_x0(schedule, eps, t)
-        of_eps, of_v = (p.coefficients(alpha, sigma)[1] ** 2 for p in (eps, v))
-        np.testing.assert_allclose(weight * of_eps, expected, rtol=1e-3, err_msg=name)
-        np.testing.assert_allclose(weight * of_v, expected * snr / (snr + 1), rtol=1e-3)
-    edm = PREDICTIONS["edm"]().coefficients(alpha, sigma)[1] ** 2
-    weight = WEIGHTINGS["edm"]().on_x0(schedule, eps, t)
-    np.testing.assert_allclose(weight * edm, 1, rtol=1e-3)
-
-
 def test_the_likelihood_weight_bounds_the_entropy_of_a_gaussian():
     """With the exact denoiser of N(0, s^2) its integral is the bound that the data's entropy gives.
 
@@ -194,3 +170,18 @@ def test_guidance_interpolates_and_extrapolates():
     assert guide(main, reference, 1.0) is main
     np.testing.assert_array_equal(guide(main, reference, 0.0)(x, 0).x0, x - 1)
     np.testing.assert_array_equal(guide(main, reference, 3.0)(x, 0).x0, x + 5)
+
+
+@pytest.mark.parametrize("w", [-1.0, -0.4, 0.5, 3.0])
+def test_guidance_is_the_published_one_on_eps(w):
+    """(1 + w) eps(c) - w eps, where 1 + w is our scale; a learned variance is that under c."""
+
+    def always(x0, mix):
+        return lambda x_t, t: Estimate(jnp.asarray(x0), mix)
+
+    alpha, sigma = 0.6, 0.8
+    x, main, reference, mix, other = np.random.default_rng(0).normal(size=(5, 4, 3))
+    got = guide(always(main, mix), always(reference, other), 1 + w)(jnp.asarray(x), 0.5)
+    on_c, on_u, guided = ((x - alpha * x0) / sigma for x0 in (main, reference, got.x0))
+    np.testing.assert_allclose(guided, (1 + w) * on_c - w * on_u, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(got.variance_mix, mix)

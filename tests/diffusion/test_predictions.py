@@ -100,9 +100,10 @@ def test_noise_of_inverts_diffuse():
     )
 
 
-def test_timestep_label_is_the_index_of_the_level():
-    levels = jnp.arange(1000) / 999
-    np.testing.assert_allclose(Timestep()(Cosine(), levels), np.arange(1000), atol=1e-3)
+@pytest.mark.parametrize("steps", [1000, 50, 4000])
+def test_timestep_label_is_the_index_of_the_level(steps):
+    levels = jnp.arange(steps) / (steps - 1)
+    np.testing.assert_allclose(Timestep(steps)(Cosine(), levels), np.arange(steps), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", LABELS)
@@ -113,12 +114,18 @@ def test_labels_are_monotone_in_time_and_scale(name):
     assert rising.all() or not rising.any()
 
 
-def test_labels_have_their_published_values():
-    logsnr = np.log((np.asarray(alpha) / np.asarray(sigma)) ** 2)
-    np.testing.assert_allclose(LABELS["logsnr"](2.0)(SCHEDULE, t), 2 * logsnr, rtol=1e-4)
-    np.testing.assert_allclose(LABELS["noise_variance"]()(SCHEDULE, t), sigma**2, rtol=1e-5)
-    ln_sigma = np.log(np.asarray(sigma) / np.asarray(alpha)) / 4
-    np.testing.assert_allclose(LABELS["ln_sigma"]()(SCHEDULE, t), ln_sigma, rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1000.0])
+def test_labels_have_their_published_values_times_their_scale(scale):
+    """Against abar, the running product of 1 - beta, in float64."""
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    published = {
+        "logsnr": np.log(abar / (1 - abar)),
+        "noise_variance": 1 - abar,
+        "ln_sigma": np.log(np.sqrt((1 - abar) / abar)) / 4,
+    }
+    for name, expected in published.items():
+        label = LABELS[name](scale)(SCHEDULE, jnp.arange(1000) / 999)
+        np.testing.assert_allclose(label / scale, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_the_net_is_told_the_label_of_its_time_and_the_scaled_input():

@@ -108,6 +108,15 @@ def test_importance_is_uniform_until_every_level_has_its_history():
     np.testing.assert_allclose(times.probabilities(memory), expected, rtol=1e-5)
 
 
+def test_importance_follows_the_root_of_the_mean_square_of_unequal_losses():
+    """sqrt(E L^2), in float64, which exceeds E |L| where a level's losses differ."""
+    times = Importance(steps=3, history=2, uniform=0.2)
+    losses = np.array([[1.0, 7.0], [4.0, 4.0], [0.0, 2.0]])
+    p = times.probabilities(History(jnp.float32(losses), jnp.array([2, 5, 2])))
+    root = np.sqrt([25.0, 16.0, 2.0])
+    np.testing.assert_allclose(p, 0.2 / 3 + 0.8 * root / root.sum(), rtol=1e-6)
+
+
 def test_importance_sampling_is_unbiased_and_follows_the_second_moment():
     times = Importance(steps=20, history=2, uniform=0.1)
     memory = times.init()

@@ -1,0 +1,110 @@
+"""The random draws of the training loss are independent: of each other, of examples, of steps."""
+
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm, rankdata
+
+from ddm_jax.diffusion.importance import History, Importance
+from ddm_jax.diffusion.losses import Batch, Params, diffusion_loss
+from ddm_jax.diffusion.objectives import Weighted
+from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep
+from ddm_jax.diffusion.schedules import Flow
+from ddm_jax.diffusion.seen import Problem
+from ddm_jax.diffusion.times import Uniform
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+COUNT, NULL, KEY = 4000, 7, jax.random.key(3)
+
+
+def draws(key):
+    """{name: (COUNT,)} of one step: times, noises of one element, classes dropped, dropout keys.
+
+    The network is shown sigma eps, since x_0 is 0.
+    """
+    seen = {}
+
+    def net(params, x, label, cond, keys):
+        seen.update(x=x[:, 0], dropped=cond == NULL, dropout=jax.vmap(jax.random.uniform)(keys))
+        return jnp.zeros_like(x)
+
+    problem = Problem(net, PREDICTIONS["eps"](), Timestep())
+    options = {"null": NULL, "label_dropout": 0.4}
+    loss = diffusion_loss(problem, Flow(), Weighted(), Uniform(), COUNT, **options)
+    batch = Batch(jnp.zeros((COUNT, 1)), jnp.zeros(COUNT, jnp.int32), jnp.arange(COUNT))
+    t = loss(Params(None), batch, key, ()).t
+    eps = seen.pop("x") / Flow().sigma(t)
+    return {k: np.asarray(v, np.float64) for k, v in {"t": t, "eps": eps, **seen}.items()}
+
+
+@pytest.fixture(scope="module")
+def two_steps():
+    """The draws of two steps."""
+    return [draws(jax.random.fold_in(KEY, step)) for step in range(2)]
+
+
+def correlation(a, b):
+    """The largest of the correlations of a and b, and of how far they are from their middles.
+
+    Taken of ranks: a noise and a uniform number that come from the same bits have the same rank.
+    """
+    a, b = (rankdata(v) / len(v) - 0.5 for v in (a, b))
+    pairs = (a, b), (abs(a), abs(b)), (a, abs(b)), (abs(a), b)
+    return max(abs(np.corrcoef(*pair)[0, 1]) for pair in pairs if min(map(np.std, pair)) > 1e-9)
+
+
+LIMIT = 5 / np.sqrt(COUNT)  # five deviations of the correlation of independent draws
+
+
+def test_the_draws_have_their_distributions(two_steps):
+    """By the largest distance of the distribution functions (Kolmogorov-Smirnov)."""
+    middle = (np.arange(COUNT) + 0.5) / COUNT
+    for seen in two_steps:
+        assert seen["dropped"].mean() == pytest.approx(0.4, abs=0.03)
+        for share in (seen["t"], seen["dropout"], norm.cdf(seen["eps"])):
+            assert abs(np.sort(share) - middle).max() < 1.9 / np.sqrt(COUNT)
+
+
+def test_the_draws_of_an_example_are_independent(two_steps):
+    for a, b in combinations(two_steps[0], 2):
+        assert correlation(two_steps[0][a], two_steps[0][b]) < LIMIT, (a, b)
+
+
+def test_examples_draw_independently(two_steps):
+    """Those next to each other, every draw of one against every draw of the other."""
+    for a, one in two_steps[0].items():
+        for b, other in two_steps[0].items():
+            assert correlation(one[1:], other[:-1]) < LIMIT, (a, b)
+
+
+def test_steps_draw_independently(two_steps):
+    for a, one in two_steps[0].items():
+        for b, other in two_steps[1].items():
+            assert correlation(one, other) < LIMIT, (a, b)
+
+
+def test_a_preference_for_some_times_leaves_the_mean_of_the_loss_alone():
+    """The factor 1 / (T p) makes up for it: with a loss that is a function of time, exactly.
+
+    x_0 = 1 and the network answers with the level's index i, so the loss is (i - 1)^2.
+    """
+    levels, size = 5, 20_000
+    times = Importance(levels, history=2, uniform=0.1)
+    history = jnp.array([[8.0, 1.0], [0.5, 0.5], [2.0, 3.0], [0.0, 1.0], [4.0, 4.0]])
+    memory = History(history, jnp.full(levels, 2))
+
+    def net(params, x, label, cond, keys):
+        return label[:, None]
+
+    problem = Problem(net, PREDICTIONS["x0"](), Timestep(levels))
+    loss = diffusion_loss(problem, Flow(), Weighted(), times, size, "stratified")
+    batch = Batch(jnp.ones((size, 1)), None, jnp.arange(size))
+    terms = loss(Params(None), batch, KEY, memory)
+    uneven = float(terms.loss.mean())
+    expected = ((np.arange(levels) - 1.0) ** 2).mean()
+    assert abs(uneven - expected) > 0.3
+    assert float((terms.weight * terms.loss).mean()) == pytest.approx(expected, rel=2e-3)

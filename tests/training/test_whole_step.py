@@ -1,0 +1,146 @@
+"""The whole train step against NumPy in float64, on a loss whose gradient is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ddm_jax.diffusion.losses import Batch, Terms
+from ddm_jax.training.optim import Ema, Optim
+from ddm_jax.training.step import init_state, make_train_step
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SIZE, STEPS, WARMUP = 8, 7, 2
+KEY = jax.random.key(11)
+START = {"a": np.array([0.5, -1.0, 2.0]), "b": {"c": np.array(-3.0)}}
+PLACE = np.array([5, 2, 7, 0, 3, 6, 1, 4])
+X0 = np.random.default_rng(1).normal(size=(SIZE, 3)).astype(np.float32)
+BATCH = Batch(jnp.asarray(X0), None, jnp.asarray(PLACE))
+T = PLACE / (SIZE - 1)  # both ends included
+OPTIMS = {
+    "adam": {"lr": 0.8, "b1": 0.8, "b2": 0.9, "eps": 0.01},
+    "adamw": {"lr": 0.8, "b1": 0.8, "b2": 0.9, "eps": 0.01, "weight_decay": 0.1},
+    "sgd": {"lr": 0.5},
+}
+
+
+def draws(key, place):
+    """An example's noise: of the step's key and its place."""
+    return jax.random.uniform(jax.random.fold_in(key, place), (3,))
+
+
+def quadratic(params, batch, key, memory):
+    """|a x - u|^2 / 2 + (c - t)^2 / 2 of an example, with the factor 1/2 + memory t."""
+    u = jax.vmap(draws, (None, 0))(key, batch.place)
+    t = batch.place / (SIZE - 1)
+    away = params["a"] * batch.x0 - u
+    loss = 0.5 * (away**2).sum(1) + 0.5 * (params["b"]["c"] - t) ** 2
+    return Terms(loss, t, 0.5 + memory * t)
+
+
+def remember(memory, t, loss):
+    """Something that depends on the order of the losses."""
+    return 0.9 * memory + 0.01 * (loss * jnp.arange(1.0, SIZE + 1)).mean() + 0.1 * t[0]
+
+
+def run(optim, ema, accumulate=1):
+    """The states and metrics of STEPS steps, in NumPy."""
+    tx = optim.transform(STEPS)
+    start = jax.tree.map(jnp.float32, START)
+    state = init_state(start, tx, jnp.float32(1.0))
+    prepare = lambda feed, pool: feed  # noqa: E731
+    step = jax.jit(make_train_step(quadratic, prepare, tx, ema, remember, accumulate))
+    seen = []
+    for _ in range(STEPS):
+        state, metrics = step(state, BATCH, None, KEY)
+        seen.append(jax.device_get((state, metrics)))
+    return seen
+
+
+def rate(optim, n):
+    """A linear rise over WARMUP updates, then half a cosine to the end."""
+    if n < WARMUP:
+        return optim.lr * (n + 1) / WARMUP
+    return optim.lr * 0.5 * (1 + np.cos(np.pi * (n - WARMUP) / (STEPS - WARMUP)))
+
+
+def update(optim, theta, grad, moments, n):
+    """(theta, moments) after update n = 0, 1, ... by a clipped gradient.
+
+    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; with decay apart from the gradient Loshchilov &
+    Hutter 2019, arXiv:1711.05101, algorithm 2, their alpha and eta_t both in the rate.
+    """
+    if optim.name == "sgd":
+        return theta - rate(optim, n) * grad, moments
+    first = optim.b1 * moments[0] + (1 - optim.b1) * grad
+    second = optim.b2 * moments[1] + (1 - optim.b2) * grad**2
+    mean = first / (1 - optim.b1 ** (n + 1))
+    square = second / (1 - optim.b2 ** (n + 1))
+    move = mean / (np.sqrt(square) + optim.eps)
+    decay = optim.weight_decay * theta if optim.name == "adamw" else 0.0
+    return theta - rate(optim, n) * (move + decay), (first, second)
+
+
+def expected(optim, ema):
+    """(theta, average, memory, mean loss, gradient norm, losses and examples by tenths of t),
+    after each step.
+    """
+    theta = average = np.append(START["a"], START["b"]["c"])
+    moments, memory = (0.0, 0.0), 1.0
+    for n in range(STEPS):
+        key = jax.random.fold_in(KEY, n)
+        u = np.array([draws(key, place) for place in PLACE], np.float64)
+        away, late = theta[:3] * X0 - u, theta[3] - T
+        loss = 0.5 * (away**2).sum(1) + 0.5 * late**2
+        weight = 0.5 + memory * T
+        grad = np.append((weight[:, None] * away * X0).mean(0), (weight * late).mean())
+        norm = np.sqrt((grad**2).sum())
+        theta, moments = update(optim, theta, grad * min(1, optim.clip / norm), moments, n)
+        d = min(ema.decay, (2 + n) / (11 + n)) if ema.warmup else ema.decay
+        average = d * average + (1 - d) * theta
+        tenth = np.minimum(np.floor(10 * T), 9).astype(int)
+        sums, counts = np.bincount(tenth, loss, 10), np.bincount(tenth, minlength=10)
+        memory = 0.9 * memory + 0.01 * (loss * (PLACE + 1)).mean()
+        yield theta, average, memory, (weight * loss).mean(), norm, sums, counts
+
+
+def flat(params):
+    return np.append(params["a"], params["b"]["c"])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("warmup", [True, False])
+@pytest.mark.parametrize("name", OPTIMS)
+def test_the_step_is_what_numpy_computes(name, warmup, accumulate):
+    """Clipping acts in some steps and not in others; the average's rate is cut at its decay."""
+    optim = Optim(name, warmup=WARMUP, decay="cosine", clip=2.0, **OPTIMS[name])
+    ema = Ema(0.3, warmup)
+    want = list(expected(optim, ema))
+    norms = [norm for *_, norm, _, _ in want]
+    assert min(norms) < 0.8 * optim.clip and max(norms) > 1.5 * optim.clip
+    for k, (state, metrics) in enumerate(run(optim, ema, accumulate)):
+        got = flat(state.params), flat(state.ema_params), state.times, *metrics
+        for a, b in zip(got, want[k], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"step {k}")
+        assert state.step == k + 1
+
+
+def test_a_whole_weight_counts_an_example_so_many_times():
+    """Also under Adam and clipping, which would hide a factor common to all."""
+
+    def params(weights, rows):
+        def loss(params, batch, key, memory):
+            away = params["a"] * batch.x0 - 1
+            return Terms((away**2).sum(1), 0 * batch.x0[:, 0], weights)
+
+        tx = Optim(clip=0.5, lr=0.1).transform(10)
+        state = init_state({"a": jnp.ones(3)}, tx)
+        step = jax.jit(make_train_step(loss, lambda feed, pool: feed, tx, Ema()))
+        x0 = jnp.asarray(X0[rows])
+        for _ in range(3):
+            state, _ = step(state, Batch(x0, None, jnp.arange(len(rows))), None, KEY)
+        return state.params["a"]
+
+    weighted = params(jnp.array([3.0, 0.0, 1.0, 0.0]), [0, 1, 2, 3])
+    np.testing.assert_allclose(weighted, params(jnp.ones(4), [0, 0, 0, 2]), rtol=1e-6)
