@@ -6,7 +6,7 @@ and what to expect.
 
 from ml_collections import ConfigDict
 
-from ddm_jax.sections import complete
+from ddm_jax.config.tables import complete
 
 
 def get_config() -> ConfigDict:

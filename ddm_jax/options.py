@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ddm_jax.diffusion.bound import DECODERS
-from ddm_jax.diffusion.likelihood import TRACES
-from ddm_jax.diffusion.samplers import CLIPS
-from ddm_jax.diffusion.times import UNIFORMS
+from ddm_jax.diffusion.guidance import CLIPS
+from ddm_jax.diffusion.likelihood.flow import TRACES
+from ddm_jax.diffusion.likelihood.vlb import DECODERS
+from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
 

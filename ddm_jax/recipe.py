@@ -1,6 +1,5 @@
 """ConfigDict -> Recipe: the pure functions of a run, assembled once at the door."""
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,22 +8,20 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from ml_collections import ConfigDict
 
-from ddm_jax import config as config_
-from ddm_jax.checks import check
 from ddm_jax.data.dataset import DataOptions, Spec
-from ddm_jax.data.pipeline import Feed, Scaling, prepare, scaling_of
-from ddm_jax.diffusion.core import Denoise, fold_in, init_params, with_params
-from ddm_jax.diffusion.discrete import DiscreteSchedule
-from ddm_jax.diffusion.guidance import guide
-from ddm_jax.diffusion.losses import Batch, LossFn, Params, diffusion_loss
+from ddm_jax.data.pipeline import Feed, Scaling, prepare
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.guidance import CLIPS, guide
+from ddm_jax.diffusion.losses.base import Batch, LossFn, Params
+from ddm_jax.diffusion.losses.draws import diffusion_loss
+from ddm_jax.diffusion.losses.noised import Problem, Values
 from ddm_jax.diffusion.predictions import denoiser
-from ddm_jax.diffusion.samplers import CLIPS, prior, sample, trajectory
-from ddm_jax.diffusion.seen import Problem, Values
-from ddm_jax.models import MODELS
+from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.samplers.loop import prior, sample, trajectory
+from ddm_jax.diffusion.schedules.base import init_params, with_params
+from ddm_jax.diffusion.schedules.discrete import DiscreteSchedule
 from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
-from ddm_jax.sections import PARTS, TABLES
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
 
@@ -213,19 +210,3 @@ class Recipe:
 
     def parameter_count(self) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))
-
-
-def assemble(config: ConfigDict, spec: Spec) -> Recipe:
-    """The Recipe of a config for data of `spec`; raises UserError for what cannot work."""
-    parts = {name: config_.build(cls, config[name], name) for name, cls in PARTS.items()}
-    rows = {
-        name: config_.build(table, config[name], name)
-        for name, table in TABLES.items()
-        if name != "model"
-    }
-    channels = spec.shape[-1] * (2 if rows["objective"].learned else 1)
-    rows["model"] = config_.build(
-        MODELS, config.model, "model", out_channels=channels, classes=len(spec.classes)
-    )
-    recipe = Recipe(spec, scaling_of(spec, parts["data"].scaling), config.seed, **parts, **rows)
-    return dataclasses.replace(recipe, warnings=check(recipe))

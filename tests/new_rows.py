@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.diffusion import grids, predictions, samplers, schedules, weightings
+from ddm_jax.diffusion import predictions, samplers, schedules
+from ddm_jax.diffusion.losses import weightings
+from ddm_jax.diffusion.samplers import one_step, timesteps
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,12 @@ class CubicGrid:
 
 
 @dataclass(frozen=True)
-class Plain(samplers.DDIM):
+class Plain(one_step.DDIM):
     """DDIM under another name."""
 
 
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR
-grids.GRIDS["cubic"] = CubicGrid
+timesteps.GRIDS["cubic"] = CubicGrid
 samplers.SAMPLERS["plain"] = Plain

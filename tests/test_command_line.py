@@ -159,7 +159,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
 
 
 def test_two_processes_cannot_train_in_one_folder(capsys, tmp_path):
-    from ddm_jax.workdir import locked
+    from ddm_jax.runs import locked
 
     with locked(tmp_path / "run"):
         code, _, err = answer(capsys, *QUICK, *TINY, "--workdir", tmp_path / "run")

@@ -10,8 +10,9 @@ from conftest import FAST, ROOT, SHARED, TINY
 from PIL import Image
 
 import launch
-from ddm_jax.diffusion.times import UNIFORMS
-from ddm_jax.sections import TABLES
+from ddm_jax.command_line import parse
+from ddm_jax.config.tables import TABLES
+from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -75,7 +76,7 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
 @pytest.mark.parametrize("flag", ONE_OF_SEVERAL)
 def test_commands_for_several_hosts_are_understood(flag):
     (shown,) = (c for c in LAUNCHES if flag in c)
-    flags, overrides = launch._parse(shlex.split(shown)[2:])
+    flags, overrides = parse(shlex.split(shown)[2:])
     assert overrides == [] and flags.config == "configs/cifar_cosine.py"
     assert flags.distributed or (flags.coordinator, flags.processes, flags.process) == (
         "host0:1234",
@@ -94,7 +95,7 @@ def test_configs_and_files_that_are_named_exist():
 
 def test_functions_and_rows_that_are_named_exist():
     section = README.split("## Formulas and functions")[1].split("\n## ")[0]
-    names = re.findall(r"`(\w+)\.(\w+)", section)
+    names = re.findall(r"`(\w[\w.]*)\.(\w+)", section)
     assert len(names) > 20, names
     for module, name in names:
         assert hasattr(importlib.import_module(f"ddm_jax.diffusion.{module}"), name), name

@@ -17,7 +17,7 @@ from jax import Array
 
 from ddm_jax.data.counter import uniform
 from ddm_jax.data.dataset import Dataset, Spec
-from ddm_jax.diffusion.losses import Batch
+from ddm_jax.diffusion.losses.base import Batch
 
 _FLIP_STREAM = 1
 

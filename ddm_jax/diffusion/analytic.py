@@ -7,7 +7,8 @@ from jax import Array
 from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
 
-from ddm_jax.diffusion.core import Denoise, Estimate, expand
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.process import Denoise, Estimate
 
 
 def gaussian(schedule, mean: Array, std: Array) -> Denoise:

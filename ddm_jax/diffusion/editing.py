@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.core import expand
+from ddm_jax.diffusion.arrays import expand
 
 _STRAIGHT = 1e-4  # sine of the angle below which great circles are taken for straight lines
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.core import Denoise, Estimate, Schedule, expand, real
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.process import Denoise, Estimate
 
 Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), label (B,), cond) -> F
 
@@ -99,54 +100,6 @@ class EDM:
 
 
 PREDICTIONS = {"eps": Eps, "x0": X0, "v": V, "score": Score, "velocity": Velocity, "edm": EDM}
-
-
-@dataclass(frozen=True)
-class Timestep:
-    """label = t (T - 1): the 0-based index of the published level, in [0, T - 1]."""
-
-    steps: int = 1000
-
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return real(t) * (self.steps - 1)
-
-
-@dataclass(frozen=True)
-class LogSNR:
-    """label = scale logsnr(t). Kingma et al. 2021, arXiv:2107.00630."""
-
-    scale: float = 1.0
-
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return self.scale * schedule.logsnr(t)
-
-
-@dataclass(frozen=True)
-class NoiseVariance:
-    """label = scale sigma(t)^2."""
-
-    scale: float = 1.0
-
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return self.scale * schedule.sigma(t) ** 2
-
-
-@dataclass(frozen=True)
-class LnSigma:
-    """label = scale ln(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1."""
-
-    scale: float = 1.0
-
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return self.scale * -0.125 * schedule.logsnr(t)
-
-
-LABELS = {
-    "timestep": Timestep,
-    "logsnr": LogSNR,
-    "noise_variance": NoiseVariance,
-    "ln_sigma": LnSigma,
-}
 
 
 def target(prediction: Prediction, alpha: Array, sigma: Array, x0: Array, eps: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ddm_jax.diffusion.losses import Batch, LossFn
+from ddm_jax.diffusion.losses.base import Batch, LossFn
 from ddm_jax.training.optim import Ema
 
 LEVELS = 10  # bins of t for the loss per noise level

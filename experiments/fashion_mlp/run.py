@@ -21,8 +21,8 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import launch  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
-from ddm_jax.diffusion.core import diffuse  # noqa: E402
-from ddm_jax.workdir import averaged_weights, saved_recipe  # noqa: E402
+from ddm_jax.diffusion.process import diffuse  # noqa: E402
+from ddm_jax.runs import averaged_weights, saved_recipe  # noqa: E402
 
 LEVELS = (0, 50, 100, 150, 199)
 COUNT = 1000  # test images a level

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ddm_jax import config as config_
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import Stretch, feed, prefetch
-from ddm_jax.sections import data_options
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS, BATCH, BATCHES = 5, 128, 400
@@ -29,8 +29,8 @@ def rate(work):
 
 
 def main(overrides):
-    config = config_.load(str(ROOT / "configs/cifar_cosine.py"))
-    data = sources.load(data_options(config_.override(config, overrides)), print)
+    config = load_config(str(ROOT / "configs/cifar_cosine.py"))
+    data = sources.load(data_options(override(config, overrides)), print)
 
     def make(k):
         return feed(data, k, BATCH, 0, True, False)

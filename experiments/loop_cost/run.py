@@ -15,13 +15,13 @@ from pathlib import Path
 
 import jax
 
-from ddm_jax import config as config_
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.recipe import assemble
-from ddm_jax.sections import data_options
-from ddm_jax.train import train
 from ddm_jax.training import logs, parallel
+from ddm_jax.verbs.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS, STEPS = 5, 25
@@ -52,12 +52,12 @@ def loop(recipe, data, layout):
 
 
 def main(overrides):
-    config = config_.load(str(ROOT / "configs/fashion_mnist.py"))
+    config = load_config(str(ROOT / "configs/fashion_mnist.py"))
     lengths = [
         f"--config.train.{name}={value}"
         for name, value in (("steps", 2 * STEPS), ("log_every", STEPS), ("sample_every", 0))
     ]
-    config = config_.override(
+    config = override(
         config, [*lengths, "--config.sample.count=1", "--config.sample.steps=1", *overrides]
     )
     data = sources.load(data_options(config), print)

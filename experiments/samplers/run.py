@@ -17,14 +17,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from ddm_jax.diffusion.adaptive import Adaptive
 from ddm_jax.diffusion.analytic import mixture
-from ddm_jax.diffusion.continuous import VP
-from ddm_jax.diffusion.core import Estimate, expand
-from ddm_jax.diffusion.exponential import EXPONENTIAL, DPMpp2M, DPMpp3M, UniPC
-from ddm_jax.diffusion.grids import LogSNRGrid
-from ddm_jax.diffusion.multistep import MULTISTEP, AdamsBashforth
-from ddm_jax.diffusion.samplers import SAMPLERS, sample
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.samplers.adaptive import Adaptive
+from ddm_jax.diffusion.samplers.exponential import EXPONENTIAL, DPMpp2M, DPMpp3M, UniPC
+from ddm_jax.diffusion.samplers.linear_multistep import MULTISTEP, AdamsBashforth
+from ddm_jax.diffusion.samplers.loop import sample
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid
+from ddm_jax.diffusion.schedules.continuous import VP
 
 HERE = Path(__file__).parent
 MEANS, STD, WEIGHTS = np.array([-1.0, 0.2, 0.9]), 0.08, np.array([0.25, 0.45, 0.3])

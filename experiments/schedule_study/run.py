@@ -24,10 +24,10 @@ from sklearn.decomposition import PCA
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from ddm_jax import plots  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
-from ddm_jax.diffusion.core import diffuse  # noqa: E402
-from ddm_jax.workdir import averaged_weights, saved_recipe  # noqa: E402
+from ddm_jax.diffusion.process import diffuse  # noqa: E402
+from ddm_jax.figures import plots  # noqa: E402
+from ddm_jax.runs import averaged_weights, saved_recipe  # noqa: E402
 
 STEPS = (5, 10, 20, 50)
 LOGSNR = np.linspace(6.0, -6.0, 25)

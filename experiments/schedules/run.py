@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from ddm_jax.data.pipeline import Scaling
-from ddm_jax.diffusion.core import diffuse
+from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.schedules import SCHEDULES
 
 HERE = Path(__file__).parent

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddm_jax.diffusion.analytic import gaussian
-from ddm_jax.diffusion.core import Estimate, expand
-from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.samplers.timesteps import GRIDS, ExplicitGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
 
 MEAN, STD = 0.4, 0.5

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from torch_side import diffusers, torch
 
-from ddm_jax.diffusion.core import Estimate, normal_like
-from ddm_jax.diffusion.discrete import Linear
+from ddm_jax.diffusion.arrays import normal_like
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.schedules.discrete import Linear
 
 KEY = jax.random.key(11)
 LINEAR, STEPS = Linear(), 1000

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import dataset, gaussian, mixture, uniform
-from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.discrete import Linear
-from ddm_jax.diffusion.schedules import VE
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Linear
+from ddm_jax.diffusion.schedules.rates import VE
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import dataset, gaussian, mixture
-from ddm_jax.diffusion.bound import bits, decoder_term, kl_term, prior_term, vlb
-from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.core import Estimate, diffuse, fold_in, posterior
-from ddm_jax.diffusion.grids import LogSNRGrid
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term, vlb
+from ddm_jax.diffusion.process import Estimate, diffuse, posterior
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

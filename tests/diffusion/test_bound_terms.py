@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.bound import decoder_term, kl_term, prior_term
-from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.core import VARIANCES, Estimate
-from ddm_jax.diffusion.discrete import Cosine
-from ddm_jax.diffusion.samplers import prior
+from ddm_jax.diffusion.likelihood.vlb import decoder_term, kl_term, prior_term
+from ddm_jax.diffusion.process import VARIANCES, Estimate
+from ddm_jax.diffusion.samplers.loop import prior
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
-from ddm_jax.diffusion.importance import History, Importance
-from ddm_jax.diffusion.losses import Batch, Params, diffusion_loss
-from ddm_jax.diffusion.objectives import Weighted
-from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep
-from ddm_jax.diffusion.schedules import Flow
-from ddm_jax.diffusion.seen import Problem
-from ddm_jax.diffusion.times import Uniform
+from ddm_jax.diffusion.losses.base import Batch, Params
+from ddm_jax.diffusion.losses.draws import diffusion_loss
+from ddm_jax.diffusion.losses.importance import History, Importance
+from ddm_jax.diffusion.losses.noised import Problem
+from ddm_jax.diffusion.losses.objectives import Weighted
+from ddm_jax.diffusion.losses.time_samplers import Uniform
+from ddm_jax.diffusion.noise_conds import Timestep
+from ddm_jax.diffusion.predictions import PREDICTIONS
+from ddm_jax.diffusion.schedules.rates import Flow
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

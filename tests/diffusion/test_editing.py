@@ -7,11 +7,13 @@ import pytest
 from laws import KEY, ROWS, grid_of, ideal
 
 from ddm_jax.diffusion.analytic import dataset
-from ddm_jax.diffusion.core import diffuse, fold_in, normal_like
-from ddm_jax.diffusion.discrete import Cosine
+from ddm_jax.diffusion.arrays import fold_in, normal_like
 from ddm_jax.diffusion.editing import from_level, psnr, slerp
-from ddm_jax.diffusion.grids import GRIDS, UniformGrid
-from ddm_jax.diffusion.samplers import DDIM, DDPM, integrate, sample, trajectory
+from ddm_jax.diffusion.process import diffuse
+from ddm_jax.diffusion.samplers.loop import integrate, sample, trajectory
+from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
+from ddm_jax.diffusion.samplers.timesteps import GRIDS, UniformGrid
+from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

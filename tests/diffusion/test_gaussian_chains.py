@@ -12,13 +12,22 @@ import pytest
 from laws import KEY, MEAN, STD, deviation, ideal
 
 from ddm_jax.diffusion.analytic import gaussian, mixture
-from ddm_jax.diffusion.continuous import VP
-from ddm_jax.diffusion.exponential import DPMpp2M
-from ddm_jax.diffusion.grids import LogSNRGrid
-from ddm_jax.diffusion.langevin import PredictorCorrector
-from ddm_jax.diffusion.multistep import AdamsBashforth
-from ddm_jax.diffusion.samplers import DDIM, DDPM, Consistency, integrate, sample
-from ddm_jax.diffusion.solvers import Euler, EulerAncestral, EulerMaruyama, Heun, Midpoint
+from ddm_jax.diffusion.samplers.exponential import DPMpp2M
+from ddm_jax.diffusion.samplers.few_step import Consistency
+from ddm_jax.diffusion.samplers.langevin import PredictorCorrector
+from ddm_jax.diffusion.samplers.linear_multistep import AdamsBashforth
+from ddm_jax.diffusion.samplers.loop import integrate, sample
+from ddm_jax.diffusion.samplers.one_step import (
+    DDIM,
+    DDPM,
+    Euler,
+    EulerAncestral,
+    EulerMaruyama,
+    Heun,
+    Midpoint,
+)
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid
+from ddm_jax.diffusion.schedules.continuous import VP
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

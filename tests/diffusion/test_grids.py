@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from laws import SET, grid_of
 
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.grids import GRIDS, ExplicitGrid, KarrasGrid, LogSNRGrid, UniformGrid
-from ddm_jax.diffusion.schedules import EDM, Flow, OffsetCosine
+from ddm_jax.diffusion.samplers.timesteps import (
+    GRIDS,
+    ExplicitGrid,
+    KarrasGrid,
+    LogSNRGrid,
+    UniformGrid,
+)
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
+from ddm_jax.diffusion.schedules.rates import EDM, Flow, OffsetCosine
 
 
 @pytest.mark.parametrize("name", GRIDS)

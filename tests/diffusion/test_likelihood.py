@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.analytic import dataset, gaussian, gaussian_flow, mixture, uniform
-from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.core import fold_in
-from ddm_jax.diffusion.discrete import Cosine
-from ddm_jax.diffusion.likelihood import TRACES, dequantise, log_prob, ode_bits
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.likelihood.flow import TRACES, dequantise, log_prob, ode_bits
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -5,16 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.core import Estimate
-from ddm_jax.diffusion.discrete import Cosine
-from ddm_jax.diffusion.errors import ERRORS, L1, Huber
 from ddm_jax.diffusion.guidance import guide
-from ddm_jax.diffusion.losses import Batch, Params, diffusion_loss
-from ddm_jax.diffusion.objectives import Weighted
-from ddm_jax.diffusion.predictions import PREDICTIONS, Timestep
-from ddm_jax.diffusion.seen import Problem
-from ddm_jax.diffusion.times import Discrete
-from ddm_jax.diffusion.weightings import WEIGHTINGS, Likelihood, Simple
+from ddm_jax.diffusion.losses.base import Batch, Params
+from ddm_jax.diffusion.losses.distances import ERRORS, L1, Huber
+from ddm_jax.diffusion.losses.draws import diffusion_loss
+from ddm_jax.diffusion.losses.noised import Problem
+from ddm_jax.diffusion.losses.objectives import Weighted
+from ddm_jax.diffusion.losses.time_samplers import Discrete
+from ddm_jax.diffusion.losses.weightings import WEIGHTINGS, Likelihood, Simple
+from ddm_jax.diffusion.noise_conds import Timestep
+from ddm_jax.diffusion.predictions import PREDICTIONS
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

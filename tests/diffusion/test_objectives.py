@@ -6,15 +6,17 @@ import numpy as np
 import optax
 import pytest
 
-from ddm_jax.diffusion.bound import vlb
-from ddm_jax.diffusion.continuous import ContinuousCosine
-from ddm_jax.diffusion.core import init_params, normal_like, with_params
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.learned import Learned
-from ddm_jax.diffusion.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
-from ddm_jax.diffusion.predictions import PREDICTIONS, LogSNR, denoiser
-from ddm_jax.diffusion.seen import Draw, Problem, look
-from ddm_jax.diffusion.vdm import squared_inside
+from ddm_jax.diffusion.arrays import normal_like
+from ddm_jax.diffusion.likelihood.vlb import vlb
+from ddm_jax.diffusion.losses.noised import Draw, Problem, look
+from ddm_jax.diffusion.losses.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
+from ddm_jax.diffusion.losses.vdm import squared_inside
+from ddm_jax.diffusion.noise_conds import LogSNR
+from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser
+from ddm_jax.diffusion.schedules.base import init_params, with_params
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
+from ddm_jax.diffusion.schedules.learned import Learned
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -21,13 +21,12 @@ from parity import (
     x0_of,
 )
 
-from ddm_jax.diffusion.core import Estimate
-from ddm_jax.diffusion.discrete import Cosine, Linear, ScaledLinear
-from ddm_jax.diffusion.grids import KarrasGrid, UniformGrid
 from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, target
-from ddm_jax.diffusion.samplers import DDIM, DDPM
-from ddm_jax.diffusion.schedules import Flow
-from ddm_jax.diffusion.solvers import Euler, EulerAncestral, Heun
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM, Euler, EulerAncestral, Heun
+from ddm_jax.diffusion.samplers.timesteps import KarrasGrid, UniformGrid
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear, ScaledLinear
+from ddm_jax.diffusion.schedules.rates import Flow
 
 # Theirs, about numpy 2.
 pytestmark = [

@@ -19,13 +19,13 @@ from parity import (
     x0_of,
 )
 
-from ddm_jax.diffusion.core import Estimate
-from ddm_jax.diffusion.exponential import DPMpp2M, DPMpp3M, UniPC
-from ddm_jax.diffusion.grids import UniformGrid
-from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
 from ddm_jax.diffusion.predictions import PREDICTIONS
-from ddm_jax.diffusion.schedules import EDM
-from ddm_jax.diffusion.solvers import Euler
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.exponential import DPMpp2M, DPMpp3M, UniPC
+from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM, AdamsBashforth
+from ddm_jax.diffusion.samplers.one_step import Euler
+from ddm_jax.diffusion.samplers.timesteps import UniformGrid
+from ddm_jax.diffusion.schedules.rates import EDM
 
 # Theirs, about numpy 2.
 pytestmark = [

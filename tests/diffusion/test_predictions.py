@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.core import diffuse, noise_of
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.predictions import LABELS, PREDICTIONS, Timestep, denoiser, split, target
+from ddm_jax.diffusion.noise_conds import LABELS, Timestep
+from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, split, target
+from ddm_jax.diffusion.process import diffuse, noise_of
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

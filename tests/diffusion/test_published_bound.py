@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from ddm_jax.diffusion.bound import DECODERS, decoder_term, vlb
-from ddm_jax.diffusion.core import Estimate, fold_in, normal_like
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.grids import UniformGrid
+from ddm_jax.diffusion.arrays import fold_in, normal_like
+from ddm_jax.diffusion.likelihood.vlb import DECODERS, decoder_term, vlb
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.timesteps import UniformGrid
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -7,15 +7,18 @@ import pytest
 from laws import KEY, MEAN, RANDOM, ROWS, STD, convergence, ideal, start
 
 from ddm_jax.diffusion.analytic import gaussian, mixture
-from ddm_jax.diffusion.continuous import VP
-from ddm_jax.diffusion.core import Estimate, normal_like
-from ddm_jax.diffusion.discrete import Linear
-from ddm_jax.diffusion.exponential import DPMpp2M, DPMpp3M
-from ddm_jax.diffusion.grids import LogSNRGrid, UniformGrid
-from ddm_jax.diffusion.langevin import PredictorCorrector
-from ddm_jax.diffusion.samplers import DDIM, DDPM, Consistency, integrate, sample
-from ddm_jax.diffusion.schedules import SCHEDULES, VE
-from ddm_jax.diffusion.solvers import EulerAncestral, Heun
+from ddm_jax.diffusion.arrays import normal_like
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.exponential import DPMpp2M, DPMpp3M
+from ddm_jax.diffusion.samplers.few_step import Consistency
+from ddm_jax.diffusion.samplers.langevin import PredictorCorrector
+from ddm_jax.diffusion.samplers.loop import integrate, sample
+from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM, EulerAncestral, Heun
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid, UniformGrid
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.continuous import VP
+from ddm_jax.diffusion.schedules.discrete import Linear
+from ddm_jax.diffusion.schedules.rates import VE
 
 OTHERS = [
     DDPM("large"),

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 from laws import DETERMINISTIC, KEY, MEAN, ONE, STD, ZERO, convergence, deviation
 
-from ddm_jax.diffusion.adaptive import Adaptive
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow
-from ddm_jax.diffusion.continuous import VP, ContinuousCosine
-from ddm_jax.diffusion.core import Estimate, normal_like
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.exponential import DPMpp3M, UniPC
-from ddm_jax.diffusion.grids import LogSNRGrid, UniformGrid
-from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
-from ddm_jax.diffusion.samplers import DDIM, integrate, invert
-from ddm_jax.diffusion.schedules import EDM, VE, Flow, OffsetCosine
-from ddm_jax.diffusion.solvers import Euler, EulerAncestral, Heun
+from ddm_jax.diffusion.arrays import normal_like
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.adaptive import Adaptive
+from ddm_jax.diffusion.samplers.exponential import DPMpp3M, UniPC
+from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM, AdamsBashforth
+from ddm_jax.diffusion.samplers.loop import integrate, invert
+from ddm_jax.diffusion.samplers.one_step import DDIM, Euler, EulerAncestral, Heun
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid, UniformGrid
+from ddm_jax.diffusion.schedules.continuous import VP, ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
+from ddm_jax.diffusion.schedules.rates import EDM, VE, Flow, OffsetCosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from laws import KEY, ROWS, SET, evaluations, grid_of, ideal, start
 
-from ddm_jax.diffusion.continuous import VP, ContinuousCosine
-from ddm_jax.diffusion.core import Estimate, fold_in
-from ddm_jax.diffusion.discrete import Linear
-from ddm_jax.diffusion.grids import GRIDS, LogSNRGrid, UniformGrid
-from ddm_jax.diffusion.multistep import DEIS, PNDM
-from ddm_jax.diffusion.samplers import prior, sample
-from ddm_jax.diffusion.schedules import SCHEDULES, Flow
-from ddm_jax.diffusion.solvers import Heun
-from ddm_jax.diffusion.steps import turn
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.base import turn
+from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM
+from ddm_jax.diffusion.samplers.loop import prior, sample
+from ddm_jax.diffusion.samplers.one_step import Heun
+from ddm_jax.diffusion.samplers.timesteps import GRIDS, LogSNRGrid, UniformGrid
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.continuous import VP, ContinuousCosine
+from ddm_jax.diffusion.schedules.discrete import Linear
+from ddm_jax.diffusion.schedules.rates import Flow
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

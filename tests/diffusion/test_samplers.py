@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 from laws import KEY, ONE, ROWS, ZERO, evaluations, grid_of, ideal
 
-from ddm_jax.diffusion.adaptive import Adaptive
-from ddm_jax.diffusion.core import Estimate, fold_in
-from ddm_jax.diffusion.discrete import Cosine, Linear
-from ddm_jax.diffusion.exponential import DPMpp2M, UniPC
-from ddm_jax.diffusion.grids import GRIDS, UniformGrid
-from ddm_jax.diffusion.langevin import PredictorCorrector
-from ddm_jax.diffusion.multistep import DEIS, PNDM, AdamsBashforth
-from ddm_jax.diffusion.samplers import CLIPS, DDIM, DDPM, clip_x0, integrate, prior, sample
-from ddm_jax.diffusion.schedules import SCHEDULES, VE
-from ddm_jax.diffusion.solvers import EulerAncestral, Heun
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.guidance import CLIPS, clip_x0
+from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.adaptive import Adaptive
+from ddm_jax.diffusion.samplers.exponential import DPMpp2M, UniPC
+from ddm_jax.diffusion.samplers.langevin import PredictorCorrector
+from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM, AdamsBashforth
+from ddm_jax.diffusion.samplers.loop import integrate, prior, sample
+from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM, EulerAncestral, Heun
+from ddm_jax.diffusion.samplers.timesteps import GRIDS, UniformGrid
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
+from ddm_jax.diffusion.schedules.rates import VE
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from laws import SET
 
-from ddm_jax.diffusion.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
-from ddm_jax.diffusion.core import forward_kernel, sde
-from ddm_jax.diffusion.discrete import DISCRETE, Cosine, Linear
-from ddm_jax.diffusion.learned import Learned
-from ddm_jax.diffusion.schedules import EDM, SCHEDULES, VE, Flow, OffsetCosine
+from ddm_jax.diffusion.process import forward_kernel, sde
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
+from ddm_jax.diffusion.schedules.discrete import DISCRETE, Cosine, Linear
+from ddm_jax.diffusion.schedules.learned import Learned
+from ddm_jax.diffusion.schedules.rates import EDM, VE, Flow, OffsetCosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.discrete import Cosine
-from ddm_jax.diffusion.importance import History, Importance
-from ddm_jax.diffusion.times import TIMES, UNIFORMS, Discrete, uniforms
+from ddm_jax.diffusion.losses.importance import History, Importance
+from ddm_jax.diffusion.losses.time_samplers import TIMES, UNIFORMS, Discrete, uniforms
+from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddm_jax.diffusion.losses.noised import Problem, Seen, weighted_error
+from ddm_jax.diffusion.losses.weightings import WEIGHTINGS
 from ddm_jax.diffusion.predictions import EDM, PREDICTIONS
-from ddm_jax.diffusion.schedules import Flow, OffsetCosine
-from ddm_jax.diffusion.seen import Problem, Seen, weighted_error
-from ddm_jax.diffusion.weightings import WEIGHTINGS
+from ddm_jax.diffusion.schedules.rates import Flow, OffsetCosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

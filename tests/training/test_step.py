@@ -9,22 +9,22 @@ import optax
 import pytest
 from conftest import ROOT, TINY, one_device, two_devices
 
-from ddm_jax import config as config_
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.recipe import assemble
-from ddm_jax.sections import data_options
 from ddm_jax.training.optim import DECAYS, Ema, Optim
 from ddm_jax.training.step import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-DATA = sources.load(data_options(config_.load(str(ROOT / "configs/quickstart.py"))))
+DATA = sources.load(data_options(load_config(str(ROOT / "configs/quickstart.py"))))
 
 
 def recipe(*overrides):
-    config = config_.load(str(ROOT / "configs/quickstart.py"))
-    return assemble(config_.override(config, [*TINY, *overrides]), DATA.spec)
+    config = load_config(str(ROOT / "configs/quickstart.py"))
+    return assemble(override(config, [*TINY, *overrides]), DATA.spec)
 
 
 # Dropout, label dropout, flips, clipping and importance sampling of times on; a rate that moves the

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.losses import Batch, Terms
+from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import init_state, make_train_step
 

@@ -1,0 +1,161 @@
+"""Train, sample from, evaluate, edit with and inspect diffusion models.
+
+python launch.py --config configs/quickstart.py                    train; again: resume
+python launch.py --config configs/quickstart.py --config.train.steps=100
+python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
+python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
+python launch.py --mode edit --workdir runs/quickstart --config.edit.kind=interpolate
+python launch.py --config configs/quickstart.py --dry_run          show, do nothing
+python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import absl.logging
+
+from ddm_jax.errors import RunError, UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, by default that of the process; the exit code.
+
+    Every error that a user can mend is one line on stderr.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    try:
+        return _run(*parse(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message} (--help shows the command line)")
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """(flags, overrides of the config)."""
+    parser = _Parser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
+    parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
+    parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print config, parameters, data and devices, and stop",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other hosts; TPU pods and SLURM find each other",
+    )
+    parser.add_argument("--coordinator", help="host:port of process 0, elsewhere")
+    parser.add_argument("--processes", type=int, help="how many processes there are, elsewhere")
+    parser.add_argument("--process", type=int, help="which one this is, elsewhere")
+    _add_sweep_flags(parser.add_argument_group("sweeps"))
+    plain, overrides = [], []
+    waiting = False  # for the value of `--config.key value`
+    for argument in arguments:
+        is_override = argument.startswith(("--config.", "-config.", "--noconfig."))
+        if is_override or (waiting and not argument.startswith("--")):
+            overrides.append(argument)
+        else:
+            plain.append(argument)
+        waiting = is_override and "=" not in argument
+    return parser.parse_args(plain), overrides
+
+
+def _add_sweep_flags(group) -> None:
+    values = 'key=a,b or "(key,key)=(a,b),(c,d)"; several multiply; alone: the sweep of the config'
+    group.add_argument("--sweep", action="append", nargs="?", const="", help=values)
+    group.add_argument("--sweep_index", type=int, help="train this cell alone, from 0")
+    group.add_argument("--sweep_workers", type=int, default=1, help="cells at a time")
+    group.add_argument("--sweep_submit", choices=("slurm", "local"), help="a job a cell: submitit")
+    group.add_argument("--sweep_submit_options", default="", help="timeout_min=60,gpus_per_node=1")
+    ends = "take the end of standard input for SIGTERM"
+    group.add_argument("--end_with_input", action="store_true", help=ends)
+
+
+def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax import verbs
+    from ddm_jax.config.load import default_workdir
+
+    if flags.end_with_input:
+        from ddm_jax.sweep.run import end_with_input
+
+        end_with_input()
+    if flags.sweep:
+        return _sweep(flags, overrides)
+    if flags.sweep_index is not None or flags.sweep_submit:
+        raise UserError("--sweep_index and --sweep_submit need --sweep")
+    if not flags.config and (flags.mode == "train" or not flags.workdir):
+        raise UserError("give --config, for example --config configs/quickstart.py")
+    _join(flags)
+    if flags.mode == "train":
+        return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
+    verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
+    return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
+
+
+def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax.config.load import default_workdir
+    from ddm_jax.sweep import plan, run
+    from ddm_jax.verbs.entry import train_config
+
+    if flags.mode != "train" or not flags.config:
+        raise UserError("--sweep trains; give --config and leave --mode out")
+    workdir = Path(flags.workdir or f"{default_workdir(flags.config)}_sweep")
+    cells = plan.plan_cells(flags.config, flags.sweep, overrides, workdir)
+    if flags.sweep_index is not None:
+        cell = plan.pick(cells, flags.sweep_index)
+        if cell.finished and not flags.dry_run:
+            print(f"{cell.workdir} is finished")
+            return 0
+        _join(flags)
+        with nullcontext() if flags.dry_run else plan.recorded(cell):
+            return train_config(cell.config, cell.workdir, flags.dry_run)
+    if flags.coordinator or (flags.distributed and not flags.sweep_submit):
+        raise UserError("several hosts train one cell at a time; add --sweep_index")
+    command = [*_itself(), "--config", flags.config]
+    if flags.dry_run:
+        plan.describe(cells)
+        return 0
+    if flags.sweep_submit:
+        swept = [part for text in flags.sweep for part in ("--sweep", text) if part]
+        command += [*swept, "--workdir", str(workdir), *overrides]
+        command += ["--distributed"] * flags.distributed
+        options = flags.sweep_submit_options
+        return run.submit(cells, workdir, flags.sweep_submit, options, command)
+    return run.run_cells(cells, workdir, flags.sweep_workers, command)
+
+
+def _itself() -> list[str]:
+    """How another process runs this command line: from the checkout, or as installed."""
+    script = Path(__file__).resolve().parent.parent / "launch.py"
+    return [sys.executable, str(script)] if script.exists() else [sys.executable, "-m", "ddm_jax"]
+
+
+def _join(flags: argparse.Namespace) -> None:
+    from ddm_jax.training import parallel
+
+    parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)

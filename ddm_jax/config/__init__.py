@@ -1,0 +1,1 @@
+"""From files and the command line to objects: the only part that reads a config."""

@@ -1,0 +1,153 @@
+"""Configs from files, from JSON and from the command line."""
+
+import json
+import re
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from ddm_jax import files
+from ddm_jax.errors import UserError, unknown
+
+
+def load_config(path: str) -> ConfigDict:
+    """The config of a Python file with `get_config()` (or `file.py:argument`), or of a JSON file.
+
+    A Python file is run, with the folder above its own on the import path, so that it can say
+    `from configs import base`. A JSON file, as a run saves it, is only read.
+    """
+    file, argument = _found(path)
+    if file.suffix == ".json":
+        try:
+            return _from_plain(json.loads(file.read_text()))
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{path} is no config in JSON: {error}") from error
+    return call_file(path, {"get_config": (argument,) if argument else ()})
+
+
+def _found(path: str) -> tuple[Path, str]:
+    """The file of `file.py:argument`, which exists, and the argument."""
+    name, _, argument = path.partition(":")
+    file = Path(name)
+    if file.suffix not in (".py", ".json"):
+        raise UserError(f"{path}: a config is a .py file with get_config(), or a .json file")
+    if not file.is_file():
+        beside = sorted(str(p) for p in file.parent.glob("*" + file.suffix) if p.stem != "base")
+        raise unknown("config file", path, beside or ["configs/quickstart.py"])
+    return file, argument
+
+
+def default_workdir(path: str) -> Path:
+    """`runs/cifar_cosine` for configs/cifar_cosine.py and for runs/cifar_cosine/config.json."""
+    file, argument = _found(path)
+    stem = file.resolve().parent.name if file.name == "config.json" else file.stem
+    return Path("runs") / (f"{stem}_{argument}" if argument else stem)
+
+
+def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
+    """What the first of the functions that a Python file has gives for its arguments."""
+    name, _, _ = path.partition(":")
+    above = str(Path(name).resolve().parent.parent)
+    try:
+        sys.path.insert(0, above)
+        module = runpy.run_path(name)
+        for function, arguments in functions.items():
+            if function in module:
+                return module[function](*arguments)
+    except Exception as error:
+        frames = reversed(traceback.extract_tb(error.__traceback__))
+        line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")
+        text = " ".join(str(error).split())
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {text}") from error
+    finally:
+        sys.path.remove(above)
+    wanted = " or ".join(f"{function}()" for function in functions)
+    raise UserError(f"{path} has no function {wanted}, which this needs; add it")
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
+    """A copy of `config` with command-line arguments `--config.a.b=value` applied.
+
+    Values are read by the type that the config already has there. Raises UserError for an
+    unknown key (with the nearest one) and for a value of the wrong type.
+    """
+    config = ConfigDict(config.to_dict())
+    known = dict(leaves(config))
+    for key in overridden(arguments):
+        if key not in known:
+            if any(name.startswith(key + ".") for name in known):
+                inside = ", ".join(n for n in known if n.startswith(key + "."))
+                raise UserError(f"--config.{key} is a section; set one of {inside}")
+            close = unknown("key", key, known).args[0].split(" choose one of")[0].rstrip(";")
+            raise UserError(f"{close} (--dry_run prints every key)")
+    values = flags.FlagValues()
+    argv = ["launch.py", *arguments]
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        rest = values(argv)[1:]
+        result = values.config
+    except (flags.Error, TypeError, ValueError, SyntaxError) as error:
+        text = " ".join(str(error).split())
+        key = re.search(r"--(?:config\.)([\w.]+)=?(\S*)", text)
+        if key and key[1] in known:
+            default = known[key[1]]
+            given = key[2].rstrip(":") or "nothing"
+            kind = type(default).__name__
+            text = f"--config.{key[1]} takes values like {default!r} ({kind}), not {given}"
+        raise UserError(text) from error
+    if rest:
+        raise UserError(f"stray argument {rest[0]!r}; settings are --config.key=value")
+    for key, value in leaves(result):
+        if isinstance(value, tuple) and any(
+            not isinstance(v, type(known[key][0])) for v in value if known[key]
+        ):
+            raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
+    return result
+
+
+def overridden(arguments: Sequence[str]) -> list[str]:
+    """The dotted keys that command-line arguments set."""
+    found = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)
+    return [key[1] for key in found if key]
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting as (dotted key, value), in the order of the config."""
+    for key in config:
+        if isinstance(config[key], ConfigDict):
+            yield from leaves(config[key], f"{prefix}{key}.")
+        else:
+            yield prefix + key, config[key]
+
+
+def used(config: ConfigDict) -> dict[str, Any]:
+    """The leaves that matter: of each choice only the chosen row."""
+    chosen = {}
+    for key, value in leaves(config):
+        parts = key.split(".")
+        if len(parts) == 3 and parts[1] != config[parts[0]].get("name", parts[1]):
+            continue
+        chosen[key] = value
+    return chosen
+
+
+def save_config(config: ConfigDict, path: Path) -> None:
+    """Write `config` as JSON, whole or not at all."""
+    files.write_json(path, config.to_dict())
+
+
+def _from_plain(plain: Any) -> ConfigDict:
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: convert(v) for k, v in value.items()}
+        return tuple(convert(v) for v in value) if isinstance(value, list) else value
+
+    if not isinstance(plain, dict):
+        raise ValueError("it must be an object of sections")
+    return ConfigDict(convert(plain)).lock()

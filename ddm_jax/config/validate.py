@@ -1,0 +1,277 @@
+"""What is known to be wrong or dangerous in a recipe: refused or warned of, with the reason.
+
+A rule looks at an assembled recipe and yields findings. Rules ask the parts what they do (their
+rates, weights and coefficients) rather than which they are, so new rows are judged too.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddm_jax.diffusion.predictions import Prediction, V
+from ddm_jax.diffusion.schedules.base import Schedule, Trainable
+from ddm_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from ddm_jax.recipe import Recipe
+
+SIGNAL = 1e-3  # SNR that pure noise may be taken for
+AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
+HALF = 2.0**-8  # resolution of bfloat16 at 1
+T = np.linspace(0, 1, 101, dtype=np.float32)
+
+
+class Finding(NamedTuple):
+    """One line; a fatal one refuses the recipe."""
+
+    fatal: bool
+    text: str
+
+
+def wrong(text: str) -> Finding:
+    return Finding(True, text)
+
+
+def dangerous(text: str) -> Finding:
+    return Finding(False, text)
+
+
+def zero_terminal(recipe: "Recipe") -> bool:
+    return bool(getattr(recipe.schedule, "zero_terminal", False))
+
+
+class Curves(NamedTuple):
+    """What a recipe does at the times T: its rates and the coefficients of its prediction."""
+
+    alpha: np.ndarray
+    sigma: np.ndarray
+    c_skip: np.ndarray
+    c_out: np.ndarray
+    c_in: np.ndarray
+
+
+@functools.lru_cache(maxsize=8)
+def curves(schedule: Schedule, prediction: Prediction) -> Curves:
+    @jax.jit
+    def evaluate():
+        rates = schedule.alpha(T), schedule.sigma(T)
+        return *rates, *(jnp.broadcast_to(c, T.shape) for c in prediction.coefficients(*rates))
+
+    return Curves(*map(np.asarray, evaluate()))
+
+
+def division_by_alpha(recipe: "Recipe") -> Iterator[Finding]:
+    seen = curves(recipe.schedule, recipe.prediction)
+    gain = abs(seen.c_out[-1])
+    if gain < AMPLIFIED * max(1.0, seen.sigma[-1]):
+        return
+    reason = f"x_0 is the network's error times {gain:,.0f} at t = 1"
+    if zero_terminal(recipe):
+        yield wrong(
+            f"the schedule ends without signal and this prediction divides by alpha: {reason}; "
+            "take prediction.name=v or x0"
+        )
+    elif recipe.sample.clip == "none":
+        yield dangerous(f"{reason}; set sample.clip=static, or take prediction.name=v")
+
+
+def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
+    if not zero_terminal(recipe):
+        return
+    weight = jax.jit(lambda: recipe.weighting.on_x0(recipe.schedule, recipe.prediction, T))()
+    on_v = weight * curves(recipe.schedule, V()).c_out ** 2
+    if on_v[-1] < 1e-4 * on_v.max():
+        yield wrong(
+            "this weighting gives no weight to t = 1, which zero_terminal makes the start of "
+            "sampling; take weighting.name=simple with prediction.name=v, or zero_terminal=False"
+        )
+
+
+def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
+    start = recipe.grid.times(recipe.schedule, recipe.grid_steps)[0]
+    snr = np.exp(float(jax.jit(recipe.schedule.logsnr)(start)))
+    if snr > SIGNAL:
+        yield dangerous(
+            f"sampling starts from pure noise at t = {start:.3g}, where {snr / (1 + snr):.1%} of "
+            "the variance is still signal (SNR above 0.001), so brightness and contrast will be "
+            "off; take a schedule that ends lower (scaled=True, more steps, zero_terminal) or a "
+            "grid that starts at t = 1"
+        )
+    elif zero_terminal(recipe) and start < 1:
+        yield dangerous(
+            f"the grid starts at t = {start:.3g} and never asks the level without signal that "
+            "zero_terminal adds; take grid.name=trailing"
+        )
+
+
+def learned_variance(recipe: "Recipe") -> Iterator[Finding]:
+    if getattr(recipe.sampler, "variance", "") == "learned" and not recipe.objective.learned:
+        yield wrong(
+            "the sampler asks for a learned variance, which this objective does not train; take "
+            "objective.name=hybrid, or variance=small"
+        )
+
+
+def chain_of_levels(recipe: "Recipe") -> Iterator[Finding]:
+    steps, levels = (getattr(part, "steps", 0) for part in (recipe.objective, recipe.times))
+    if steps and steps != levels:
+        yield wrong(
+            f"the objective is the bound of a chain of {steps} levels, but training times are not "
+            f"drawn from them; take times.name=discrete or importance with steps={steps}"
+        )
+    chain = getattr(recipe.schedule, "steps", 0)
+    if levels and chain and levels != chain:
+        yield dangerous(
+            f"training times are {levels} levels, the schedule has {chain}: what lies between is "
+            "interpolated; set both to the same number"
+        )
+
+
+def learned_schedule(recipe: "Recipe") -> Iterator[Finding]:
+    continuous = getattr(recipe.objective, "continuous", False)
+    if isinstance(recipe.schedule, Trainable) and not continuous:
+        yield wrong(
+            "under this objective a learned schedule would make the loss easy, not low; take "
+            "objective.name=vdm"
+        )
+    if not continuous:
+        return
+    u = T[1:-1]
+    drawn = jax.jit(lambda: recipe.times.quantile(recipe.schedule, u, recipe.times.init()))()
+    if abs(drawn - u).max() > 0.01:
+        yield wrong("objective.name=vdm is a bound for uniform times; take times.name=uniform")
+
+
+def scale_of_the_input(recipe: "Recipe") -> Iterator[Finding]:
+    seen = curves(recipe.schedule, recipe.prediction)
+    largest = (abs(seen.c_in) * np.sqrt(seen.alpha**2 + seen.sigma**2)).max()
+    if largest > 4:
+        yield dangerous(
+            f"the network's input has a deviation of up to {largest:.3g}; take "
+            "prediction.name=edm, which scales it to 1"
+        )
+
+
+def labels_in_half_precision(recipe: "Recipe") -> Iterator[Finding]:
+    if getattr(recipe.model, "dtype", "float32") == "float32":
+        return
+
+    @jax.jit
+    def labels():
+        high, low = recipe.schedule.logsnr(jnp.array([0.0, 1.0]))
+        return recipe.label(recipe.schedule, recipe.schedule.time(jnp.linspace(high, low, 256)))
+
+    close = (abs(np.diff(labels())) < HALF).mean()
+    if close > 0.25:
+        yield dangerous(
+            f"{close:.0%} of neighbouring noise levels have labels that the embedding's half "
+            "precision cannot tell apart; take label.name=logsnr, or a larger scale of the label"
+        )
+
+
+def average_longer_than_the_run(recipe: "Recipe") -> Iterator[Finding]:
+    steps = recipe.train.steps
+    decay = float(recipe.ema.rate(steps))
+    half_life = np.log(2) / -np.log(decay) if decay > 0 else 0.0
+    if half_life > steps:
+        yield dangerous(
+            f"the average of the weights has a half-life of {half_life:,.0f} steps and the run "
+            f"{steps:,}, so sampling uses weights close to random ones; lower ema.decay, or set "
+            "ema.warmup=True"
+        )
+    if recipe.optim.warmup >= steps:
+        yield dangerous(
+            f"optim.warmup={recipe.optim.warmup:,} is not shorter than the run of {steps:,} steps, "
+            "so the learning rate never reaches optim.lr"
+        )
+
+
+def mirrored_text(recipe: "Recipe") -> Iterator[Finding]:
+    name = recipe.spec.name.removeprefix("tfds:").split("/")[0]
+    if recipe.data.flip and name in ("digits", "mnist", "emnist", "kmnist", "svhn_cropped"):
+        yield dangerous(f"data.flip=True mirrors the characters of {name}; set it to False")
+
+
+def guidance(recipe: "Recipe") -> Iterator[Finding]:
+    if recipe.sample.guidance == 1:
+        return
+    if not recipe.model.conditional:
+        yield wrong("sample.guidance needs a model with conditional=True; leave it at 1")
+    elif not recipe.loss.label_dropout:
+        yield wrong(
+            "sample.guidance needs a null class, which loss.label_dropout=0 never trains; train "
+            "with loss.label_dropout=0.1, or leave guidance at 1"
+        )
+
+
+def budget_that_steps_cannot_spend(recipe: "Recipe") -> Iterator[Finding]:
+    budget, each = recipe.sample.evaluations, recipe.sampler.evaluations
+    if budget and each is None:
+        yield wrong(
+            "this sampler makes as many evaluations as it needs; leave sample.evaluations at 0"
+        )
+    elif budget and (budget - 1) % each:
+        below = budget - (budget - 1) % each
+        yield wrong(
+            f"{each} evaluations a step and one at the end cannot make {budget}; take "
+            f"sample.evaluations={below} or {below + each}"
+        )
+
+
+Rule = Callable[["Recipe"], Iterator[Finding]]
+RULES: tuple[Rule, ...] = (
+    guidance,
+    budget_that_steps_cannot_spend,
+    learned_variance,
+    chain_of_levels,
+    learned_schedule,
+    division_by_alpha,
+    untrained_end,
+    signal_at_the_start,
+    scale_of_the_input,
+    labels_in_half_precision,
+    average_longer_than_the_run,
+    mirrored_text,
+)
+
+
+def check(recipe: "Recipe") -> tuple[str, ...]:
+    """What to warn of, a line each; raises UserError for what cannot work."""
+    fits(recipe)
+    findings = [finding for rule in RULES for finding in rule(recipe)]
+    for finding in findings:
+        if finding.fatal:
+            raise UserError(finding.text)
+    return tuple(finding.text for finding in findings)
+
+
+def fits(recipe: "Recipe") -> None:
+    """Raises UserError where parts do not fit the data or each other."""
+    try:
+        recipe.model.check(recipe.spec.shape[:-1])
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+    try:
+        recipe.grid.times(recipe.schedule, recipe.grid_steps)
+    except ValueError as error:
+        raise UserError(f"grid: {error}; see sample.steps") from error
+    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
+    if bad:
+        raise UserError(
+            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
+            f"{recipe.null - 1}"
+        )
+    if recipe.edit.first >= recipe.spec.count:
+        raise UserError(
+            f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
+            f"{recipe.spec.count - 1}"
+        )
+    bad = [level for level in recipe.edit.levels if not 0 <= level < recipe.levels]
+    if bad:
+        raise UserError(
+            f"edit.levels holds {bad[0]}, but the noise levels are 0 to {recipe.levels - 1}"
+        )

@@ -1,0 +1,36 @@
+"""Per-example values and draws: shapes, precision and keys."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def real(a: Array | float) -> Array:
+    """`a` as a floating-point array: float32, or float64 where jax is told to compute in it."""
+    return jnp.asarray(a, jnp.result_type(float))
+
+
+def expand(a: Array | float, x: Array) -> Array:
+    """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
+    a = jnp.asarray(a)
+    return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
+
+
+def normal_like(key: Array, x: Array) -> Array:
+    """Standard normal noise of x's shape, float32.
+
+    `key` is one key, or one key an example (B,): then example i depends on key i alone, whatever
+    the batch around it.
+    """
+    if key.ndim == 0:
+        return jax.random.normal(key, x.shape, jnp.float32)
+    return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], jnp.float32))(key)
+
+
+def fold_in(key: Array, data: Array | int) -> Array:
+    """`jax.random.fold_in` for one key or for keys (B,) with data () or (B,)."""
+    if key.ndim == 0 and jnp.ndim(data) == 0:
+        return jax.random.fold_in(key, data)
+    size = key.shape[0] if key.ndim else jnp.shape(data)[0]
+    keys = key if key.ndim else jnp.broadcast_to(key, (size,))
+    return jax.vmap(jax.random.fold_in)(keys, jnp.broadcast_to(jnp.asarray(data), (size,)))

@@ -1,0 +1,1 @@
+"""What training minimises, how it is weighted, and at which times."""

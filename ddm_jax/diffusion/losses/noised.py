@@ -1,0 +1,83 @@
+"""Noised examples as a network sees them, and the error that it makes."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.losses.distances import L2
+from ddm_jax.diffusion.losses.weightings import Simple
+from ddm_jax.diffusion.predictions import Net, Prediction, apply, split, target
+from ddm_jax.diffusion.process import Estimate, diffuse
+from ddm_jax.diffusion.schedules.base import Schedule
+
+
+class Values(NamedTuple):
+    """The values that data take: `levels` of them, evenly spaced from low to high."""
+
+    low: Array | float = -1.0
+    high: Array | float = 1.0
+    levels: int = 256
+
+
+class Problem(NamedTuple):
+    """What every objective is told of the network and the data.
+
+    `net` takes the examples' dropout keys (B,) as a fifth argument.
+    """
+
+    net: Net
+    prediction: Prediction
+    label: Any
+    weighting: Any = Simple()
+    error: Any = L2()
+    values: Values = Values()
+
+
+class Draw(NamedTuple):
+    """Examples x0 with noise eps (B, ...), times t (B,), conditions and dropout keys (B,)."""
+
+    x0: Array
+    eps: Array
+    t: Array
+    cond: Array | None
+    keys: Array
+
+
+class Seen(NamedTuple):
+    """The noised examples, the network's F and the F that would give x_0 back, and its estimate."""
+
+    x_t: Array
+    f: Array
+    goal: Array
+    estimate: Estimate
+
+
+def look(problem: Problem, params, schedule: Schedule, draw: Draw) -> Seen:
+    """Show the network the noised examples."""
+    x_t = diffuse(schedule, draw.x0, draw.eps, draw.t)
+
+    def net(*arguments):
+        return problem.net(*arguments, draw.keys)
+
+    parts = schedule, problem.prediction, problem.label
+    raw = apply(net, params, *parts, x_t, draw.t, draw.cond).astype(jnp.float32)
+    f, mix = split(raw, x_t)
+    rates = schedule.alpha(draw.t), schedule.sigma(draw.t)
+    goal = target(problem.prediction, *rates, draw.x0, draw.eps)
+    skip, out, _ = problem.prediction.coefficients(*rates)
+    x0 = expand(skip, x_t) * x_t + expand(out, x_t) * f
+    return Seen(x_t, f, goal, Estimate(x0, mix))
+
+
+def weighted_error(problem: Problem, schedule: Schedule, t: Array, seen: Seen) -> Array:
+    """error(sqrt(w) (x0_hat - x_0)) averaged over an example's elements -> (B,).
+
+    Taken as sqrt(w) c_out (F - target): the network's own space is where the difference keeps its
+    digits at every noise level. So L1 in the space of eps is L1 of the error of eps.
+    """
+    _, out, _ = problem.prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
+    scale = jnp.sqrt(problem.weighting.on_x0(schedule, problem.prediction, t)) * abs(out)
+    away = problem.error(expand(scale, seen.f) * (seen.f - seen.goal))
+    return away.mean(axis=tuple(range(1, away.ndim)))

@@ -1,0 +1,130 @@
+"""Densities of training times on [0, 1], and how a batch draws from them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import ndtri
+
+from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.losses.importance import Importance
+from ddm_jax.diffusion.schedules.base import Schedule
+
+Memory = Any  # a pytree that a density carries from step to step of training
+
+
+class Density(ABC):
+    """A density of training times, given by its quantiles; this one learns nothing on the way."""
+
+    @abstractmethod
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
+
+    def init(self) -> Memory:
+        """What is remembered before the first step of training."""
+        return ()
+
+    def weight(self, t: Array, memory: Memory) -> Array:
+        """The factor that undoes a deliberate preference for some times; t (B,) -> (B,)."""
+        return jnp.ones_like(t)
+
+    def update(self, memory: Memory, t: Array, loss: Array) -> Memory:
+        """The memory after a step whose whole batch had losses (B,) at times (B,)."""
+        return memory
+
+
+@dataclass(frozen=True)
+class Uniform(Density):
+    """t ~ U(0, 1), continuous."""
+
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return u
+
+
+@dataclass(frozen=True)
+class Discrete(Density):
+    """t uniform on the levels i / (T - 1), i = 0 .. T - 1. Ho et al. 2020, arXiv:2006.11239."""
+
+    steps: int = 1000
+
+    def __post_init__(self):
+        if self.steps < 2:
+            raise ValueError(f"steps={self.steps}: needs at least 2")
+
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jnp.floor(u * self.steps) / (self.steps - 1)
+
+
+@dataclass(frozen=True)
+class LogNormal(Density):
+    """ln(sigma / alpha) ~ N(mean, std^2), cut to the schedule's ends.
+
+    Karras et al. 2022, arXiv:2206.00364, table 1.
+    """
+
+    mean: float = -1.2
+    std: float = 1.2
+
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jnp.clip(schedule.time(-2 * (self.mean + self.std * ndtri(u))), 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class LogitNormal(Density):
+    """t = sigmoid(mean + std z), z ~ N(0, 1). Esser et al. 2024, arXiv:2403.03206, section 3.1."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
+
+
+@dataclass(frozen=True)
+class LogUniform(Density):
+    """Log-SNR uniform between the schedule's ends, so ln(sigma / alpha) is too."""
+
+    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+        high, low = schedule.logsnr(jnp.array([0.0, 1.0]))
+        return jnp.clip(schedule.time(high + u * (low - high)), 0.0, 1.0)
+
+
+TIMES = {
+    "uniform": Uniform,
+    "discrete": Discrete,
+    "log_normal": LogNormal,
+    "logit_normal": LogitNormal,
+    "log_uniform": LogUniform,
+    "importance": Importance,
+}
+
+
+def independent(key: Array, place: Array, size: int) -> Array:
+    """u_i ~ U(0, 1), each its own."""
+    return jax.vmap(jax.random.uniform)(fold_in(key, place))
+
+
+def antithetic(key: Array, place: Array, size: int) -> Array:
+    """Pairs u, 1 - u: examples 2 i and 2 i + 1 share a draw."""
+    u = independent(key, place // 2, size)
+    return jnp.where(place % 2 == 0, u, 1 - u)
+
+
+def stratified(key: Array, place: Array, size: int) -> Array:
+    """u_i = (u + i / B) mod 1: one draw for all, so each B-th part of (0, 1) has one example.
+
+    Kingma et al. 2021, arXiv:2107.00630.
+    """
+    return jnp.mod(jax.random.uniform(key) + place / size, 1.0)
+
+
+UNIFORMS = {"independent": independent, "antithetic": antithetic, "stratified": stratified}
+
+
+def uniforms(kind: str, key: Array, place: Array, size: int) -> Array:
+    """Draws (B,) in the open interval (0, 1) for examples `place` of a whole batch of `size`."""
+    u = UNIFORMS[kind](key, place, size)
+    return jnp.clip(u, 2.0**-24, 1 - 2.0**-24)

@@ -1,0 +1,56 @@
+"""What the network is told of the noise level, one number for each example."""
+
+from dataclasses import dataclass
+
+from jax import Array
+
+from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Schedule
+
+
+@dataclass(frozen=True)
+class Timestep:
+    """label = t (T - 1): the 0-based index of the published level, in [0, T - 1]."""
+
+    steps: int = 1000
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return real(t) * (self.steps - 1)
+
+
+@dataclass(frozen=True)
+class LogSNR:
+    """label = scale logsnr(t). Kingma et al. 2021, arXiv:2107.00630."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * schedule.logsnr(t)
+
+
+@dataclass(frozen=True)
+class NoiseVariance:
+    """label = scale sigma(t)^2."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * schedule.sigma(t) ** 2
+
+
+@dataclass(frozen=True)
+class LnSigma:
+    """label = scale ln(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * -0.125 * schedule.logsnr(t)
+
+
+LABELS = {
+    "timestep": Timestep,
+    "logsnr": LogSNR,
+    "noise_variance": NoiseVariance,
+    "ln_sigma": LnSigma,
+}

@@ -1,0 +1,26 @@
+"""Samplers for models whose estimate is the end of a path: one or a few evaluations."""
+
+from dataclasses import dataclass
+
+from ddm_jax.diffusion.arrays import normal_like
+from ddm_jax.diffusion.process import diffuse
+from ddm_jax.diffusion.samplers.base import Sampler
+
+
+@dataclass(frozen=True)
+class Consistency(Sampler):
+    """x_s = alpha_s x0_hat + sigma_s z: the estimate, noised afresh to the next level.
+
+    For a consistency model, whose estimate is the end of x_t's path. With alpha = 1 and a model
+    that ends at the level epsilon, the published sqrt(sigma_s^2 - epsilon^2) takes the place of
+    sigma_s; here paths end at x_0, where epsilon = 0. Song et al. 2023, arXiv:2303.01469,
+    algorithm 1.
+    """
+
+    estimate = "end"
+
+    def step(self, denoise, schedule, x, t, s, key, memory):
+        return diffuse(schedule, denoise(x, t).x0, normal_like(key, x), s), memory
+
+
+FEW_STEP = {"consistency": Consistency}

@@ -1,0 +1,53 @@
+"""What can be done with a run. Only here are files written and lines printed.
+
+Each verb is a function, in a notebook as on the command line:
+
+    from ddm_jax import verbs
+
+    verbs.train("configs/quickstart.py", overrides=["--config.train.steps=600"])
+    verbs.sample("runs/quickstart", overrides=["--config.sample.count=64"])
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def train(
+    config: str | Path,
+    workdir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+) -> int:
+    """Train the config file `config` in `workdir`, by default `runs/<config name>`.
+
+    overrides: as on the command line, `--config.train.steps=600`. Returns the exit code, 0 at the
+    end. Raises UserError for whatever is wrong, with the remedy, and RunError for a run that had
+    to stop.
+    """
+    from ddm_jax.config.load import default_workdir, load_config, override
+    from ddm_jax.config.tables import complete
+    from ddm_jax.verbs.entry import train_config
+
+    settings = override(complete(load_config(str(config))), overrides)
+    return train_config(settings, Path(workdir or default_workdir(str(config))), dry_run)
+
+
+def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Draw images from the run in `workdir` into its `samples/`."""
+    return _use("sample", workdir, overrides, dry_run)
+
+
+def evaluate(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Measure bits per dimension under the run in `workdir`, into its `evaluation/`."""
+    return _use("evaluate", workdir, overrides, dry_run)
+
+
+def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Edit with the run in `workdir` as `edit.kind` says, into its `edits/`."""
+    return _use("edit", workdir, overrides, dry_run)
+
+
+def _use(verb: str, workdir: str | Path, overrides: Sequence[str], dry_run: bool) -> int:
+    from ddm_jax.verbs.entry import use_run
+
+    return use_run(verb, Path(workdir), overrides, dry_run)

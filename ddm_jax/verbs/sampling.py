@@ -1,0 +1,146 @@
+"""Draw images from a trained run: a PNG grid and the arrays."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddm_jax.errors import RunError
+from ddm_jax.figures.plots import to_uint8
+from ddm_jax.recipe import Recipe
+from ddm_jax.runs import averaged_weights
+from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.verbs import pictures
+
+Say = Callable[[str], None]
+
+
+def in_batches(
+    layout: Layout,
+    call: Callable[[np.ndarray], Any],
+    index: np.ndarray,
+    batch: int,
+    say: Say,
+    done: str = "sampled",
+) -> Any:
+    """call(part) for equal parts of `index` (n,), the last one filled up and cut; leaves (n, ...).
+
+    Parts divide over the devices. It says where it is after each part that took long.
+    """
+    devices = len(layout.devices)
+    size = -(-min(batch, len(index)) // devices) * devices
+    rows, spoke = [], time.monotonic()
+    for start in range(0, len(index), size):
+        rows.append(call(np.resize(index[start : start + size], size)))
+        if time.monotonic() - spoke > 5 and start + size < len(index):
+            say(f"{done} {start + size:,} of {len(index):,}")
+            spoke = time.monotonic()
+    return jax.tree.map(lambda *a: np.concatenate(a)[: len(index)], *rows)
+
+
+def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """`images` (n, ...) as they are; RunError names those of `index` (n,) that are not finite."""
+    bad = index[~np.isfinite(images).reshape(len(index), -1).all(1)]
+    if len(bad):
+        few = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise RunError(
+            f"{len(bad):,} of {len(index):,} images are not finite and not written: {few}. Take "
+            "another sampler, more sample.steps or sample.clip=static, or train at a lower optim.lr"
+        )
+    return images
+
+
+def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
+    """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
+
+    One compiled loop for every batch, on all devices of this process.
+    """
+    layout = alone(layout)
+    generate = layout.compile(recipe.generate, split=(False, True), stacked=True)
+
+    def draw(params: Any, count: int, say: Say) -> np.ndarray:
+        def call(index: np.ndarray):
+            return layout.join(generate(params, layout.put(index)))
+
+        index = np.arange(count, dtype=np.int32)
+        return finite(in_batches(layout, call, index, recipe.sample.batch, say), index)
+
+    return draw
+
+
+def draw_film(
+    recipe: Recipe,
+    layout: Layout,
+    params: Any,
+    index: np.ndarray,
+    say: Say,
+    times: np.ndarray | None = None,
+    x: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> pictures.Film:
+    """The way that images `index` (n,) take from noise.
+
+    times, x (n, H, W, C) and labels (n,) are the run's own where they are not given.
+    """
+    layout = alone(layout)
+    times = np.asarray(recipe.sampling_times(params) if times is None else times)
+    labels = np.asarray(recipe.image_classes(index) if labels is None else labels)
+    x = np.asarray(jax.jit(recipe.start)(params, index) if x is None else x)
+    chosen = pictures.spread(len(times))
+
+    def film(params, index, x, labels):
+        return recipe.film(params, index, x, labels, times, chosen)
+
+    program = layout.compile(film, split=(False, True, True, True), stacked=True)
+
+    def call(part: np.ndarray):
+        batch = layout.put((index[part], x[part], labels[part]))
+        return layout.join(program(params, *batch))
+
+    found = in_batches(layout, call, np.arange(len(index)), recipe.sample.batch, say)
+    x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
+    seen = pictures.shown(recipe, params, x_t, times)
+    return pictures.Film(times, seen, chosen, np.asarray(recipe.scaling.decode(x0)))
+
+
+def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
+    """Write `samples/<step>_<sampler>_<steps>_seed_<seed>.png` and `.npz` (images, labels, index).
+
+    The weights are the averaged ones of the newest checkpoint. With sample.film=n the way of the
+    first n images too: a strip `..._film.png` and an animation `..._film.gif`.
+    """
+    step, weights = averaged_weights(recipe, workdir)
+    count = recipe.sample.count
+    print(f"sampling {count:,} images from step {step:,} on {alone(layout).describe()}", flush=True)
+    params = alone(layout).place(weights)
+    images = make_draw(recipe, layout)(params, count, print)
+    path = workdir / "samples" / f"step_{step}_{pictures.label(recipe)}"
+    pictures.write_grid(recipe, images, path.with_suffix(".png"))
+    index = np.arange(count)
+    arrays = {"images": to_uint8(images), "index": index}
+    if recipe.model.conditional:
+        arrays["labels"] = np.asarray(recipe.image_classes(index))
+    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    print(f"wrote {path}.png and {path}.npz")
+    if recipe.sample.film:
+        film_samples(recipe, layout, params, path, print)
+
+
+def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: Say) -> None:
+    """Write `<path>_film.png` and `.gif` of the first `sample.film` images.
+
+    Every process may call it, so that none waits for long; the first one writes.
+    """
+    index = np.arange(recipe.sample.film, dtype=np.int32)
+    film = draw_film(recipe, layout, params, index, say)
+    if layout.process != 0:
+        return
+    classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
+    names = pictures.named("image", index, classes)
+    strip, gif = (path.with_name(f"{path.name}_film.{kind}") for kind in ("png", "gif"))
+    pictures.write_strip(recipe, film, names, "From noise to images", strip)
+    pictures.write_animation(film, gif)
+    say(f"wrote {strip} and {gif}")

@@ -1,0 +1,151 @@
+"""Configs as data: sections from dataclasses, overrides by type, JSON there and back."""
+
+from dataclasses import dataclass
+
+import pytest
+from conftest import ROOT
+from ml_collections import ConfigDict
+
+from ddm_jax.config.load import leaves, load_config, override, save_config
+from ddm_jax.config.schema import build, choice, section
+from ddm_jax.config.tables import TABLES, complete
+from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
+from ddm_jax.errors import UserError
+from ddm_jax.options import TrainOptions
+
+CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
+
+
+def quickstart():
+    return load_config(str(ROOT / "configs/quickstart.py"))
+
+
+@dataclass(frozen=True)
+class Part:
+    given: int
+    size: int = 3
+    names: tuple[str, ...] = ("a",)
+
+    def __post_init__(self):
+        if self.size < 0:
+            raise ValueError("size must be at least 0")
+
+
+def test_sections_hold_the_fields_that_have_defaults():
+    assert section(Part, size=4).to_dict() == {"size": 4, "names": ("a",)}
+    assert build(Part, section(Part), given=1) == Part(1)
+    with pytest.raises(AttributeError, match="sise"):
+        section(Part).sise = 1
+
+
+TABLE = {"ddim": DDIM, "ddpm": DDPM}
+
+
+def test_choices_hold_every_row():
+    config = choice(TABLE, "ddim", eta=0.5)
+    assert config.to_dict() == {"name": "ddim", "ddpm": {"variance": "small"}, "ddim": {"eta": 0.5}}
+    assert build(TABLE, config) == DDIM(0.5)
+    config.name = "ddpm"
+    assert build(TABLE, config) == DDPM()
+
+
+def test_build_answers_with_the_remedy():
+    config = choice(TABLE, "ddim")
+    config.name = "dimm"
+    with pytest.raises(UserError, match="unknown sampler 'dimm'; did you mean 'ddim'.*ddim, ddpm"):
+        build(TABLE, config, "sampler")
+    with pytest.raises(UserError, match="part: names takes values like .* not 'b'"):
+        build(Part, ConfigDict({"names": "b"}), "part", given=1)
+    with pytest.raises(UserError, match="part: size must be at least 0"):
+        build(Part, section(Part, size=-1), "part", given=1)
+
+
+def test_a_row_added_at_run_time_is_in_the_config_and_on_the_command_line(monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "part", Part)
+    config = override(quickstart(), ["--config.sampler.name=part", "--config.sampler.part.size=7"])
+    assert build(TABLES["sampler"], config.sampler, given=2) == Part(2, 7)
+
+
+@pytest.mark.parametrize(
+    "argument, key, value",
+    [
+        ("--config.train.steps=12", "steps", 12),
+        ("--config.optim.lr=1", "lr", 1.0),
+        ("--config.optim.lr=3e-4", "lr", 3e-4),
+        ("--config.data.flip=true", "flip", True),
+        ("--config.data.flip", "flip", True),
+        ("--noconfig.data.flip", "flip", False),
+        ("--config.model.ddpm_unet.multipliers=1,2,4", "multipliers", (1, 2, 4)),
+        ("--config.model.ddpm_unet.multipliers=(1,)", "multipliers", (1,)),
+        ("--config.model.ddpm_unet.attention=()", "attention", ()),
+        ("--config.sample.classes=3,1", "classes", (3, 1)),
+        ("--config.data.name=tfds:cifar10", "name", "tfds:cifar10"),
+    ],
+)
+def test_overrides_are_read_by_type(argument, key, value):
+    path = argument.split("config.")[1].split("=")[0]
+    got = dict(leaves(override(quickstart(), [argument])))[path]
+    assert got == value and type(got) is type(value) and path.endswith(key)
+
+
+def test_overrides_leave_their_source_alone():
+    config = quickstart()
+    override(config, ["--config.train.steps=1"])
+    assert config.train.steps != 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_json_reads_back_what_was_saved(name, tmp_path):
+    config = load_config(str(ROOT / f"configs/{name}.py"))
+    save_config(config, tmp_path / "config.json")
+    again = complete(load_config(str(tmp_path / "config.json")))
+    assert dict(leaves(again)) == dict(leaves(config))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_docstrings_hold_the_command(name):
+    text = (ROOT / f"configs/{name}.py").read_text()
+    assert f"python launch.py --config configs/{name}.py" in text.split('"""')[1]
+
+
+def test_configs_of_earlier_versions_get_the_defaults_they_lack(tmp_path):
+    config = quickstart().unlock()
+    del config.model.ddpm_unet["patch"]
+    del config.sampler["ddpm"]
+    del config["weighting"]
+    del config.train["keep_every"]
+    save_config(config, tmp_path / "config.json")
+    again = complete(load_config(str(tmp_path / "config.json")))
+    assert dict(leaves(again)) == dict(leaves(quickstart()))
+
+
+def test_sections_that_nothing_reads_are_refused():
+    with pytest.raises(UserError, match="'optimizer' that nothing reads"):
+        complete(ConfigDict({"optimizer": {"lr": 1.0}}))
+    with pytest.raises(UserError, match="unknown setting of train 'step'; did you mean 'steps'"):
+        build(TrainOptions, complete(ConfigDict({"train": {"step": 1}})).train, "train")
+
+
+def test_json_configs_are_data(tmp_path):
+    (tmp_path / "config.json").write_text("import os")
+    with pytest.raises(UserError, match="no config in JSON"):
+        load_config(str(tmp_path / "config.json"))
+
+
+def test_errors_in_a_config_file_name_the_line(tmp_path):
+    file = tmp_path / "bad.py"
+    file.write_text(
+        "from configs import base\n\n\ndef get_config():\n    config = base.get_config()\n"
+        "    config.train.step = 3\n    return config\n"
+    )
+    with pytest.raises(UserError, match="bad.py, line 6: AttributeError.*step"):
+        load_config(str(file))
+
+
+def test_parameterised_config_files(tmp_path):
+    (tmp_path / "two.py").write_text(
+        "from configs import base\n\n\ndef get_config(which):\n    config = base.get_config()\n"
+        "    config.seed = int(which)\n    return config\n"
+    )
+    assert load_config(f"{tmp_path / 'two.py'}:5").seed == 5

@@ -1,0 +1,113 @@
+"""Every config that is shipped: built, trained for two steps, sampled from, and resumed."""
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, shared
+
+import launch
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import complete, data_options
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import feed
+from ddm_jax.models import MODELS
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SETS = {"tfds:cifar10": "tfds/cifar10", "tfds:fashion_mnist": "tfds/fashion_mnist"}
+TINY = {
+    "ddpm_unet": ("channels=8", "multipliers=(1,)", "blocks=1", "attention=()", "heads=1"),
+    "ddm_unet": ("channels=(8,)", "depth=1"),
+    "vanilla_unet": ("channels=(4,8)",),
+    "mlp": ("hidden=(8,)",),
+}
+SHORT = (
+    "train.batch=4",
+    "train.log_every=1",
+    "train.save_every=1",
+    "train.sample_every=0",
+    "sample.count=2",
+    "sample.batch=2",
+    "sample.steps=3",
+)
+VARIANTS = {
+    "fashion_mlp": ("published", "x0"),
+    "single_image": ("published", "cpu"),
+    "cifar_improved": ("hybrid", "vlb"),
+}
+CONFIGS = [
+    f"{path.stem}.py:{variant}".rstrip(":")
+    for path in sorted((ROOT / "configs").glob("*.py"))
+    for variant in VARIANTS.get(path.stem, ("",))
+]
+
+
+def test_every_model_has_a_tiny_size():
+    assert TINY.keys() == MODELS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = load_config(f"configs/{name}")
+    small = [f"--config.{s}" for s in SHORT]
+    small += [f"--config.model.{config.model.name}.{s}" for s in TINY[config.model.name]]
+    if config.data.name in SETS:
+        shared(SETS[config.data.name])
+        small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
+    if config.data.name == "shapes":
+        small.append("--config.data.count=50")
+    arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
+    assert launch.main([*arguments, "--config.train.steps=2"]) == 0
+    assert (tmp_path / "samples/step_2.png").exists()
+    assert launch.main(["--mode", "sample", "--workdir", str(tmp_path)]) == 0
+    (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
+    assert len(drawn) == 2 and drawn.dtype == np.uint8
+    assert launch.main([*arguments, "--config.train.steps=3"]) == 0
+    assert (tmp_path / "checkpoints/3").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "schedule", "prediction", "label", "sampler"),
+    [
+        ("ddpm_unet", "vp", "edm", "ln_sigma", "heun"),
+        ("ddm_unet", "flow", "velocity", "noise_variance", "unipc"),
+        ("vanilla_unet", "cosine", "v", "logsnr", "pndm"),
+        ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m"),
+    ],
+)
+def test_networks_take_other_parts(model, schedule, prediction, label, sampler):
+    """Its loss has gradients, its samples are finite, and image k depends on k alone."""
+    names = dict(schedule=schedule, prediction=prediction, label=label, sampler=sampler)
+    choices = [f"--config.{part}.name={name}" for part, name in names.items()]
+    choices += ["--config.model.name=" + model, "--config.sample.steps=3"]
+    choices += [f"--config.model.{model}.{s}" for s in TINY[model]]
+    config = override(complete(load_config(f"{ROOT}/configs/base.py")), choices)
+    data = sources.load(data_options(config))
+    recipe = assemble(config, data.spec)
+    params = recipe.init_params()
+    batch = feed(data, 0, 8, 0, False, False)
+    loss_fn = recipe.loss_fn()
+
+    @jax.jit
+    def loss_and_gradient(p):
+        return jax.value_and_grad(
+            lambda p: loss_fn(p, recipe.prepare(batch, None), recipe.train_key(), ()).loss.mean()
+        )(p)
+
+    loss, gradient = loss_and_gradient(params)
+    assert np.isfinite(loss) and loss > 0
+    assert max(abs(leaf).max() for leaf in jax.tree.leaves(gradient)) > 0
+    generate = jax.jit(recipe.generate)
+    images, other = generate(params, np.arange(3)), generate(params, np.array([7, 1, 9]))
+    assert np.isfinite(images).all() and images.shape == (3, 8, 8, 1)
+    np.testing.assert_allclose(images[1], other[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_an_unknown_variant_is_answered_with_the_known_ones(name, capsys):
+    assert launch.main(["--config", f"{ROOT}/configs/{name}.py:other"]) == 2
+    error = capsys.readouterr().err
+    assert all(variant in error for variant in VARIANTS[name]) and error.count("\n") == 1

@@ -1,0 +1,61 @@
+"""Image k depends on the weights and (seed, k) only: not on the batch, nor on the devices."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, one_device, two_devices
+
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
+from ddm_jax.data import sources
+from ddm_jax.verbs.sampling import make_draw
+
+
+@pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
+def trained(request):
+    """A tiny recipe and weights that are not at rest."""
+    config = load_config(str(ROOT / "configs/quickstart.py"))
+    overrides = (
+        *TINY,
+        f"--config.prediction.name={request.param}",
+        "--config.sampler.ddim.eta=1",
+        "--config.sample.steps=20",
+    )
+    config = override(config, overrides)
+    recipe = assemble(config, sources.load(data_options(config)).spec)
+    leaves, tree = jax.tree.flatten(recipe.init_params())
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [a + 0.02 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
+    return recipe, tree.unflatten(noisy)
+
+
+def draw(trained, batch, layout, count=65):
+    recipe, params = trained
+    recipe = dataclasses.replace(recipe, sample=dataclasses.replace(recipe.sample, batch=batch))
+    return make_draw(recipe, layout)(layout.place(params), count, print)
+
+
+def test_images_are_the_same_for_every_batch_size_and_device_count(trained):
+    base = draw(trained, 64, one_device())
+    assert base.shape == (65, 8, 8, 1) and base.std() > 0.05
+    assert np.abs(base[0] - base[10]).max() > 0.05  # the same class, another image
+    for batch, layout in ((1, one_device()), (16, one_device()), (16, two_devices())):
+        np.testing.assert_allclose(draw(trained, batch, layout), base, atol=1e-5)
+
+
+def test_one_program_serves_every_batch_the_last_one_included(trained):
+    recipe, params = trained
+    recipe = dataclasses.replace(recipe, sample=dataclasses.replace(recipe.sample, batch=8))
+    layout, traces = one_device(), []
+
+    class Counting(type(recipe)):
+        def generate(self, params, index):
+            traces.append(index.shape)
+            return super().generate(params, index)
+
+    counted = Counting(**{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)})
+    assert len(make_draw(counted, layout)(layout.place(params), 18, print)) == 18
+    assert traces == [(8,)]
