@@ -17,7 +17,7 @@ def gaussian(schedule, mean: Array, std: Array) -> Denoise:
     mean, std: broadcastable to one example; elements are independent.
     """
 
-    def denoise(x_t: Array, t: Array) -> Estimate:
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
         gain = alpha * std**2 / (alpha**2 * std**2 + sigma**2)
         return Estimate(mean + gain * (x_t - alpha * mean))
@@ -32,10 +32,33 @@ def gaussian_flow(schedule, mean: Array, std: Array, x: Array, t: Array, s: Arra
     """
 
     def deviation(u):
-        return jnp.sqrt(schedule.alpha(u) ** 2 * std**2 + schedule.sigma(u) ** 2)
+        return jnp.sqrt(
+            expand(schedule.alpha(u) ** 2, x) * std**2 + expand(schedule.sigma(u) ** 2, x)
+        )
 
-    z = (x - schedule.alpha(t) * mean) / deviation(t)
-    return schedule.alpha(s) * mean + deviation(s) * z
+    z = (x - expand(schedule.alpha(t), x) * mean) / deviation(t)
+    return expand(schedule.alpha(s), x) * mean + deviation(s) * z
+
+
+def gaussian_jump(schedule, mean: Array, std: Array) -> Denoise:
+    """The denoiser of two times of N(m, s^2) data: a DDIM step by its x_0 ends on the exact flow.
+
+    x_0 = (x_s - (sigma_s / sigma_t) x_t) / (alpha_s - alpha_t sigma_s / sigma_t) with x_s from
+    `gaussian_flow`; E[x_0 | x_t] where s is t or is not given.
+    """
+    still = gaussian(schedule, mean, std)
+
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        if s is None:
+            return still(x_t, t)
+        ratio = expand(schedule.sigma(s) / schedule.sigma(t), x_t)
+        gap = expand(schedule.alpha(s), x_t) - ratio * expand(schedule.alpha(t), x_t)
+        jump = gaussian_flow(schedule, mean, std, x_t, t, s) - ratio * x_t
+        moves = gap != 0
+        x0 = jnp.where(moves, jump / jnp.where(moves, gap, 1.0), still(x_t, t).x0)
+        return Estimate(x0)
+
+    return denoise
 
 
 def mixture(schedule, means: Array, std: float, weights: Array) -> Denoise:
@@ -49,7 +72,7 @@ def mixture(schedule, means: Array, std: float, weights: Array) -> Denoise:
     def square(a):
         return (a**2).sum(-1, keepdims=True)
 
-    def denoise(x_t: Array, t: Array) -> Estimate:
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
         variance = alpha**2 * std**2 + sigma**2
         away = x_t[:, None] - jnp.reshape(alpha, (-1, 1, 1)) * means  # (B, K, d)
@@ -79,7 +102,7 @@ def uniform(schedule, low: float, high: float) -> Denoise:
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     nodes, weights = (jnp.asarray(a, jnp.float32) for a in np.polynomial.legendre.leggauss(24))
 
-    def denoise(x_t: Array, t: Array) -> Estimate:
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
         h = half * alpha / sigma
         c = (x_t - alpha * middle) / sigma

@@ -16,8 +16,8 @@ def guide(main: Denoise, reference: Denoise, scale: float) -> Denoise:
     if scale == 1.0:
         return main
 
-    def guided(x_t, t) -> Estimate:
-        c, u = main(x_t, t), reference(x_t, t)
+    def guided(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        c, u = main(x_t, t, s), reference(x_t, t, s)
         return c._replace(x0=u.x0 + scale * (c.x0 - u.x0))
 
     return guided
@@ -29,8 +29,8 @@ def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
     Samplers derive eps from x_t and x0_hat, so their eps follows the clipped estimate.
     """
 
-    def clipped(x_t: Array, t: Array) -> Estimate:
-        estimate = denoise(x_t, t)
+    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        estimate = denoise(x_t, t, s)
         return estimate._replace(x0=jnp.clip(estimate.x0, low, high))
 
     return clipped
@@ -46,12 +46,12 @@ def clip_x0_dynamically(
     """
     middle, half = (low + high) / 2, (high - low) / 2
 
-    def clipped(x_t: Array, t: Array) -> Estimate:
-        estimate = denoise(x_t, t)
+    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        estimate = denoise(x_t, t, s)
         unit = (estimate.x0 - middle) / half
         axes = tuple(range(1, unit.ndim))
-        s = jnp.maximum(jnp.percentile(abs(unit), percentile, axis=axes, keepdims=True), 1.0)
-        return estimate._replace(x0=middle + half * jnp.clip(unit, -s, s) / s)
+        size = jnp.maximum(jnp.percentile(abs(unit), percentile, axis=axes, keepdims=True), 1.0)
+        return estimate._replace(x0=middle + half * jnp.clip(unit, -size, size) / size)
 
     return clipped
 

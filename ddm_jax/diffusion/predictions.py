@@ -132,7 +132,7 @@ def split(f: Array, x: Array) -> tuple[Array, Array | None]:
 def denoiser(net: Net, params, schedule, prediction, label, cond=None) -> Denoise:
     """The denoiser of a trained network: (x_t, t) -> Estimate(c_skip x_t + c_out F, mix)."""
 
-    def denoise(x_t: Array, t: Array) -> Estimate:
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         t = jnp.broadcast_to(t, x_t.shape[:1])
         skip, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
         f, mix = split(apply(net, params, schedule, prediction, label, x_t, t, cond), x_t)

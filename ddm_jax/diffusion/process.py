@@ -1,7 +1,6 @@
 """The forward process x_t = alpha x_0 + sigma eps, its kernels, and estimates of x_0."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,16 @@ class Estimate(NamedTuple):
     variance_mix: Array | None = None
 
 
-Denoise = Callable[[Array, Array], Estimate]  # (x_t (B, ...), t () or (B,)) -> Estimate
+class Denoise(Protocol):
+    """A denoiser: at x_t, the x_0 for which one DDIM step from t lands on x_s.
+
+    Most networks know one time and ignore s; without it s is t, where that x_0 is E[x_0 | x_t] and
+    the step has no length. Networks of two times (consistency trajectories, mean flows, shortcuts)
+    jump from t to s at once.
+    """
+
+    def __call__(self, x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        """x_t: (B, ...); t and s <= t: () or (B,)."""
 
 
 def diffuse(schedule: Schedule, x0: Array, eps: Array, t: Array) -> Array:

@@ -48,11 +48,11 @@ def denoiser(kind: str):
     of_one = mixture(SCHEDULE, jnp.asarray(MEANS)[:, None], STD, WEIGHTS)
     quantiles, levels = jnp.asarray(EXACT, jnp.float32), jnp.asarray(LEVELS, jnp.float32)
 
-    def mean(x, t):
+    def mean(x, t, s=None):
         t = jnp.broadcast_to(expand(t, x), x.shape).reshape(-1)
         return Estimate(of_one(x.reshape(-1, 1), t).x0.reshape(x.shape))
 
-    def end(x, t):
+    def end(x, t, s=None):
         alpha, sigma = expand(SCHEDULE.alpha(t), x), expand(SCHEDULE.sigma(t), x)
         deviation = jnp.sqrt(alpha**2 * STD**2 + sigma**2)
         parts = zip(WEIGHTS, MEANS, strict=True)
@@ -77,7 +77,7 @@ def adaptive(tolerance: float) -> tuple[int, float]:
     """Evaluations, of the whole batch at once until its slowest example ends, and the error."""
     sampler, mean, calls = Adaptive(tolerance, tolerance), denoiser("mean"), []
 
-    def counted(x, t):
+    def counted(x, t, s=None):
         jax.debug.callback(lambda t: calls.append(1), t)
         return mean(x, t)
 

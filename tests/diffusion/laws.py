@@ -41,7 +41,7 @@ def ideal(sampler, schedule):
     if getattr(sampler, "estimate", "mean") == "mean":
         return gaussian(schedule, MEAN, STD)
 
-    def end(x_t, t):
+    def end(x_t, t, s=None):
         z = (x_t - expand(schedule.alpha(t), x_t) * MEAN) / expand(deviation(schedule, t), x_t)
         return Estimate(MEAN + STD * z)
 

@@ -33,7 +33,7 @@ def x0_of(x, level, lib=np):
     return 0.8 * lib.tanh(x) + 0.1 * lib.sin(level / 200)
 
 
-def denoise(x, t):
+def denoise(x, t, s=None):
     return Estimate(x0_of(x, t * (STEPS - 1), jnp))
 
 

@@ -48,7 +48,7 @@ def matched(denoise, schedule, times):
     Var(x_0 | x_t) = (sigma^2 / alpha) d x0_hat / d x_t, exact for every distribution.
     """
 
-    def with_mix(x, t):
+    def with_mix(x, t, s=None):
         k = jnp.minimum(jnp.argmin(abs(times - t)), len(times) - 2)
         x0, slope = jax.jvp(lambda y: denoise(y, t).x0, (x,), (jnp.ones_like(x),))
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)

@@ -166,8 +166,8 @@ def test_labels_are_dropped_at_their_rate_and_independently_of_the_times():
 
 
 def test_guidance_interpolates_and_extrapolates():
-    main = lambda x, t: Estimate(x + 1)  # noqa: E731
-    reference = lambda x, t: Estimate(x - 1)  # noqa: E731
+    main = lambda x, t, s=None: Estimate(x + 1)  # noqa: E731
+    reference = lambda x, t, s=None: Estimate(x - 1)  # noqa: E731
     x = jnp.zeros(3)
     assert guide(main, reference, 1.0) is main
     np.testing.assert_array_equal(guide(main, reference, 0.0)(x, 0).x0, x - 1)
@@ -179,7 +179,7 @@ def test_guidance_is_the_published_one_on_eps(w):
     """(1 + w) eps(c) - w eps, where 1 + w is our scale; a learned variance is that under c."""
 
     def always(x0, mix):
-        return lambda x_t, t: Estimate(jnp.asarray(x0), mix)
+        return lambda x_t, t, s=None: Estimate(jnp.asarray(x0), mix)
 
     alpha, sigma = 0.6, 0.8
     x, main, reference, mix, other = np.random.default_rng(0).normal(size=(5, 4, 3))

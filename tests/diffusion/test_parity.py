@@ -120,7 +120,7 @@ def test_ddpm_with_learned_range(monkeypatch):
     other = make("DDPMScheduler", 10, clip_sample=False, variance_type="learned_range")
     states, _ = theirs(other, model=lambda x, i: np.concatenate([eps_of(x, i), np.sin(x)], 1))
 
-    def learned(x, t):
+    def learned(x, t, s=None):
         return denoise(x, t)._replace(variance_mix=0.5 * (jnp.sin(x) + 1))
 
     close(ours(DDPM("learned"), TENTHS, model=learned), states[:-1])
@@ -162,7 +162,7 @@ def test_flow_euler(sampler):
         v = (x.numpy() - (1 - sigmas[k]) * guess) / sigmas[k] - guess
         x = other.step(torch.tensor(v), level, x).prev_sample
 
-    def model(x, t):
+    def model(x, t, s=None):
         return Estimate(x0_of(x, 500, jnp))
 
     got = ours(sampler, times * 999, X, schedule, model)

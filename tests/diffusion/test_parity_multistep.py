@@ -165,7 +165,7 @@ def test_edm(name, config, sampler):
         f = (x0(x.numpy(), sigmas[k]) - skip * x.numpy()) / out
         x = other.step(torch.tensor(f), level, x).prev_sample
 
-    def model(x, t):
+    def model(x, t, s=None):
         return Estimate(x0(x, schedule.sigma(t), jnp))
 
     got = ours(sampler, times * 999, 80 * X, schedule, model)

@@ -83,7 +83,7 @@ def reference(betas, x0, noise, variance):
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("variance", ["small", "large", "learned"])
 def test_the_whole_bound_is_the_published_one(schedule, variance):
-    def denoise(x, t):
+    def denoise(x, t, s=None):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         x0 = (x - sigma * eps_of(x, sigma, jnp)) / alpha
         return Estimate(x0, mix_of(x, jnp) if variance == "learned" else None)

@@ -78,7 +78,7 @@ def test_a_learned_variance_lies_between_the_small_and_the_large_one():
     denoise, x = gaussian(schedule, MEAN, STD), jax.random.normal(KEY, (6, 4))
 
     def step(variance, mix=None):
-        def mixed(x, t):
+        def mixed(x, t, s=None):
             mixes = None if mix is None else jnp.full_like(x, mix)
             return denoise(x, t)._replace(variance_mix=mixes)
 
@@ -121,7 +121,7 @@ def test_ddpm_is_the_published_algorithm(variance, steps):
     def eps_of(x):
         return np.tanh(x) + 0.1
 
-    def denoise(x, t):  # the x_0 that belongs to eps_of
+    def denoise(x, t, s=None):  # the x_0 that belongs to eps_of
         eps = jnp.tanh(x) + 0.1
         return Estimate((x - schedule.sigma(t) * eps) / schedule.alpha(t))
 

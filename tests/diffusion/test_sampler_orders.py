@@ -151,7 +151,7 @@ def test_exponential_solvers_are_exact_for_polynomials(sampler, predicts, correc
     # A step that starts on the solution must end on it.
     for degree, checked in ((predicts, "predicted"), (corrects, "corrected")):
 
-        def denoise(x, t, degree=degree):
+        def denoise(x, t, s=None, degree=degree):
             return Estimate(jnp.full_like(x, polynomial(degree, schedule, t)))
 
         x = jnp.ones((1, 1))
@@ -175,7 +175,7 @@ def test_adams_bashforth_is_exact_for_slopes_that_are_polynomials_in_r(order):
     def y(sigma):
         return sum((0.5 * sigma) ** (k + 1) / (k + 1) for k in range(order))
 
-    def denoise(x, t):
+    def denoise(x, t, s=None):
         sigma = schedule.sigma(t)
         return Estimate(x - sigma * 0.5 * sum((0.5 * sigma) ** k for k in range(order)))
 
@@ -217,7 +217,7 @@ def test_the_adaptive_solver_leads_back(solver):
 def test_an_example_that_needs_too_many_steps_is_nan_and_its_neighbours_are_not():
     schedule, times = VP(), np.array([1.0, 0.0], np.float32)
 
-    def denoise(x, t):  # the first example's x_0 swings with log-SNR
+    def denoise(x, t, s=None):  # the first example's x_0 swings with log-SNR
         swing = jnp.array([[1.0], [0.0]]) * jnp.sin(40 * schedule.logsnr(t))[:, None]
         return Estimate(jnp.full_like(x, MEAN) + swing)
 

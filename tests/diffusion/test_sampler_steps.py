@@ -150,7 +150,7 @@ def test_the_quadrature_of_deis_is_exact(schedule, tolerance, variable):
     """
     sampler, x = DEIS(3, variable), jnp.zeros((1, 1))
 
-    def nothing(x, t):
+    def nothing(x, t, s=None):
         return Estimate(jnp.zeros_like(x))
 
     def place(u, t, s):

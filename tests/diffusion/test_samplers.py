@@ -66,7 +66,7 @@ def test_n_steps_visit_the_n_times_of_the_grid_once_each(name):
     """And each of the n - 1 steps makes as many evaluations as its sampler says."""
     schedule, seen = Linear(), []
 
-    def denoise(x, t):
+    def denoise(x, t, s=None):
         jax.debug.callback(lambda t: seen.append(float(t)), t, ordered=True)
         return Estimate(jnp.zeros_like(x))
 
@@ -113,8 +113,8 @@ def test_an_example_depends_on_its_own_key_alone(sampler):
 
     @jax.jit
     def run(keys, shift):
-        def shifted(x, t):
-            return Estimate(denoise(x, t).x0 + 0.1 * shift[:, None])
+        def shifted(x, t, s=None):
+            return Estimate(denoise(x, t, s).x0 + 0.1 * shift[:, None])
 
         x = prior(schedule, fold_in(keys, 0), jnp.zeros((len(keys), 3)))
         return sample(shifted, schedule, sampler, times, x, fold_in(keys, 1))
@@ -128,7 +128,7 @@ def test_an_example_depends_on_its_own_key_alone(sampler):
 def test_dynamic_clipping_keeps_small_estimates_and_scales_large_ones():
     estimates = jnp.stack([jnp.linspace(-0.5, 0.5, 201), jnp.linspace(-4.0, 4.0, 201)])
 
-    def raw(x, t):
+    def raw(x, t, s=None):
         return Estimate(estimates + 1)
 
     got = CLIPS["dynamic"](raw, jnp.array(0.0), jnp.array(2.0))(None, None).x0 - 1
@@ -144,7 +144,7 @@ def test_ddim_clips_x0_and_derives_eps_from_the_clipped_one():
     schedule = Cosine()
     t, s = jnp.float32(0.8), jnp.float32(0.5)
     x = jnp.array([[3.0, -2.0]])
-    raw = lambda x, t: Estimate(jnp.full_like(x, 5.0))  # noqa: E731
+    raw = lambda x, t, s=None: Estimate(jnp.full_like(x, 5.0))  # noqa: E731
     got, _ = DDIM().step(clip_x0(raw, -1.0, 1.0), schedule, x, t, s, KEY, ())
     eps = (x - schedule.alpha(t) * 1.0) / schedule.sigma(t)
     np.testing.assert_allclose(got, schedule.alpha(s) * 1.0 + schedule.sigma(s) * eps, rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+
 from ddm_jax.diffusion.arrays import normal_like
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.samplers.base import Sampler
@@ -20,7 +22,8 @@ class Consistency(Sampler):
     estimate = "end"
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        return diffuse(schedule, denoise(x, t).x0, normal_like(key, x), s), memory
+        end = denoise(x, t, jnp.zeros_like(t)).x0
+        return diffuse(schedule, end, normal_like(key, x), s), memory
 
 
 FEW_STEP = {"consistency": Consistency}

@@ -62,9 +62,9 @@ def invert(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Arr
 
 
 def sample(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
-    """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise once."""
-    x = integrate(denoise, schedule, sampler, times, x, key)
-    return denoise(x, jnp.asarray(times)[-1]).x0
+    """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise to s = 0."""
+    x, last = integrate(denoise, schedule, sampler, times, x, key), jnp.asarray(times)[-1]
+    return denoise(x, last, jnp.zeros_like(last)).x0
 
 
 def prior(schedule, key: Array, x: Array, t: Array | float = 1.0) -> Array:

@@ -54,7 +54,7 @@ class DDIM(Sampler):
         return None if self.eta else 1
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        x0 = denoise(x, t).x0
+        x0 = denoise(x, t, s).x0
         eps = noise_of(schedule, x, x0, t)
         gap = expand(-jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s)), x)
         alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
@@ -71,7 +71,7 @@ class Euler(Sampler):
     convergence = 1
 
     def step(self, denoise, schedule, x, t, s, key, memory):
-        return exponential_step(schedule, x, denoise(x, t).x0, t, s), memory
+        return exponential_step(schedule, x, denoise(x, t, s).x0, t, s), memory
 
 
 @dataclass(frozen=True)
