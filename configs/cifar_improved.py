@@ -19,7 +19,7 @@ def get_config(variant: str = "hybrid"):
         blocks=3, attention=(16, 8), heads=4, dropout=0.3, scale_shift=True
     )
     config.objective.name = variant
-    config.times.name = "importance" if variant == "vlb" else "discrete"
+    config.time_sampler.name = "importance" if variant == "vlb" else "discrete"
     config.optim.update(lr=1e-4, warmup=0, clip=0.0)
     config.train.steps = 500_000
     config.sampler.name = "ddpm"

@@ -12,7 +12,7 @@ def get_config():
     config = base.get_config()
     config.data.update(name="tfds:cifar10", flip=True)
     config.schedule.name = "linear"
-    config.times.name = "discrete"
+    config.time_sampler.name = "discrete"
     config.optim.update(lr=2e-4, warmup=5000, clip=1.0)
     config.ema.update(decay=0.9999, warmup=False)
     config.train.update(steps=800_000, batch=128, save_every=5000, sample_every=10_000)

@@ -17,12 +17,12 @@ def get_config():
     config.model.name = "ddm_unet"
     config.model.ddm_unet.channels = (32, 64, 96)
     config.schedule.name = "offset_cosine"
-    config.label.name = "noise_variance"
-    config.error.name = "l1"
+    config.noise_cond.name = "noise_variance"
+    config.distance.name = "l1"
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
     config.ema.decay = 0.999
     config.train.update(steps=1200, batch=64, log_every=50, save_every=300, sample_every=937)
     config.sampler.name = "ddim"
-    config.grid.name = "trailing"
+    config.timesteps.name = "trailing"
     config.sample.update(count=60, batch=60, steps=20)
     return config

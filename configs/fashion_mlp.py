@@ -18,11 +18,10 @@ def get_config(variant: str = "published"):
     config = base.get_config()
     config.data.name = "tfds:fashion_mnist"
     config.model.name = "mlp"
-    config.label.timestep.steps = 2
+    config.noise_cond.name = "time"
     config.schedule.name = "linear"
-    config.schedule.linear.update(steps=200, scaled=False)
-    config.times.name = "discrete"
-    config.times.discrete.steps = 200
+    config.schedule.linear.update(num_timesteps=200, scaled=False)
+    config.time_sampler.name = "discrete"
     config.optim.lr = 1e-3
     config.ema.decay = 0.999
     config.train.update(steps=16_000, batch=128, log_every=100, save_every=2000, sample_every=0)

@@ -19,7 +19,7 @@ def get_config():
         conditional=True,
     )
     config.prediction.name = "v"
-    config.loss.label_dropout = 0.1
+    config.loss.class_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=200, decay="cosine")
     config.ema.decay = 0.998
     config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)

@@ -13,7 +13,7 @@ def get_config():
         channels=64, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0, conditional=True
     )
     config.prediction.name = "v"
-    config.loss.label_dropout = 0.1
+    config.loss.class_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
     config.ema.decay = 0.995
     config.train.update(steps=500, batch=128, log_every=50, save_every=100, sample_every=250)

@@ -19,9 +19,8 @@ def get_config(size: str = "published"):
     config.data.update(name="photo:china", size=64, channels=1)
     config.model.name = "vanilla_unet"
     config.schedule.name = "linear"
-    config.schedule.linear.update(steps=300, beta_end=0.04, scaled=False)
-    config.times.name = "discrete"
-    config.times.discrete.steps = 300
+    config.schedule.linear.update(num_timesteps=300, beta_end=0.04, scaled=False)
+    config.time_sampler.name = "discrete"
     config.optim.lr = 2e-4
     config.ema.decay = 0.995
     config.train.update(steps=6400, batch=64, log_every=50, save_every=400, sample_every=1600)

@@ -11,16 +11,16 @@ from ddm_jax.errors import unknown
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The `loss` section. label_dropout: how often the class is replaced by the null class;
-    uniforms: how the times of a batch are drawn together, a row of times.UNIFORMS.
+    """The `loss` section. class_dropout: how often the class is replaced by the null class;
+    uniforms: how the times of a batch are drawn together, a row of time_samplers.UNIFORMS.
     """
 
-    label_dropout: float = 0.0
+    class_dropout: float = 0.0
     uniforms: str = "independent"
 
     def __post_init__(self):
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"label_dropout lies in [0, 1], not {self.label_dropout}")
+        if not 0 <= self.class_dropout <= 1:
+            raise ValueError(f"class_dropout lies in [0, 1], not {self.class_dropout}")
         if self.uniforms not in UNIFORMS:
             raise unknown("loss.uniforms", self.uniforms, UNIFORMS)
 
@@ -83,8 +83,8 @@ class SampleOptions:
 @dataclass(frozen=True)
 class EvaluateOptions:
     """The `evaluate` section. count: examples. split: "" for the test split where the data have
-    one, else the training examples. steps: times of the variational bound (0: all levels of a
-    discrete schedule, 1,000 of others). variance: of the bound where the network learned none,
+    one, else the training examples. steps: times of the variational bound (0: all of the
+    schedule's levels). variance: of the bound where the network learned none,
     "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
     bound.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
     steps of the ODE, four evaluations each; trace and probes: how its divergence is taken, "exact"
@@ -124,7 +124,7 @@ class EditOptions:
     """The `edit` section. kind: what to do. interpolate: `frames` images between the start noises
     of the images `pair`, under the class of the first. denoise: training examples `first` to
     `first + count - 1`, noised to each of `levels` and sampled from there. levels: 0-based, of the
-    schedule's chain or of 1,000; () for one at 0.6 of them.
+    schedule's `num_timesteps`; () for one at 0.6 of them.
     """
 
     kind: str = "interpolate"

@@ -19,8 +19,6 @@ from ddm_jax.diffusion.losses.noised import Problem, Values
 from ddm_jax.diffusion.predictions import denoiser
 from ddm_jax.diffusion.process import Denoise
 from ddm_jax.diffusion.samplers.loop import prior, sample, trajectory
-from ddm_jax.diffusion.schedules.base import init_params, with_params
-from ddm_jax.diffusion.schedules.discrete import DiscreteSchedule
 from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
 from ddm_jax.training.optim import Ema, Optim
 from ddm_jax.training.step import TrainState, init_state, make_train_step
@@ -37,13 +35,13 @@ class Recipe:
     model: Any
     schedule: Any
     prediction: Any
-    label: Any
-    times: Any
+    noise_cond: Any
+    time_sampler: Any
     objective: Any
     weighting: Any
-    error: Any
+    distance: Any
     sampler: Any
-    grid: Any
+    timesteps: Any
     loss: LossOptions
     optim: Optim
     ema: Ema
@@ -53,16 +51,16 @@ class Recipe:
     edit: EditOptions
     warnings: tuple[str, ...] = ()  # what is dangerous about it
 
-    def net(self, params, x: Array, label: Array, cond: Array | None, keys=None) -> Array:
+    def net(self, params, x: Array, noise_cond: Array, cond: Array | None, keys=None) -> Array:
         """The network. With dropout keys (B,) it trains, each example with a mask of its own."""
         if keys is None or not self.model.dropout:
-            return self.model.apply({"params": params}, x, label, cond, keys is not None)
+            return self.model.apply({"params": params}, x, noise_cond, cond, keys is not None)
 
-        def one(x, label, cond, key):
-            few = jax.tree.map(lambda a: a[None], (x, label, cond))
+        def one(x, noise_cond, cond, key):
+            few = jax.tree.map(lambda a: a[None], (x, noise_cond, cond))
             return self.model.apply({"params": params}, *few, True, rngs={"dropout": key})[0]
 
-        return jax.vmap(one)(x, label, cond, keys)
+        return jax.vmap(one)(x, noise_cond, cond, keys)
 
     @property
     def null(self) -> int:
@@ -76,14 +74,16 @@ class Recipe:
         net = jax.jit(self.model.init)(key, x, jnp.zeros(1), jnp.zeros(1, jnp.int32))["params"]
         of_schedule, of_objective = jax.random.split(key)
         return Params(
-            net, init_params(self.schedule, of_schedule), init_params(self.objective, of_objective)
+            net, self.schedule.init_params(of_schedule), self.objective.init_params(of_objective)
         )
 
     def optimizer(self) -> optax.GradientTransformation:
         return self.optim.transform(self.train.steps)
 
     def init_state(self) -> TrainState:
-        return init_state(self.init_params(), self.optimizer(), self.times.init())
+        return init_state(
+            self.init_params(), self.optimizer(), self.time_sampler.init(self.schedule)
+        )
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""
@@ -93,20 +93,20 @@ class Recipe:
         problem = Problem(
             self.net,
             self.prediction,
-            self.label,
+            self.noise_cond,
             self.weighting,
-            self.error,
+            self.distance,
             Values(*self.scaling.limits()),
         )
         return diffusion_loss(
             problem,
             self.schedule,
             self.objective,
-            self.times,
+            self.time_sampler,
             self.train.batch,
             self.loss.uniforms,
             self.null,
-            self.loss.label_dropout,
+            self.loss.class_dropout,
         )
 
     def prepare(self, feed: Feed, pool: Array | None) -> Batch:
@@ -121,7 +121,7 @@ class Recipe:
             self.prepare,
             self.optimizer(),
             self.ema,
-            self.times.update,
+            self.time_sampler.update,
             self.train.accumulate,
             axis,
         )
@@ -132,11 +132,6 @@ class Recipe:
         return classes[index % len(classes)]
 
     @property
-    def levels(self) -> int:
-        """Noise levels: those of a discrete schedule's chain, 1,000 of a continuous schedule."""
-        return self.schedule.steps if isinstance(self.schedule, DiscreteSchedule) else 1000
-
-    @property
     def grid_steps(self) -> int:
         """Times of the sampling grid: `sample.steps`, or what `sample.evaluations` pays for."""
         budget = self.sample.evaluations
@@ -144,12 +139,12 @@ class Recipe:
 
     def schedule_of(self, params: Params) -> Any:
         """The schedule with its trained parameters, where it has any."""
-        return with_params(self.schedule, params.schedule)
+        return self.schedule.with_params(params.schedule)
 
     def denoiser(self, params: Params, cond: Array | None) -> Denoise:
         """The network as a denoiser under conditions (B,), its estimates unclipped."""
         schedule = self.schedule_of(params)
-        return denoiser(self.net, params.net, schedule, self.prediction, self.label, cond)
+        return denoiser(self.net, params.net, schedule, self.prediction, self.noise_cond, cond)
 
     def guided(self, params: Params, labels: Array) -> Denoise:
         """The denoiser that sampling runs: towards the classes (B,), guided, estimates clipped.
@@ -165,7 +160,7 @@ class Recipe:
 
     def sampling_times(self, params: Params) -> Array:
         """The grid that sampling runs on."""
-        return self.grid.times(self.schedule_of(params), self.grid_steps)
+        return self.timesteps.times(self.schedule_of(params), self.grid_steps)
 
     def noise_key(self, index: Array) -> Array:
         """The keys (B,) of the noise that images `index` start from."""

@@ -166,12 +166,12 @@ FORMS = (FORMS_OF, "published_form")
 EQUATIONS = (FORMS_OF, "published_equations")
 FIGURES = (FORMS_OF, "signal_left")
 SCHEDULES = (
-    Mutation("linear", "Linear.betas", "1000 / self.steps", "1.0", (FORMS_OF, "scaled")),
+    Mutation("linear", "Linear.betas", "1000 / self.num_timesteps", "1.0", (FORMS_OF, "scaled")),
     Mutation(
         "linear",
         "Linear.betas",
-        "np.linspace(self.beta_start, self.beta_end, self.steps)",
-        "np.linspace(self.beta_start, self.beta_end, self.steps + 1)[1:]",
+        "np.linspace(self.beta_start, self.beta_end, self.num_timesteps)",
+        "np.linspace(self.beta_start, self.beta_end, self.num_timesteps + 1)[1:]",
         FORMS,
     ),
     Mutation(
@@ -187,8 +187,8 @@ SCHEDULES = (
     Mutation(
         "inverse",
         "Inverse.betas",
-        "self.steps - np.arange(self.steps)",
-        "self.steps + 1 - np.arange(self.steps)",
+        "self.num_timesteps - np.arange(self.num_timesteps)",
+        "self.num_timesteps + 1 - np.arange(self.num_timesteps)",
         FORMS,
     ),
     Mutation(
@@ -271,7 +271,9 @@ SHARED = (
         (FORMS_OF, "one_step_kernels"),
     ),
     Mutation("sde", "sde", "schedule.sigma(t) ** 2", "schedule.sigma(t)", EQUATIONS),
-    Mutation("levels", "DiscreteSchedule.logsnr", "self.steps - 1", "self.steps", FORMS),
+    Mutation(
+        "levels", "DiscreteSchedule.logsnr", "self.num_timesteps - 1", "self.num_timesteps", FORMS
+    ),
     Mutation(
         "loop",
         "_walk",
@@ -320,7 +322,7 @@ TRAINING = (
     Mutation(
         "the importance weight of a time",
         "diffusion_loss",
-        "times.weight(t, memory)",
+        "time_sampler.weight(t, memory)",
         "jnp.ones_like(t)",
         ("test_draws", "preference"),
     ),
@@ -342,15 +344,15 @@ TRAINING = (
     Mutation(
         "class dropout of its own key",
         "diffusion_loss",
-        "jax.vmap(jax.random.bernoulli, (0, None))(of_label, label_dropout)",
-        "jax.vmap(jax.random.bernoulli, (0, None))(of_noise, label_dropout)",
+        "jax.vmap(jax.random.bernoulli, (0, None))(of_class, class_dropout)",
+        "jax.vmap(jax.random.bernoulli, (0, None))(of_noise, class_dropout)",
         ("test_draws", "of_an_example"),
     ),
     Mutation(
         "network dropout of its own key",
         "diffusion_loss",
-        "Draw(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_net)",
-        "Draw(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_noise)",
+        "NoisedBatch(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_net)",
+        "NoisedBatch(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_noise)",
         ("test_draws", "of_an_example"),
     ),
     Mutation(
@@ -405,8 +407,8 @@ TRAINING = (
     Mutation(
         "hybrid",
         "Hybrid.loss",
-        "jax.lax.stop_gradient(seen.estimate.x0)",
-        "seen.estimate.x0",
+        "jax.lax.stop_gradient(predicted.estimate.x0)",
+        "predicted.estimate.x0",
         ("test_objectives", "hybrid_trains"),
     ),
     Mutation(
@@ -461,8 +463,8 @@ TRAINING = (
     Mutation(
         "timestep",
         "Timestep.__call__",
-        "self.steps - 1",
-        "self.steps",
+        "schedule.num_timesteps - 1",
+        "schedule.num_timesteps",
         ("test_predictions", "index_of_the_level and 50"),
     ),
     Mutation(

@@ -8,10 +8,11 @@ import numpy as np
 from ddm_jax.diffusion import predictions, samplers, schedules
 from ddm_jax.diffusion.losses import weightings
 from ddm_jax.diffusion.samplers import one_step, timesteps
+from ddm_jax.diffusion.schedules.base import Fixed
 
 
 @dataclass(frozen=True)
-class Square:
+class Square(Fixed):
     """alpha^2 = 1 - u^2, u from low to high."""
 
     low: float = 0.02
@@ -67,5 +68,5 @@ class Plain(one_step.DDIM):
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR
-timesteps.GRIDS["cubic"] = CubicGrid
+timesteps.TIMESTEPS["cubic"] = CubicGrid
 samplers.SAMPLERS["plain"] = Plain

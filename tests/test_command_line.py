@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.train.batch=0"), "a multiple of 2"),
         ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
         ((*QUICK, "--config.sample.classes=one"), "classes takes whole numbers"),
-        ((*QUICK, "--config.loss.label_dropout=0"), "loss.label_dropout=0.1"),
+        ((*QUICK, "--config.loss.class_dropout=0"), "loss.class_dropout=0.1"),
         ((*QUICK, "--config.model.ddpm_unet.conditional=False"), "conditional=True"),
         ((*QUICK, "--config.data.name=tfds:cifar11"), "did you mean 'cifar10"),
         ((*QUICK, "--config.data.name=folder:/nowhere"), "folder:<path>"),
@@ -91,7 +91,7 @@ def test_dry_run_shows_everything_and_writes_nothing(capsys, tmp_path):
     for line in (
         "  --config.train.steps=77",
         "  --config.schedule.name='cosine'",
-        "# --config.schedule.linear.steps=1000",
+        "# --config.schedule.linear.num_timesteps=1000",
         "parameters: 2,796,097",
         "data: digits, 1,797 images 8x8x1, 10 classes",
         "devices: 2 x",

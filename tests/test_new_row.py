@@ -10,7 +10,7 @@ ROWS = {
     "schedule": "square",
     "prediction": "residual",
     "weighting": "root_snr",
-    "grid": "cubic",
+    "timesteps": "cubic",
     "sampler": "plain",
 }
 

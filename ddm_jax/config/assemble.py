@@ -19,7 +19,7 @@ def assemble(config: ConfigDict, spec: Spec) -> Recipe:
     rows = {
         name: build(table, config[name], name) for name, table in TABLES.items() if name != "model"
     }
-    channels = spec.shape[-1] * (2 if rows["objective"].learned else 1)
+    channels = spec.shape[-1] * (2 if rows["objective"].learns_variance else 1)
     rows["model"] = build(
         MODELS, config.model, "model", out_channels=channels, classes=len(spec.classes)
     )

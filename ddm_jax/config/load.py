@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ddm_jax import files
+from ddm_jax.config.translate import translated
 from ddm_jax.errors import UserError, unknown
 
 
@@ -25,7 +26,7 @@ def load_config(path: str) -> ConfigDict:
     file, argument = _found(path)
     if file.suffix == ".json":
         try:
-            return _from_plain(json.loads(file.read_text()))
+            return _from_plain(translated(json.loads(file.read_text())))
         except (ValueError, AttributeError) as error:
             raise UserError(f"{path} is no config in JSON: {error}") from error
     return call_file(path, {"get_config": (argument,) if argument else ()})

@@ -6,14 +6,14 @@ from ml_collections import ConfigDict
 
 from ddm_jax.config.schema import build, choice, section
 from ddm_jax.data.dataset import DataOptions
-from ddm_jax.diffusion.losses.distances import ERRORS
+from ddm_jax.diffusion.losses.distances import DISTANCES
 from ddm_jax.diffusion.losses.objectives import OBJECTIVES
-from ddm_jax.diffusion.losses.time_samplers import TIMES
+from ddm_jax.diffusion.losses.time_samplers import TIME_SAMPLERS
 from ddm_jax.diffusion.losses.weightings import WEIGHTINGS
-from ddm_jax.diffusion.noise_conds import LABELS
+from ddm_jax.diffusion.noise_conds import NOISE_CONDS
 from ddm_jax.diffusion.predictions import PREDICTIONS
 from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.samplers.timesteps import GRIDS
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.errors import UserError, unknown
 from ddm_jax.models import MODELS
@@ -24,25 +24,25 @@ TABLES = {
     "model": MODELS,
     "schedule": SCHEDULES,
     "prediction": PREDICTIONS,
-    "label": LABELS,
-    "times": TIMES,
+    "noise_cond": NOISE_CONDS,
+    "time_sampler": TIME_SAMPLERS,
     "objective": OBJECTIVES,
     "weighting": WEIGHTINGS,
-    "error": ERRORS,
+    "distance": DISTANCES,
     "sampler": SAMPLERS,
-    "grid": GRIDS,
+    "timesteps": TIMESTEPS,
 }
 DEFAULTS = {
     "model": "ddpm_unet",
     "schedule": "cosine",
     "prediction": "eps",
-    "label": "timestep",
-    "times": "uniform",
+    "noise_cond": "timestep",
+    "time_sampler": "uniform",
     "objective": "weighted",
     "weighting": "simple",
-    "error": "l2",
+    "distance": "l2",
     "sampler": "ddim",
-    "grid": "uniform",
+    "timesteps": "uniform",
 }
 
 
@@ -69,7 +69,7 @@ FREE = (
     "evaluate.",
     "edit.",
     "sampler.",
-    "grid.",
+    "timesteps.",
     "data.dir",
     "data.downloads",
     "data.cache",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddm_jax.diffusion.predictions import Prediction, V
-from ddm_jax.diffusion.schedules.base import Schedule, Trainable
+from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ def wrong(text: str) -> Finding:
 
 def dangerous(text: str) -> Finding:
     return Finding(False, text)
-
-
-def zero_terminal(recipe: "Recipe") -> bool:
-    return bool(getattr(recipe.schedule, "zero_terminal", False))
 
 
 class Curves(NamedTuple):
@@ -70,7 +66,7 @@ def division_by_alpha(recipe: "Recipe") -> Iterator[Finding]:
     if gain < AMPLIFIED * max(1.0, seen.sigma[-1]):
         return
     reason = f"x_0 is the network's error times {gain:,.0f} at t = 1"
-    if zero_terminal(recipe):
+    if recipe.schedule.zero_terminal:
         yield wrong(
             f"the schedule ends without signal and this prediction divides by alpha: {reason}; "
             "take prediction.name=v or x0"
@@ -80,7 +76,7 @@ def division_by_alpha(recipe: "Recipe") -> Iterator[Finding]:
 
 
 def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
-    if not zero_terminal(recipe):
+    if not recipe.schedule.zero_terminal:
         return
     weight = jax.jit(lambda: recipe.weighting.on_x0(recipe.schedule, recipe.prediction, T))()
     on_v = weight * curves(recipe.schedule, V()).c_out ** 2
@@ -92,58 +88,61 @@ def untrained_end(recipe: "Recipe") -> Iterator[Finding]:
 
 
 def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
-    start = recipe.grid.times(recipe.schedule, recipe.grid_steps)[0]
+    start = recipe.timesteps.times(recipe.schedule, recipe.grid_steps)[0]
     snr = np.exp(float(jax.jit(recipe.schedule.logsnr)(start)))
     if snr > SIGNAL:
         yield dangerous(
             f"sampling starts from pure noise at t = {start:.3g}, where {snr / (1 + snr):.1%} of "
             "the variance is still signal (SNR above 0.001), so brightness and contrast will be "
             "off; take a schedule that ends lower (scaled=True, more steps, zero_terminal) or a "
-            "grid that starts at t = 1"
+            "timesteps that start at t = 1"
         )
-    elif zero_terminal(recipe) and start < 1:
+    elif recipe.schedule.zero_terminal and start < 1:
         yield dangerous(
             f"the grid starts at t = {start:.3g} and never asks the level without signal that "
-            "zero_terminal adds; take grid.name=trailing"
+            "zero_terminal adds; take timesteps.name=trailing"
         )
 
 
 def learned_variance(recipe: "Recipe") -> Iterator[Finding]:
-    if getattr(recipe.sampler, "variance", "") == "learned" and not recipe.objective.learned:
+    if recipe.sampler.asks_variance and not recipe.objective.learns_variance:
         yield wrong(
             "the sampler asks for a learned variance, which this objective does not train; take "
             "objective.name=hybrid, or variance=small"
         )
 
 
+def drawn_times(recipe: "Recipe") -> np.ndarray:
+    """The quantiles of the training times at T[1:-1]."""
+    schedule, sampler = recipe.schedule, recipe.time_sampler
+    return np.asarray(
+        jax.jit(lambda: sampler.quantile(schedule, T[1:-1], sampler.init(schedule)))()
+    )
+
+
 def chain_of_levels(recipe: "Recipe") -> Iterator[Finding]:
-    steps, levels = (getattr(part, "steps", 0) for part in (recipe.objective, recipe.times))
-    if steps and steps != levels:
+    if not recipe.objective.chain:
+        return
+    count = recipe.schedule.num_timesteps
+    level = drawn_times(recipe) * (count - 1)
+    if abs(level - np.rint(level)).max() > 0.01:
         yield wrong(
-            f"the objective is the bound of a chain of {steps} levels, but training times are not "
-            f"drawn from them; take times.name=discrete or importance with steps={steps}"
-        )
-    chain = getattr(recipe.schedule, "steps", 0)
-    if levels and chain and levels != chain:
-        yield dangerous(
-            f"training times are {levels} levels, the schedule has {chain}: what lies between is "
-            "interpolated; set both to the same number"
+            f"the objective is the bound of a chain of {count} levels, but training times are not "
+            "drawn from them; take time_sampler.name=discrete or importance"
         )
 
 
 def learned_schedule(recipe: "Recipe") -> Iterator[Finding]:
-    continuous = getattr(recipe.objective, "continuous", False)
-    if isinstance(recipe.schedule, Trainable) and not continuous:
+    trained = jax.eval_shape(recipe.schedule.init_params, jax.random.key(0))
+    if jax.tree.leaves(trained) and not recipe.objective.continuous:
         yield wrong(
             "under this objective a learned schedule would make the loss easy, not low; take "
             "objective.name=vdm"
         )
-    if not continuous:
-        return
-    u = T[1:-1]
-    drawn = jax.jit(lambda: recipe.times.quantile(recipe.schedule, u, recipe.times.init()))()
-    if abs(drawn - u).max() > 0.01:
-        yield wrong("objective.name=vdm is a bound for uniform times; take times.name=uniform")
+    if recipe.objective.continuous and abs(drawn_times(recipe) - T[1:-1]).max() > 0.01:
+        yield wrong(
+            "objective.name=vdm is a bound for uniform times; take time_sampler.name=uniform"
+        )
 
 
 def scale_of_the_input(recipe: "Recipe") -> Iterator[Finding]:
@@ -156,20 +155,21 @@ def scale_of_the_input(recipe: "Recipe") -> Iterator[Finding]:
         )
 
 
-def labels_in_half_precision(recipe: "Recipe") -> Iterator[Finding]:
-    if getattr(recipe.model, "dtype", "float32") == "float32":
+def noise_cond_in_half_precision(recipe: "Recipe") -> Iterator[Finding]:
+    if recipe.model.dtype == "float32":
         return
 
     @jax.jit
-    def labels():
+    def told():
         high, low = recipe.schedule.logsnr(jnp.array([0.0, 1.0]))
-        return recipe.label(recipe.schedule, recipe.schedule.time(jnp.linspace(high, low, 256)))
+        times = recipe.schedule.time(jnp.linspace(high, low, 256))
+        return recipe.noise_cond(recipe.schedule, times)
 
-    close = (abs(np.diff(labels())) < HALF).mean()
+    close = (abs(np.diff(told())) < HALF).mean()
     if close > 0.25:
         yield dangerous(
-            f"{close:.0%} of neighbouring noise levels have labels that the embedding's half "
-            "precision cannot tell apart; take label.name=logsnr, or a larger scale of the label"
+            f"{close:.0%} of neighbouring noise levels have noise_conds that the embedding's half "
+            "precision cannot tell apart; take noise_cond.name=logsnr, or a larger scale"
         )
 
 
@@ -201,10 +201,10 @@ def guidance(recipe: "Recipe") -> Iterator[Finding]:
         return
     if not recipe.model.conditional:
         yield wrong("sample.guidance needs a model with conditional=True; leave it at 1")
-    elif not recipe.loss.label_dropout:
+    elif not recipe.loss.class_dropout:
         yield wrong(
-            "sample.guidance needs a null class, which loss.label_dropout=0 never trains; train "
-            "with loss.label_dropout=0.1, or leave guidance at 1"
+            "sample.guidance needs a null class, which loss.class_dropout=0 never trains; train "
+            "with loss.class_dropout=0.1, or leave guidance at 1"
         )
 
 
@@ -233,7 +233,7 @@ RULES: tuple[Rule, ...] = (
     untrained_end,
     signal_at_the_start,
     scale_of_the_input,
-    labels_in_half_precision,
+    noise_cond_in_half_precision,
     average_longer_than_the_run,
     mirrored_text,
 )
@@ -256,9 +256,9 @@ def fits(recipe: "Recipe") -> None:
     except ValueError as error:
         raise UserError(f"model: {error}") from error
     try:
-        recipe.grid.times(recipe.schedule, recipe.grid_steps)
+        recipe.timesteps.times(recipe.schedule, recipe.grid_steps)
     except ValueError as error:
-        raise UserError(f"grid: {error}; see sample.steps") from error
+        raise UserError(f"timesteps: {error}; see sample.steps") from error
     bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
     if bad:
         raise UserError(
@@ -270,8 +270,7 @@ def fits(recipe: "Recipe") -> None:
             f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
             f"{recipe.spec.count - 1}"
         )
-    bad = [level for level in recipe.edit.levels if not 0 <= level < recipe.levels]
+    levels = recipe.schedule.num_timesteps
+    bad = [level for level in recipe.edit.levels if not 0 <= level < levels]
     if bad:
-        raise UserError(
-            f"edit.levels holds {bad[0]}, but the noise levels are 0 to {recipe.levels - 1}"
-        )
+        raise UserError(f"edit.levels holds {bad[0]}, but the noise levels are 0 to {levels - 1}")

@@ -10,17 +10,27 @@ from ddm_jax.diffusion.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Timestep:
-    """label = t (T - 1): the 0-based index of the published level, in [0, T - 1]."""
+    """scale t (T - 1): the 0-based index of the published level, in [0, T - 1]."""
 
-    steps: int = 1000
+    scale: float = 1.0
 
     def __call__(self, schedule: Schedule, t: Array) -> Array:
-        return real(t) * (self.steps - 1)
+        return self.scale * real(t) * (schedule.num_timesteps - 1)
+
+
+@dataclass(frozen=True)
+class Time:
+    """scale t, in [0, 1]."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        return self.scale * real(t)
 
 
 @dataclass(frozen=True)
 class LogSNR:
-    """label = scale logsnr(t). Kingma et al. 2021, arXiv:2107.00630."""
+    """scale logsnr(t). Kingma et al. 2021, arXiv:2107.00630."""
 
     scale: float = 1.0
 
@@ -30,7 +40,7 @@ class LogSNR:
 
 @dataclass(frozen=True)
 class NoiseVariance:
-    """label = scale sigma(t)^2."""
+    """scale sigma(t)^2."""
 
     scale: float = 1.0
 
@@ -40,7 +50,7 @@ class NoiseVariance:
 
 @dataclass(frozen=True)
 class LnSigma:
-    """label = scale ln(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1."""
+    """scale ln(sigma / alpha) / 4. Karras et al. 2022, arXiv:2206.00364, table 1."""
 
     scale: float = 1.0
 
@@ -48,8 +58,9 @@ class LnSigma:
         return self.scale * -0.125 * schedule.logsnr(t)
 
 
-LABELS = {
+NOISE_CONDS = {
     "timestep": Timestep,
+    "time": Time,
     "logsnr": LogSNR,
     "noise_variance": NoiseVariance,
     "ln_sigma": LnSigma,

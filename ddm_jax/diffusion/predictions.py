@@ -1,6 +1,6 @@
 """What the network predicts and what it is told of the noise: rows of coefficients.
 
-x0_hat = c_skip x_t + c_out F(c_in x_t, label(t)); everything else (targets, losses, denoisers)
+x0_hat = c_skip x_t + c_out F(c_in x_t, noise_cond(t)); everything else (targets, losses, denoisers)
 follows from the three coefficients. Form of Karras et al. 2022, arXiv:2206.00364, eq. 7.
 """
 
@@ -14,7 +14,7 @@ from jax import Array
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.process import Denoise, Estimate
 
-Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), label (B,), cond) -> F
+Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), noise_cond (B,), cond) -> F
 
 
 class Prediction(Protocol):
@@ -111,10 +111,12 @@ def target(prediction: Prediction, alpha: Array, sigma: Array, x0: Array, eps: A
     return expand((1 - skip * alpha) / out, x0) * x0 - expand(skip * sigma / out, x0) * eps
 
 
-def apply(net: Net, params, schedule, prediction, label, x_t: Array, t: Array, cond=None) -> Array:
-    """The raw network output F(c_in x_t, label(t)) for x_t (B, ...) and t (B,)."""
+def apply(
+    net: Net, params, schedule, prediction, noise_cond, x_t: Array, t: Array, cond=None
+) -> Array:
+    """The raw network output F(c_in x_t, noise_cond(t)) for x_t (B, ...) and t (B,)."""
     _, _, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-    return net(params, expand(c_in, x_t) * x_t, label(schedule, t), cond)
+    return net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), cond)
 
 
 def split(f: Array, x: Array) -> tuple[Array, Array | None]:
@@ -129,13 +131,13 @@ def split(f: Array, x: Array) -> tuple[Array, Array | None]:
     return f[..., :channels], 0.5 * (f[..., channels:] + 1)
 
 
-def denoiser(net: Net, params, schedule, prediction, label, cond=None) -> Denoise:
+def denoiser(net: Net, params, schedule, prediction, noise_cond, cond=None) -> Denoise:
     """The denoiser of a trained network: (x_t, t) -> Estimate(c_skip x_t + c_out F, mix)."""
 
     def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         t = jnp.broadcast_to(t, x_t.shape[:1])
         skip, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-        f, mix = split(apply(net, params, schedule, prediction, label, x_t, t, cond), x_t)
+        f, mix = split(apply(net, params, schedule, prediction, noise_cond, x_t, t, cond), x_t)
         return Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix)
 
     return denoise

@@ -9,12 +9,13 @@ from ddm_jax.models.layers import Norm, divides, downsample, frequency_embedding
 
 
 class DDMUNet(nn.Module):
-    """F(x, label): (B, *space, C), (B,) -> (B, *space, out_channels).
+    """F(x, noise_cond): (B, *space, C), (B,) -> (B, *space, out_channels).
 
-    The label, meant to be the noise variance in [0, 1], becomes sines and cosines of `embedding`
-    channels at frequencies from 1 to `max_frequency`, spread over the image and joined to it. Each
-    level down holds `depth` residual blocks and a mean pooling, each level up a linear resize and
-    `depth` blocks, each joined by the block's mirror image. The output is zero at initialisation.
+    The noise_cond, meant to be the noise variance in [0, 1], becomes sines and cosines of
+    `embedding` channels at frequencies from 1 to `max_frequency`, spread over the image and joined
+    to it. Each level down holds `depth` residual blocks and a mean pooling, each level up a linear
+    resize and `depth` blocks, each joined by the block's mirror image. The output is zero at
+    initialisation.
     Béres 2022, "Denoising Diffusion Implicit Models", keras.io/examples/generative/ddim; there
     the blocks begin with batch normalisation, here with group normalisation, so that an image
     depends on itself alone.
@@ -28,6 +29,7 @@ class DDMUNet(nn.Module):
     max_frequency: float = 1000.0
 
     conditional = False
+    dtype = "float32"
     dropout = 0.0
 
     def check(self, space: tuple[int, ...]) -> None:
@@ -39,7 +41,7 @@ class DDMUNet(nn.Module):
         divides(space, len(self.channels) - 1, "channels")
 
     @nn.compact
-    def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):
+    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
         space = x.ndim - 2
 
         def conv(h, width, taps, name):
@@ -51,7 +53,7 @@ class DDMUNet(nn.Module):
             h = nn.swish(conv(h, width, 3, f"{name}_conv0"))
             return residual + conv(h, width, 3, f"{name}_conv1")
 
-        noise = frequency_embedding(label, self.embedding, self.max_frequency)
+        noise = frequency_embedding(noise_cond, self.embedding, self.max_frequency)
         noise = noise.reshape(-1, *(1,) * space, self.embedding)
         noise = jnp.broadcast_to(noise, (*x.shape[:-1], self.embedding))
         *outer, deepest = self.channels

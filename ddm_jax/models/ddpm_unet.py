@@ -19,7 +19,7 @@ from ddm_jax.models.layers import (
 
 
 class DDPMUNet(nn.Module):
-    """F(x, label, cond): (B, *space, C), (B,), (B,) int or None -> (B, *space, out_channels).
+    """F(x, noise_cond, cond): (B, *space, C), (B,), (B,) int or None -> (B, *space, out_channels).
 
     The defaults are the published CIFAR-10 network, 35,746,307 parameters for 3 channels: Ho et
     al. 2020, arXiv:2006.11239, appendix B. `attention` lists the sizes (of the first spatial
@@ -27,8 +27,8 @@ class DDPMUNet(nn.Module):
     into channels at the input and back at the output (Hoogeboom et al. 2023, arXiv:2301.11093),
     for speed. `resample` is "conv" (strided convolution
     down, nearest neighbour and convolution up) or "block" (in a residual block, as BigGAN).
-    `conditional` adds a class embedding to the noise embedding; label `classes` is the null
-    label. `remat` recomputes blocks in the backward pass to save memory. The output is float32,
+    `conditional` adds a class embedding to the noise embedding; class `classes` is the null
+    class. `remat` recomputes blocks in the backward pass to save memory. The output is float32,
     and zero at initialisation.
     """
 
@@ -66,7 +66,7 @@ class DDPMUNet(nn.Module):
         divides(space, len(self.multipliers) - 1, "multipliers", self.patch)
 
     @nn.compact
-    def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):
+    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
         dtype = jnp.dtype(self.dtype)
         levels = range(len(self.multipliers))
         block_class = nn.remat(ResBlock) if self.remat else ResBlock
@@ -82,7 +82,7 @@ class DDPMUNet(nn.Module):
         def dense(name):
             return nn.Dense(4 * self.channels, kernel_init=kernel_init, dtype=dtype, name=name)
 
-        emb = sinusoidal_embedding(label, self.channels)
+        emb = sinusoidal_embedding(noise_cond, self.channels)
         emb = dense("emb2")(nn.swish(dense("emb1")(emb)))
         if self.conditional:
             if cond is None:

@@ -11,24 +11,25 @@ kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 zero_init = nn.initializers.zeros
 
 
-def sinusoidal_embedding(label: Array, channels: int, max_period: float = 10000.0) -> Array:
-    """[sin(f_i label), cos(f_i label)], f_i = max_period^(-i / (channels/2 - 1)): (B,) -> (B, c).
+def sinusoidal_embedding(noise_cond: Array, channels: int, max_period: float = 10000.0) -> Array:
+    """[sin(f_i c), cos(f_i c)], c the noise_cond, f_i = max_period^(-i / (channels/2 - 1)).
 
-    Sines first, half - 1 in the exponent, as in Ho et al. 2020, arXiv:2006.11239. float32.
+    (B,) -> (B, channels), float32. Sines first, half - 1 in the exponent, as in Ho et al. 2020,
+    arXiv:2006.11239.
     """
     half = channels // 2
     frequency = jnp.exp(-math.log(max_period) / (half - 1) * jnp.arange(half))
-    angle = label.astype(jnp.float32)[:, None] * frequency
+    angle = noise_cond.astype(jnp.float32)[:, None] * frequency
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 
-def frequency_embedding(label: Array, channels: int, max_frequency: float) -> Array:
-    """[sin(2 pi f_i label), cos(2 pi f_i label)], f_i from 1 to max_frequency in even ratios.
+def frequency_embedding(noise_cond: Array, channels: int, max_frequency: float) -> Array:
+    """[sin(2 pi f_i c), cos(2 pi f_i c)], f_i from 1 to max_frequency in even ratios.
 
-    (B,) -> (B, channels), float32; for labels in [0, 1].
+    (B,) -> (B, channels), float32; for noise_conds in [0, 1].
     """
     frequency = jnp.geomspace(1.0, max_frequency, channels // 2)
-    angle = 2 * jnp.pi * label.astype(jnp.float32)[:, None] * frequency
+    angle = 2 * jnp.pi * noise_cond.astype(jnp.float32)[:, None] * frequency
     return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

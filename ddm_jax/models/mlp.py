@@ -9,12 +9,12 @@ from ddm_jax.models.layers import zero_init
 
 
 class MLP(nn.Module):
-    """F(x, label): dense layers with ReLU on [x flattened, label]; (B, *space, C), (B,) -> same.
+    """F(x, noise_cond): dense layers with ReLU on [x flattened, noise_cond].
 
-    The label is one input among the pixels, so it should be of order 1 (`label.timestep.steps=2`
-    gives t itself). The output is an affine map of the last hidden layer, so it lies in a subspace
-    of as many dimensions as that layer is wide; see experiments/fashion_mlp for what that costs.
-    It is zero at initialisation.
+    (B, *space, C), (B,) -> (B, *space, out_channels). The noise_cond is one input among the pixels,
+    so it should be of order 1, as `time` is. The output is an affine map of the last hidden layer,
+    so it lies in a subspace of as many dimensions as that layer is wide; see
+    experiments/fashion_mlp for what that costs. It is zero at initialisation.
     """
 
     out_channels: int
@@ -22,6 +22,7 @@ class MLP(nn.Module):
     hidden: tuple[int, ...] = (512, 512)
 
     conditional = False
+    dtype = "float32"
     dropout = 0.0
 
     def check(self, space: tuple[int, ...]) -> None:
@@ -30,9 +31,9 @@ class MLP(nn.Module):
             raise ValueError(f"hidden={self.hidden}: at least one layer of at least 1 is needed")
 
     @nn.compact
-    def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):
+    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
         shape = *x.shape[:-1], self.out_channels
-        h = jnp.concatenate([x.reshape(len(x), -1), label[:, None].astype(x.dtype)], -1)
+        h = jnp.concatenate([x.reshape(len(x), -1), noise_cond[:, None].astype(x.dtype)], -1)
         for i, width in enumerate(self.hidden):
             h = nn.relu(nn.Dense(width, name=f"hidden{i}")(h))
         size = int(np.prod(shape[1:]))

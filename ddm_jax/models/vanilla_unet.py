@@ -10,13 +10,13 @@ he_init = nn.initializers.he_normal()
 
 
 class VanillaUNet(nn.Module):
-    """F(x, label): (B, *space, C), (B,) -> (B, *space, out_channels).
+    """F(x, noise_cond): (B, *space, C), (B,) -> (B, *space, out_channels).
 
     Each level is two convolutions of 3 taps with swish; max-pooling and dropout lead down,
     a transposed convolution, the skip connection and dropout lead up, a linear convolution of 1
     tap leads out. Ronneberger et al. 2015, arXiv:1505.04597, with sizes kept by padding. With
-    `noise_level` each level adds a projection of the label's sinusoidal embedding (Ho et al. 2020,
-    arXiv:2006.11239); without it the network has to read the level of the noise off the image.
+    `noise_level` each level adds a projection of the noise_cond's sinusoidal embedding (Ho et al.
+    2020, arXiv:2006.11239); without it the network has to read the noise level off the image.
     """
 
     out_channels: int
@@ -26,6 +26,7 @@ class VanillaUNet(nn.Module):
     noise_level: bool = False
 
     conditional = False
+    dtype = "float32"
 
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""
@@ -36,7 +37,7 @@ class VanillaUNet(nn.Module):
         divides(space, len(self.channels) - 1, "channels")
 
     @nn.compact
-    def __call__(self, x: Array, label: Array, cond: Array | None = None, train: bool = False):
+    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
         space = x.ndim - 2
 
         def conv(h, width, name):
@@ -52,7 +53,7 @@ class VanillaUNet(nn.Module):
         def drop(h):
             return nn.Dropout(self.dropout, deterministic=not train)(h)
 
-        embedding = sinusoidal_embedding(label, 128)
+        embedding = sinusoidal_embedding(noise_cond, 128)
         h, skips = x, []
         *outer, deepest = self.channels
         for i, width in enumerate(outer):

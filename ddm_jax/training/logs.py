@@ -74,6 +74,7 @@ class Meter:
         count = sum(m.level_count for m in self._steps)
         total = sum(m.level_sum for m in self._steps)
         levels = [float(s / c) if c else None for s, c in zip(total, count, strict=True)]
+        parts = self._steps[0].parts
         elapsed = max(time.monotonic() - self._start, 1e-9)
         row = {
             "step": step,
@@ -81,6 +82,10 @@ class Meter:
             "grad_norm": float(np.mean([m.grad_norm for m in self._steps])),
             "lr": lr,
             "images_per_s": len(self._steps) * self.batch / elapsed,
+            **{
+                f"loss_{name}": float(np.mean([m.parts[name] for m in self._steps]))
+                for name in parts
+            },
             "loss_by_level": levels,
         }
         self._reset()

@@ -1,6 +1,7 @@
 """The train state and the one train step, a pure function that runs on one device or many."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -25,12 +26,13 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one step: mean loss, gradient norm before clipping, and loss sums by bins of t."""
+    """Of one step: mean loss, gradient norm before clipping, loss sums by bins of t, mean parts."""
 
     loss: Array
     grad_norm: Array
     level_sum: Array  # (LEVELS,)
     level_count: Array  # (LEVELS,)
+    parts: Mapping[str, Array] = MappingProxyType({})  # of the loss, by name
 
 
 def init_state(params, tx: optax.GradientTransformation, times: Any = ()) -> TrainState:
@@ -64,7 +66,8 @@ def make_train_step(
             return (terms.weight * terms.loss).mean(), terms
 
         (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        return (grads, loss), (batch.place, terms.t, terms.loss)
+        parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
+        return (grads, loss, parts), (batch.place, terms.t, terms.loss)
 
     def step(state: TrainState, feed, pool, key: Array) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
@@ -87,7 +90,7 @@ def make_train_step(
         if axis is not None:
             means = jax.lax.pmean(means, axis)
             seen = jax.tree.map(lambda a: jax.lax.all_gather(a, axis, tiled=True), seen)
-        grads, loss = means
+        grads, loss, parts = means
         place, t, losses = seen
         order = jnp.argsort(place)
         t, losses = t[order], losses[order]
@@ -99,7 +102,7 @@ def make_train_step(
         n = state.step + 1
         ema_params = ema.update(state.ema_params, params, n)
         times = remember(state.times, t, losses)
-        metrics = Metrics(loss, optax.tree.norm(grads), sums, counts)
+        metrics = Metrics(loss, optax.tree.norm(grads), sums, counts, parts)
         return TrainState(n, params, ema_params, opt_state, times), metrics
 
     return step

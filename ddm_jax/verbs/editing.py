@@ -96,15 +96,15 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
         return diffuse(recipe.schedule_of(params), x0, eps, t)
 
     path = path.with_name(f"{path.name}_from_{options.first}")
-    levels = options.levels or (int(0.6 * recipe.levels),)
+    levels = options.levels or (int(0.6 * recipe.schedule.num_timesteps),)
     grid = recipe.sampling_times(params)
     for level in levels:
-        t = np.float32(level / (recipe.levels - 1))
+        t = np.float32(level / (recipe.schedule.num_timesteps - 1))
         x, times = np.asarray(noised(params, t)), from_level(grid, t)
         film = draw_film(recipe, layout, params, index, print, times, x, labels)
         result = film.x0[-1]
         quality = np.asarray(psnr(result, original))
-        where = f"level {level:,} of {recipe.levels:,} (t = {t:.3f})"
+        where = f"level {level:,} of {recipe.schedule.num_timesteps:,} (t = {t:.3f})"
         print(f"{where}: PSNR {quality.mean():.2f} dB, mean of {len(index):,}", flush=True)
         stem = f"{path.name}_level_{level}"
         png, gif, npz = (path.with_name(f"{stem}.{end}") for end in ("png", "gif", "npz"))

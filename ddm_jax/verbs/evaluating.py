@@ -39,7 +39,9 @@ Say = Callable[[str], None]
 
 def times(recipe: Recipe) -> np.ndarray:
     """The grid of the variational bound: all levels, or `evaluate.steps` times evenly spaced."""
-    return UniformGrid().times(recipe.schedule, recipe.evaluate.steps or recipe.levels)
+    return UniformGrid().times(
+        recipe.schedule, recipe.evaluate.steps or recipe.schedule.num_timesteps
+    )
 
 
 def variance(recipe: Recipe) -> str:

@@ -13,11 +13,11 @@ def get_config():
     config.model.ddpm_unet.update(
         channels=64, multipliers=(1,), blocks=2, patch=4, attention=(), dropout=0.0
     )
-    config.label.name = "logsnr"
+    config.noise_cond.name = "logsnr"
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
     config.ema.decay = 0.998
     config.train.update(steps=400, batch=128, log_every=20, save_every=100, sample_every=0)
-    config.grid.name = "trailing"
+    config.timesteps.name = "trailing"
     config.sample.update(count=100, batch=100, steps=20)
     return config
 

@@ -70,7 +70,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("model", "schedule", "prediction", "label", "sampler"),
+    ("model", "schedule", "prediction", "noise_cond", "sampler"),
     [
         ("ddpm_unet", "vp", "edm", "ln_sigma", "heun"),
         ("ddm_unet", "flow", "velocity", "noise_variance", "unipc"),
@@ -78,9 +78,9 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
         ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m"),
     ],
 )
-def test_networks_take_other_parts(model, schedule, prediction, label, sampler):
+def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler):
     """Its loss has gradients, its samples are finite, and image k depends on k alone."""
-    names = dict(schedule=schedule, prediction=prediction, label=label, sampler=sampler)
+    names = dict(schedule=schedule, prediction=prediction, noise_cond=noise_cond, sampler=sampler)
     choices = [f"--config.{part}.name={name}" for part, name in names.items()]
     choices += ["--config.model.name=" + model, "--config.sample.steps=3"]
     choices += [f"--config.model.{model}.{s}" for s in TINY[model]]

@@ -8,7 +8,7 @@ from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.samplers.timesteps import GRIDS, ExplicitGrid
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, ExplicitGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
 
 MEAN, STD = 0.4, 0.5
@@ -56,34 +56,42 @@ def start(schedule, shape=(10, 1000)):
 
 
 def grid_of(name, steps):
-    """A row of GRIDS, for `steps` steps."""
+    """A row of TIMESTEPS, for `steps` steps."""
     if name == "explicit":
         return ExplicitGrid(tuple(np.linspace(1, 0.1, steps).tolist()))
-    return GRIDS[name]()
+    return TIMESTEPS[name]()
 
 
 # Three settings for each schedule that are not its defaults; with a new row, its defaults alone.
 SETTINGS = {
     "linear": (
-        {"steps": 50, "scaled": True},
-        {"steps": 4000, "zero_terminal": True},
-        {"beta_start": 1e-5, "beta_end": 0.05, "steps": 300},
+        {"num_timesteps": 50, "scaled": True},
+        {"num_timesteps": 4000, "zero_terminal": True},
+        {"beta_start": 1e-5, "beta_end": 0.05, "num_timesteps": 300},
     ),
     "scaled_linear": (
-        {"steps": 100},
-        {"steps": 4000},
+        {"num_timesteps": 100},
+        {"num_timesteps": 4000},
         {"beta_end": 0.05, "zero_terminal": True},
     ),
-    "quadratic": ({"steps": 100}, {"steps": 4000}, {"beta_end": 0.05, "zero_terminal": True}),
-    "constant": (
-        {"steps": 10},
-        {"beta": 0.05},
-        {"beta": 1e-3, "steps": 3000, "zero_terminal": True},
+    "quadratic": (
+        {"num_timesteps": 100},
+        {"num_timesteps": 4000},
+        {"beta_end": 0.05, "zero_terminal": True},
     ),
-    "inverse": ({"steps": 10}, {"steps": 4000}, {"max_beta": 0.9, "zero_terminal": True}),
+    "constant": (
+        {"num_timesteps": 10},
+        {"beta": 0.05},
+        {"beta": 1e-3, "num_timesteps": 3000, "zero_terminal": True},
+    ),
+    "inverse": (
+        {"num_timesteps": 10},
+        {"num_timesteps": 4000},
+        {"max_beta": 0.9, "zero_terminal": True},
+    ),
     "cosine": (
-        {"steps": 20},
-        {"steps": 4000, "s": 0.02},
+        {"num_timesteps": 20},
+        {"num_timesteps": 4000, "s": 0.02},
         {"s": 0.0, "max_beta": 0.99, "zero_terminal": True},
     ),
     "continuous_cosine": (

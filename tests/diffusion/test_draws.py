@@ -30,12 +30,12 @@ def draws(key):
     """
     seen = {}
 
-    def net(params, x, label, cond, keys):
+    def net(params, x, noise_cond, cond, keys):
         seen.update(x=x[:, 0], dropped=cond == NULL, dropout=jax.vmap(jax.random.uniform)(keys))
         return jnp.zeros_like(x)
 
     problem = Problem(net, PREDICTIONS["eps"](), Timestep())
-    options = {"null": NULL, "label_dropout": 0.4}
+    options = {"null": NULL, "class_dropout": 0.4}
     loss = diffusion_loss(problem, Flow(), Weighted(), Uniform(), COUNT, **options)
     batch = Batch(jnp.zeros((COUNT, 1)), jnp.zeros(COUNT, jnp.int32), jnp.arange(COUNT))
     t = loss(Params(None), batch, key, ()).t
@@ -95,15 +95,16 @@ def test_a_preference_for_some_times_leaves_the_mean_of_the_loss_alone():
     x_0 = 1 and the network answers with the level's index i, so the loss is (i - 1)^2.
     """
     levels, size = 5, 20_000
-    times = Importance(levels, history=2, uniform=0.1)
+    times = Importance(history=2, uniform=0.1)
     history = jnp.array([[8.0, 1.0], [0.5, 0.5], [2.0, 3.0], [0.0, 1.0], [4.0, 4.0]])
     memory = History(history, jnp.full(levels, 2))
 
-    def net(params, x, label, cond, keys):
-        return label[:, None]
+    def net(params, x, noise_cond, cond, keys):
+        return noise_cond[:, None]
 
-    problem = Problem(net, PREDICTIONS["x0"](), Timestep(levels))
-    loss = diffusion_loss(problem, Flow(), Weighted(), times, size, "stratified")
+    problem = Problem(net, PREDICTIONS["x0"](), Timestep())
+    schedule = Flow(num_timesteps=levels)
+    loss = diffusion_loss(problem, schedule, Weighted(), times, size, "stratified")
     batch = Batch(jnp.ones((size, 1)), None, jnp.arange(size))
     terms = loss(Params(None), batch, KEY, memory)
     uneven = float(terms.loss.mean())

@@ -12,7 +12,7 @@ from ddm_jax.diffusion.editing import from_level, psnr, slerp
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.samplers.loop import integrate, sample, trajectory
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
-from ddm_jax.diffusion.samplers.timesteps import GRIDS, UniformGrid
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, UniformGrid
 from ddm_jax.diffusion.schedules.discrete import Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -90,7 +90,7 @@ def test_a_walk_to_nothing_is_finite():
     assert jnp.isfinite(slerp(NOISE[0], jnp.zeros_like(NOISE[0]), 0.3)).all()
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TIMESTEPS)
 @pytest.mark.parametrize("t", [0.0, 0.37, 0.5, 1.0])
 def test_a_grid_from_a_level_begins_there_and_goes_on_as_the_grid_does(name, t):
     times = np.asarray(grid_of(name, 9).times(Cosine(), 9))

@@ -7,7 +7,7 @@ import pytest
 from laws import SET, grid_of
 
 from ddm_jax.diffusion.samplers.timesteps import (
-    GRIDS,
+    TIMESTEPS,
     ExplicitGrid,
     KarrasGrid,
     LogSNRGrid,
@@ -17,7 +17,7 @@ from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 from ddm_jax.diffusion.schedules.rates import EDM, Flow, OffsetCosine
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", TIMESTEPS)
 @pytest.mark.parametrize("schedule", [Linear(), Flow(), OffsetCosine()], ids=repr)
 @pytest.mark.parametrize(
     "counts",
@@ -31,13 +31,13 @@ def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule, counts)
         assert (np.diff(times) < 0).all() and times.min() >= 0
         assert times[0] == (1 if name != "leading" else np.float32(1 - 1 / steps))
     with pytest.raises(ValueError, match="at least 1|are listed"):
-        GRIDS[name]().times(schedule, 0)
+        TIMESTEPS[name]().times(schedule, 0)
 
 
 @pytest.mark.parametrize("schedule", SET.values(), ids=SET)
 def test_grids_of_a_thousand_times_decrease_strictly(schedule):
     """On every schedule at every setting of the laws; times even in log-SNR come closest."""
-    grids = jax.jit(lambda: [grid_of(name, 1000).times(schedule, 1000) for name in GRIDS])()
+    grids = jax.jit(lambda: [grid_of(name, 1000).times(schedule, 1000) for name in TIMESTEPS])()
     for times in map(np.asarray, grids):
         assert times[0] <= 1 and times[-1] >= 0 and (np.diff(times) < 0).all()
 

@@ -7,7 +7,7 @@ import pytest
 
 from ddm_jax.diffusion.guidance import guide
 from ddm_jax.diffusion.losses.base import Batch, Params
-from ddm_jax.diffusion.losses.distances import ERRORS, L1, Huber
+from ddm_jax.diffusion.losses.distances import DISTANCES, L1, Huber
 from ddm_jax.diffusion.losses.draws import diffusion_loss
 from ddm_jax.diffusion.losses.noised import Problem
 from ddm_jax.diffusion.losses.objectives import Weighted
@@ -25,7 +25,7 @@ KEY = jax.random.key(3)
 
 def loss_of(net, prediction="eps", size=1, **options):
     """(network's parameters, batch, key) -> Terms, of the settings that are not given."""
-    named = {k: options.pop(k) for k in ("weighting", "error") if k in options}
+    named = {k: options.pop(k) for k in ("weighting", "distance") if k in options}
     problem = Problem(net, PREDICTIONS[prediction](), Timestep(), **named)
     loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), size, **options)
     return lambda params, batch, key: loss(Params(params), batch, key, ())
@@ -36,7 +36,7 @@ def batch(count, size=4, cond=None):
     return Batch(x0, cond, jnp.arange(count))
 
 
-def zero(params, x, label, cond, keys):
+def zero(params, x, noise_cond, cond, keys):
     return jnp.zeros_like(x)
 
 
@@ -47,30 +47,30 @@ def test_a_zero_network_starts_at_one_on_unit_data(prediction):
     assert float(terms.loss.mean()) == pytest.approx(1.0, abs=0.02)
 
 
-def test_errors_of_a_zero_network_on_unit_data():
+def test_distances_of_a_zero_network_on_unit_data():
     """E|e| = sqrt(2 / pi) = 0.7979; Huber is L2 within delta, and follows 2 delta |e| beyond."""
 
-    def mean(error):
-        return float(loss_of(zero, error=error)(None, batch(4000), KEY).loss.mean())
+    def mean(distance):
+        return float(loss_of(zero, distance=distance)(None, batch(4000), KEY).loss.mean())
 
     assert mean(L1()) == pytest.approx(0.7979, abs=0.01)
-    assert mean(Huber(100.0)) == pytest.approx(mean(ERRORS["l2"]()), rel=1e-6)
+    assert mean(Huber(100.0)) == pytest.approx(mean(DISTANCES["l2"]()), rel=1e-6)
     assert mean(Huber(1e-3)) / 2e-3 == pytest.approx(mean(L1()), rel=1e-3)
     assert float(Huber(2.0)(jnp.float32(5.0))) == pytest.approx(2 * (2 * 5 - 2))
     assert float(jax.grad(Huber(2.0))(2.0)) == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_an_error_is_even_and_grows(name):
-    error, e = ERRORS[name](), jnp.linspace(0.0, 9.0, 50)
-    np.testing.assert_array_equal(error(-e), error(e))
-    assert error(e)[0] == 0 and (jnp.diff(error(e)) > 0).all()
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_distance_is_even_and_grows(name):
+    distance, e = DISTANCES[name](), jnp.linspace(0.0, 9.0, 50)
+    np.testing.assert_array_equal(distance(-e), distance(e))
+    assert distance(e)[0] == 0 and (jnp.diff(distance(e)) > 0).all()
 
 
 def test_l1_in_the_space_of_x0_is_the_absolute_error_of_x0():
     """Whatever the network predicts."""
     nets = nets_with_the_same_x0(jnp.tanh)
-    options = {"weighting": Simple("x0"), "error": L1()}
+    options = {"weighting": Simple("x0"), "distance": L1()}
     means = [
         float(loss_of(net, name, **options)(0.7, batch(64), KEY).loss.mean())
         for name, net in nets.items()
@@ -82,8 +82,8 @@ def nets_with_the_same_x0(guess):
     """For each prediction, a network whose estimate of x_0 is guess(x_t)."""
 
     def of(prediction):
-        def net(params, x, label, cond, keys):
-            t = label / 999
+        def net(params, x, noise_cond, cond, keys):
+            t = noise_cond / 999
             skip, out, c_in = (
                 c[:, None, None, None]
                 for c in prediction.coefficients(Cosine().alpha(t), Cosine().sigma(t))
@@ -134,8 +134,8 @@ def test_the_likelihood_weight_bounds_the_entropy_of_a_gaussian():
 
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_split():
-    def net(params, x, label, cond, keys):
-        return params * x + jnp.sin(label)[:, None, None, None]
+    def net(params, x, noise_cond, cond, keys):
+        return params * x + jnp.sin(noise_cond)[:, None, None, None]
 
     loss, whole = loss_of(net), batch(8)
     parts = [jax.tree.map(lambda a: a[i : i + 2], whole) for i in range(0, 8, 2)]  # noqa: B023
@@ -149,12 +149,12 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_split():
 def test_labels_are_dropped_at_their_rate_and_independently_of_the_times():
     seen = {}
 
-    def net(params, x, label, cond, keys):
+    def net(params, x, noise_cond, cond, keys):
         seen.update(cond=cond, keys=keys)
         return jnp.zeros_like(x)
 
     count = 4000
-    terms = loss_of(net, null=10, label_dropout=0.25)(
+    terms = loss_of(net, null=10, class_dropout=0.25)(
         None, batch(count, 1, jnp.zeros(count, jnp.int32)), KEY
     )
     dropped = np.asarray(seen["cond"] == 10, float)

@@ -8,12 +8,11 @@ import pytest
 
 from ddm_jax.diffusion.arrays import normal_like
 from ddm_jax.diffusion.likelihood.vlb import vlb
-from ddm_jax.diffusion.losses.noised import Draw, Problem, look
+from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem, predict
 from ddm_jax.diffusion.losses.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
 from ddm_jax.diffusion.losses.vdm import squared_inside
 from ddm_jax.diffusion.noise_conds import LogSNR
 from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser
-from ddm_jax.diffusion.schedules.base import init_params, with_params
 from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
 from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 from ddm_jax.diffusion.schedules.learned import Learned
@@ -23,23 +22,23 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 KEY, COSINE = jax.random.key(5), Cosine()
 
 
-def net(params, x, label, cond, keys=None):
+def net(params, x, noise_cond, cond, keys=None):
     """F and v (B, d), linear in x, with parameters of their own."""
-    label = label[:, None] / 10
-    f = params["mean"] * x + 0.3 * jnp.tanh(label)
-    return jnp.concatenate([f, params["variance"] * (x + label)], -1)
+    noise_cond = noise_cond[:, None] / 10
+    f = params["mean"] * x + 0.3 * jnp.tanh(noise_cond)
+    return jnp.concatenate([f, params["variance"] * (x + noise_cond)], -1)
 
 
-def narrow(params, x, label, cond, keys=None):
+def narrow(params, x, noise_cond, cond, keys=None):
     """The same without v."""
-    return net(params, x, label, cond)[..., : x.shape[-1]]
+    return net(params, x, noise_cond, cond)[..., : x.shape[-1]]
 
 
 PARAMS = {"mean": jnp.float32(0.6), "variance": jnp.float32(0.2)}
 
 
 def problem_of(objective, prediction="eps"):
-    wide = net if objective.learned else narrow
+    wide = net if objective.learns_variance else narrow
     return Problem(wide, PREDICTIONS[prediction](), LogSNR())
 
 
@@ -47,29 +46,29 @@ def draw_at(t, key=KEY, d=3):
     t = jnp.asarray(t, jnp.float32)
     x0 = jnp.round(127.5 * (jnp.tanh(jax.random.normal(key, (len(t), d))) + 1)) / 127.5 - 1
     eps = jax.random.normal(jax.random.fold_in(key, 1), x0.shape)
-    return Draw(x0, eps, t, None, jax.random.split(key, len(t)))
+    return NoisedBatch(x0, eps, t, None, jax.random.split(key, len(t)))
 
 
 def loss_of(objective, schedule=COSINE):
     """The compiled (params, draw) -> (B,)."""
     problem = problem_of(objective)
-    return jax.jit(lambda params, draw: objective.loss(problem, params, schedule, draw))
+    return jax.jit(lambda params, draw: objective.loss(problem, params, schedule, draw)[0])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_is_finite_at_both_ends_and_has_gradients(name):
     objective = OBJECTIVES[name]()
-    full = with_params(objective, init_params(objective, KEY))
+    full = objective.with_params(objective.init_params(KEY))
     problem, draw = problem_of(objective), draw_at(np.linspace(0, 999, 12).round() / 999)
     for schedule in (Cosine(), Learned()):
         value = jax.jit(
             jax.value_and_grad(
-                lambda p: full.loss(problem, p, schedule, draw).mean()  # noqa: B023
+                lambda p: full.loss(problem, p, schedule, draw)[0].mean()  # noqa: B023
             )
         )
         loss, grads = value(PARAMS)
         assert jnp.isfinite(loss) and jnp.isfinite(grads["mean"]) and grads["mean"] != 0
-        assert (grads["variance"] != 0) == objective.learned
+        assert (grads["variance"] != 0) == objective.learns_variance
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -84,15 +83,15 @@ def test_a_loss_is_a_matter_of_the_example_alone(name):
 @pytest.mark.parametrize("variance", ["small", "large", "learned"])
 def test_vlb_terms_sum_to_the_bound(variance):
     """One example seen at every level with the noises of likelihood.vlb: the mean is the bound."""
-    steps, schedule = 40, Linear(steps=40, scaled=True)
-    objective = VLB(steps=steps, variance=variance)
+    steps, schedule = 40, Linear(num_timesteps=40, scaled=True)
+    objective = VLB(variance=variance)
     problem = problem_of(objective)
     one = draw_at(jnp.zeros(1)).x0
     times = np.linspace(1, 0, steps, dtype=np.float32)
     eps = jnp.concatenate([normal_like(jax.random.fold_in(KEY, k), one) for k in range(steps)])
     draw = draw_at(times)._replace(x0=jnp.repeat(one, steps, 0), eps=eps)
     mean = loss_of(objective, schedule)(PARAMS, draw).mean()
-    denoise = denoiser(problem.net, PARAMS, schedule, problem.prediction, problem.label)
+    denoise = denoiser(problem.net, PARAMS, schedule, problem.prediction, problem.noise_cond)
     bound = jax.jit(lambda x: vlb(denoise, schedule, times, x, KEY, variance, -1.0, 1.0))(one)
     assert float(mean) == pytest.approx(float(bound.total[0]), rel=1e-3)
 
@@ -101,7 +100,7 @@ def test_hybrid_trains_the_mean_by_the_simple_loss_and_the_variance_by_the_bound
     schedule, draw = Cosine(), draw_at(np.linspace(0, 999, 30).round() / 999)
 
     def grads(objective, problem):
-        loss = lambda p: objective.loss(problem, p, schedule, draw).mean()  # noqa: E731
+        loss = lambda p: objective.loss(problem, p, schedule, draw)[0].mean()  # noqa: E731
         return jax.jit(jax.grad(loss))(PARAMS)
 
     wide = problem_of(Hybrid())
@@ -127,7 +126,7 @@ def test_uncertainty_starts_as_the_plain_loss_and_balances_it():
     @jax.jit
     def step(params, state):
         def loss(p):
-            u = with_params(objective, p).log_loss(logsnr)
+            u = objective.with_params(p).log_loss(logsnr)
             return (jnp.exp(-u) * level + u).mean()
 
         value, grads = jax.value_and_grad(loss)(params)
@@ -139,7 +138,7 @@ def test_uncertainty_starts_as_the_plain_loss_and_balances_it():
     for _ in range(500):
         params, state, value = step(params, state)
     assert float(value) == pytest.approx(float(1 + jnp.log(level).mean()), abs=0.01)
-    u = with_params(objective, params).log_loss(logsnr)
+    u = objective.with_params(params).log_loss(logsnr)
     np.testing.assert_allclose(u, jnp.log(level), atol=0.3)
 
 
@@ -156,17 +155,17 @@ def test_squared_inside_keeps_the_value_and_squares_one_derivative():
 SHORT = Learned(max_logsnr=6.0, min_logsnr=-4.0, units=16)
 
 
-def gaussian_net(params, x, label, cond, keys=None):
-    """F = eps for x_0 ~ N(0, s^2), exactly where params = s; the label is log-SNR."""
-    logsnr = label[:, None]
+def gaussian_net(params, x, noise_cond, cond, keys=None):
+    """F = eps for x_0 ~ N(0, s^2), exactly where params = s; the noise_cond is log-SNR."""
+    logsnr = noise_cond[:, None]
     alpha, variance = jnp.sqrt(jax.nn.sigmoid(logsnr)), jax.nn.sigmoid(-logsnr)
     return jnp.sqrt(variance) * x / (alpha**2 * params**2 + variance)
 
 
 def vdm_loss(weights, draw, params=0.5):
-    schedule = with_params(SHORT, weights)
+    schedule = SHORT.with_params(weights)
     problem = Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR())
-    return VDM().loss(problem, params, schedule, draw)
+    return VDM().loss(problem, params, schedule, draw)[0]
 
 
 def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
@@ -174,8 +173,8 @@ def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
     count, d = 1024, 8
     x0 = 0.5 * jax.random.normal(KEY, (count, d))
     t = (jnp.arange(count) + 0.5) / count
-    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
-    weights = init_params(SHORT, KEY)
+    draw = NoisedBatch(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    weights = SHORT.init_params(KEY)
     loss = jax.jit(vdm_loss)
     grads = jax.jit(jax.grad(lambda w: vdm_loss(w, draw).mean()))
 
@@ -183,10 +182,10 @@ def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
 
     def mean_square(interior):
         w = weights._replace(**interior)
-        schedule = with_params(SHORT, w)
-        seen = look(Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR()), 0.5, schedule, draw)
+        schedule = SHORT.with_params(w)
+        seen = predict(Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR()), 0.5, schedule, draw)
         _, slope = jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
-        term = -0.5 * slope * ((seen.f - seen.goal) ** 2).mean(1) / jnp.log(2.0)
+        term = -0.5 * slope * ((seen.f - seen.target) ** 2).mean(1) / jnp.log(2.0)
         return (term**2).mean()
 
     interior = {k: v for k, v in weights._asdict().items() if k not in ends}
@@ -214,8 +213,8 @@ def test_the_ends_of_the_learned_schedule_follow_the_bound():
     x0 = draw_at(jnp.zeros(4096), d=8).x0 * 0.5
     x0 = jnp.round(127.5 * (x0 + 1)) / 127.5 - 1
     t = (jnp.arange(4096) + 0.5) / 4096
-    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
-    weights = init_params(SHORT, KEY)
+    draw = NoisedBatch(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    weights = SHORT.init_params(KEY)
     mean = jax.jit(lambda w: vdm_loss(w, draw, 0.31).mean())
     grads = jax.jit(jax.grad(lambda w: vdm_loss(w, draw, 0.31).mean()))(weights)
     for name in ("max_logsnr", "span"):
@@ -232,12 +231,12 @@ def test_vdm_needs_no_learned_schedule():
     """On a fixed one it is the bound in continuous time, invariant to the path between the ends."""
     x0 = draw_at(jnp.zeros(20_000), d=2).x0 * 0.5
     t = (jnp.arange(20_000) + 0.5) / 20_000
-    draw = Draw(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
+    draw = NoisedBatch(x0, jax.random.normal(jax.random.key(1), x0.shape), t, None, None)
     problem = Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR())
-    straight = with_params(SHORT, init_params(SHORT, KEY))
+    straight = SHORT.with_params(SHORT.init_params(KEY))
     bent = ContinuousCosine(min_logsnr=-4.0, max_logsnr=6.0)
     a, b = (
-        jax.jit(lambda d: VDM().loss(problem, 0.31, s, d).mean())(draw)  # noqa: B023
+        jax.jit(lambda d: VDM().loss(problem, 0.31, s, d)[0].mean())(draw)  # noqa: B023
         for s in (straight, bent)
     )
     assert float(a) == pytest.approx(float(b), rel=5e-3)
@@ -246,8 +245,6 @@ def test_vdm_needs_no_learned_schedule():
 def test_refusals():
     with pytest.raises(ValueError, match="small, large, learned"):
         VLB(variance="medium")
-    with pytest.raises(ValueError, match="at least 2 levels"):
-        Hybrid(steps=1)
     with pytest.raises(ValueError, match="features"):
         Uncertainty(features=0)
     with pytest.raises(ValueError, match="min_logsnr"):

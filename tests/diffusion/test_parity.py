@@ -49,7 +49,7 @@ def test_betas_and_levels(name, kind, schedule):
     """Their cosine is the published one to the last level; both clip beta at 0.999."""
     other = diffusers.DDPMScheduler(beta_schedule=name, **kind)
     np.testing.assert_allclose(other.betas, schedule.betas(), rtol=1e-4)
-    t = jnp.arange(schedule.steps) / (schedule.steps - 1)
+    t = jnp.arange(schedule.num_timesteps) / (schedule.num_timesteps - 1)
     # Theirs is a float32 product of a thousand factors.
     np.testing.assert_allclose(other.alphas_cumprod, schedule.alpha(t) ** 2, rtol=1e-3, atol=1e-7)
 

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.noise_conds import LABELS, Timestep
+from ddm_jax.diffusion.noise_conds import NOISE_CONDS, Timestep
 from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, split, target
 from ddm_jax.diffusion.process import diffuse, noise_of
+from ddm_jax.diffusion.schedules.continuous import VP
 from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -25,7 +26,7 @@ def test_a_net_that_outputs_the_target_denoises_exactly(name):
     prediction = PREDICTIONS[name]()
     goal = target(prediction, alpha, sigma, x0, eps)
 
-    def net(params, x, label, cond):
+    def net(params, x, noise_cond, cond):
         return goal
 
     denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
@@ -102,21 +103,23 @@ def test_noise_of_inverts_diffuse():
 
 
 @pytest.mark.parametrize("steps", [1000, 50, 4000])
-def test_timestep_label_is_the_index_of_the_level(steps):
+def test_the_timestep_is_the_index_of_the_level(steps):
+    """Of a discrete schedule and of a continuous one, whose count is a setting alone."""
     levels = jnp.arange(steps) / (steps - 1)
-    np.testing.assert_allclose(Timestep(steps)(Cosine(), levels), np.arange(steps), atol=1e-3)
+    for schedule in (Cosine(num_timesteps=steps), VP(num_timesteps=steps)):
+        np.testing.assert_allclose(Timestep()(schedule, levels), np.arange(steps), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", LABELS)
-def test_labels_are_monotone_in_time_and_scale(name):
-    label = LABELS[name]()(Linear(), t)
-    assert label.shape == t.shape and jnp.isfinite(label).all()
-    rising = jnp.diff(label) > 0
+@pytest.mark.parametrize("name", NOISE_CONDS)
+def test_noise_conds_are_monotone_in_time_and_scale(name):
+    noise_cond = NOISE_CONDS[name]()(Linear(), t)
+    assert noise_cond.shape == t.shape and jnp.isfinite(noise_cond).all()
+    rising = jnp.diff(noise_cond) > 0
     assert rising.all() or not rising.any()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1000.0])
-def test_labels_have_their_published_values_times_their_scale(scale):
+def test_noise_conds_have_their_published_values_times_their_scale(scale):
     """Against abar, the running product of 1 - beta, in float64."""
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     published = {
@@ -125,19 +128,19 @@ def test_labels_have_their_published_values_times_their_scale(scale):
         "ln_sigma": np.log(np.sqrt((1 - abar) / abar)) / 4,
     }
     for name, expected in published.items():
-        label = LABELS[name](scale)(SCHEDULE, jnp.arange(1000) / 999)
-        np.testing.assert_allclose(label / scale, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+        noise_cond = NOISE_CONDS[name](scale)(SCHEDULE, jnp.arange(1000) / 999)
+        np.testing.assert_allclose(noise_cond / scale, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_the_net_is_told_the_label_of_its_time_and_the_scaled_input():
+def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input():
     seen = {}
 
-    def net(params, x, label, cond):
-        seen.update(params=params, x=x, label=label, cond=cond)
+    def net(params, x, noise_cond, cond):
+        seen.update(params=params, x=x, noise_cond=noise_cond, cond=cond)
         return jnp.zeros_like(x)
 
     denoise = denoiser(net, "p", SCHEDULE, PREDICTIONS["v"](), Timestep(), "c")
     denoise(x0, jnp.float32(0.5))
     assert (seen["params"], seen["cond"]) == ("p", "c")
-    np.testing.assert_allclose(seen["label"], np.full(64, 499.5))
+    np.testing.assert_allclose(seen["noise_cond"], np.full(64, 499.5))
     np.testing.assert_array_equal(seen["x"], x0)

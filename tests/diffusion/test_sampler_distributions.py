@@ -113,7 +113,7 @@ def test_ddpm_is_the_published_algorithm(variance, steps):
     mean = (x - beta / sqrt(1 - abar) eps) / sqrt(1 - beta), with beta = 1 - abar_t / abar_s for a
     strided chain; variance beta, or beta (1 - abar_s) / (1 - abar_t).
     """
-    schedule = Linear(steps=1000)
+    schedule = Linear(num_timesteps=1000)
     index = np.linspace(999, 0, steps).round().astype(int)
     abar = np.cumprod(1 - schedule.betas())[index]
     rng = np.random.default_rng(0)

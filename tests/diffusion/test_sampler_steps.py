@@ -12,7 +12,7 @@ from ddm_jax.diffusion.samplers.base import turn
 from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM
 from ddm_jax.diffusion.samplers.loop import prior, sample
 from ddm_jax.diffusion.samplers.one_step import Heun
-from ddm_jax.diffusion.samplers.timesteps import GRIDS, LogSNRGrid, UniformGrid
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, LogSNRGrid, UniformGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.schedules.continuous import VP, ContinuousCosine
 from ddm_jax.diffusion.schedules.discrete import Linear
@@ -75,7 +75,7 @@ def no_nan(sampler, schedule):
     """All grids of all counts through one program: shorter grids stay at their last time."""
     denoise, x = ideal(sampler, schedule), prior(schedule, KEY, jnp.zeros((2, 2)))
     run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x, KEY))
-    for name in GRIDS:
+    for name in TIMESTEPS:
         for count in (1, 2, 3, 10, 50, 100):
             times = np.asarray(grid_of(name, count).times(schedule, count))
             assert jnp.isfinite(run(np.pad(times, (0, 100 - count), "edge"), x)).all(), (

@@ -18,7 +18,7 @@ from ddm_jax.diffusion.samplers.langevin import PredictorCorrector
 from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM, AdamsBashforth
 from ddm_jax.diffusion.samplers.loop import integrate, prior, sample
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM, EulerAncestral, Heun
-from ddm_jax.diffusion.samplers.timesteps import GRIDS, UniformGrid
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, UniformGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
 from ddm_jax.diffusion.schedules.rates import VE
@@ -71,7 +71,7 @@ def test_n_steps_visit_the_n_times_of_the_grid_once_each(name):
         return Estimate(jnp.zeros_like(x))
 
     run = jax.jit(lambda times: sample(denoise, schedule, ROWS[name], times, jnp.ones((1, 1)), KEY))
-    for grid in GRIDS:
+    for grid in TIMESTEPS:
         times = grid_of(grid, 7).times(schedule, 7)
         jax.block_until_ready(run(times))
         jax.effects_barrier()

@@ -109,7 +109,7 @@ def test_ends_that_float32_times_cannot_follow_are_refused_and_the_remedy_works(
     [
         (VP, {"beta_max": 200.0}),
         (SubVP, {"beta_max": 1e4}),
-        (Linear, {"steps": 10_000}),
+        (Linear, {"num_timesteps": 10_000}),
         (SCHEDULES["constant"], {"beta": 0.5}),
         (ContinuousCosine, {"shift": -80.0}),
         (Learned, {"min_logsnr": -100.0}),
@@ -237,8 +237,8 @@ def abar(schedule, t):
     "schedule, expected",
     [
         (Linear(), 4.036e-5),
-        (Linear(steps=300), 0.0481),
-        (Linear(steps=200), 0.1322),
+        (Linear(num_timesteps=300), 0.0481),
+        (Linear(num_timesteps=200), 0.1322),
         (Cosine(), 2.43e-9),
         (OffsetCosine(), 0.0004),
     ],
@@ -254,11 +254,13 @@ def test_least_noisy_levels():
 
 
 def test_scaled_betas_keep_the_noise_of_the_long_chain():
-    short = abar(Linear(steps=200, scaled=True), 1.0)
+    short = abar(Linear(num_timesteps=200, scaled=True), 1.0)
     assert np.log(short) == pytest.approx(np.log(4.036e-5), rel=0.03)
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Linear(steps=50), Cosine(steps=100)])
+@pytest.mark.parametrize(
+    "schedule", [Linear(), Linear(num_timesteps=50), Cosine(num_timesteps=100)]
+)
 def test_levels_are_the_product_of_one_step_kernels(schedule):
     """The chain of T one-step kernels has the closed form's mean and variance, and its betas."""
     betas = schedule.betas()
@@ -268,7 +270,7 @@ def test_levels_are_the_product_of_one_step_kernels(schedule):
     assert abar(schedule, 1.0) == pytest.approx(mean**2, rel=1e-4)
     assert float(schedule.sigma(jnp.float32(1.0))) ** 2 == pytest.approx(variance, rel=1e-6)
 
-    t = jnp.arange(schedule.steps) / (schedule.steps - 1)
+    t = jnp.arange(schedule.num_timesteps) / (schedule.num_timesteps - 1)
     kernel = forward_kernel(schedule, t[:-1], t[1:])
     # A difference of float32 log-SNRs of size 10 or so carries an error of some 1e-6.
     np.testing.assert_allclose(kernel.variance, betas[1:], rtol=2e-2, atol=2e-6)
@@ -277,9 +279,9 @@ def test_levels_are_the_product_of_one_step_kernels(schedule):
 
 def test_refusals_name_the_reason():
     with pytest.raises(ValueError, match="at least 2"):
-        Linear(steps=1)
+        Linear(num_timesteps=1)
     with pytest.raises(ValueError, match="betas run from"):
-        Linear(steps=10, scaled=True)
+        Linear(num_timesteps=10, scaled=True)
     with pytest.raises(ValueError, match="max_beta"):
         Cosine(max_beta=1.0)
     with pytest.raises(ValueError, match="min_signal < max_signal"):

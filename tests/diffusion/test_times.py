@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.losses.importance import History, Importance
-from ddm_jax.diffusion.losses.time_samplers import TIMES, UNIFORMS, Discrete, uniforms
-from ddm_jax.diffusion.schedules.discrete import Cosine
+from ddm_jax.diffusion.losses.time_samplers import TIME_SAMPLERS, UNIFORMS, Discrete, uniforms
+from ddm_jax.diffusion.schedules.discrete import Constant, Cosine
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -19,10 +19,10 @@ KEY = jax.random.key(3)
 U = (jnp.arange(5000) + 0.5) / 5000
 
 
-@pytest.mark.parametrize("name", TIMES)
+@pytest.mark.parametrize("name", TIME_SAMPLERS)
 def test_quantiles_rise_within_the_unit_interval(name):
-    times = TIMES[name]()
-    memory = times.init()
+    times = TIME_SAMPLERS[name]()
+    memory = times.init(Cosine())
     t = times.quantile(Cosine(), U, memory)
     assert (jnp.diff(t) >= 0).all() and t[0] >= 0 and t[-1] <= 1 and t[-1] - t[0] > 0.5
     assert (times.weight(t, memory) > 0).all()
@@ -51,14 +51,14 @@ def published(t):
 
 @pytest.mark.parametrize("name", published(np.array([0.5])))
 def test_times_have_their_published_distribution(name):
-    times = TIMES[name]()
-    t = np.asarray(times.quantile(Cosine(), U, times.init()), np.float64)
+    times = TIME_SAMPLERS[name]()
+    t = np.asarray(times.quantile(Cosine(), U, times.init(Cosine())), np.float64)
     inside = (t > 0) & (t < 1)
     assert abs(published(t)[name] - U)[inside].max() < 2e-3
 
 
 def test_discrete_times_are_the_levels_both_ends_included():
-    t = Discrete(4).quantile(Cosine(), U, ())
+    t = Discrete().quantile(Constant(num_timesteps=4), U, ())
     levels, counts = np.unique(np.round(np.asarray(t) * 3).astype(int), return_counts=True)
     np.testing.assert_allclose(np.asarray(t) * 3, np.round(np.asarray(t) * 3), atol=1e-6)
     assert list(levels) == [0, 1, 2, 3] and (counts == 1250).all()
@@ -88,18 +88,23 @@ def test_antithetic_draws_come_in_pairs_and_stratified_ones_one_to_a_part():
     np.testing.assert_allclose(np.diff(np.sort(u)), 0.1, atol=1e-6)
 
 
-def seen(times, size, rounds):
-    """Losses 1 + 9 t with their times, dealt in batches of `size` over all levels in turn."""
+def levels(count):
+    """A schedule of so many levels."""
+    return Constant(num_timesteps=count)
+
+
+def seen(count, size, rounds):
+    """Losses 1 + 9 t with their times, dealt in batches of `size` over `count` levels in turn."""
     for k in range(rounds):
-        level = (jnp.arange(size) + k * size) % times.steps
-        t = level / (times.steps - 1)
+        level = (jnp.arange(size) + k * size) % count
+        t = level / (count - 1)
         yield t, 1 + 9 * t
 
 
 def test_importance_is_uniform_until_every_level_has_its_history():
-    times = Importance(steps=5, history=3)
-    memory = times.init()
-    for t, loss in seen(times, 5, 3):
+    times = Importance(history=3)
+    memory = times.init(levels(5))
+    for t, loss in seen(5, 5, 3):
         np.testing.assert_allclose(times.probabilities(memory), 0.2)
         np.testing.assert_allclose(times.weight(t, memory), 1.0)
         memory = times.update(memory, t, loss)
@@ -110,7 +115,7 @@ def test_importance_is_uniform_until_every_level_has_its_history():
 
 def test_importance_follows_the_root_of_the_mean_square_of_unequal_losses():
     """sqrt(E L^2), in float64, which exceeds E |L| where a level's losses differ."""
-    times = Importance(steps=3, history=2, uniform=0.2)
+    times = Importance(history=2, uniform=0.2)
     losses = np.array([[1.0, 7.0], [4.0, 4.0], [0.0, 2.0]])
     p = times.probabilities(History(jnp.float32(losses), jnp.array([2, 5, 2])))
     root = np.sqrt([25.0, 16.0, 2.0])
@@ -118,9 +123,9 @@ def test_importance_follows_the_root_of_the_mean_square_of_unequal_losses():
 
 
 def test_importance_sampling_is_unbiased_and_follows_the_second_moment():
-    times = Importance(steps=20, history=2, uniform=0.1)
-    memory = times.init()
-    for t, loss in seen(times, 40, 1):
+    times = Importance(history=2, uniform=0.1)
+    memory = times.init(levels(20))
+    for t, loss in seen(20, 40, 1):
         memory = times.update(memory, t, loss)
     t = times.quantile(Cosine(), U, memory)
     level = np.round(np.asarray(t) * 19).astype(int)
@@ -132,8 +137,8 @@ def test_importance_sampling_is_unbiased_and_follows_the_second_moment():
 
 def test_a_history_holds_the_last_losses_of_each_level_in_order():
     """Against a loop over the examples, also with more of a level in a batch than it holds."""
-    times, rng = Importance(steps=3, history=4), np.random.default_rng(0)
-    memory, count = times.init(), np.zeros(3, int)
+    times, rng = Importance(history=4), np.random.default_rng(0)
+    memory, count = times.init(levels(3)), np.zeros(3, int)
     held = np.zeros((3, 4), np.float32)
     update = jax.jit(times.update)
     for _ in range(6):
@@ -148,8 +153,6 @@ def test_a_history_holds_the_last_losses_of_each_level_in_order():
 
 
 def test_refusals():
-    for wrong in ({"steps": 1}, {"history": 0}, {"uniform": 0.0}):
-        with pytest.raises(ValueError, match="needs steps"):
+    for wrong in ({"history": 0}, {"uniform": 0.0}):
+        with pytest.raises(ValueError, match="needs history"):
             Importance(**wrong)
-    with pytest.raises(ValueError, match="at least 2"):
-        Discrete(1)

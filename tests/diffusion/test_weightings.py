@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.losses.noised import Problem, Seen, weighted_error
+from ddm_jax.diffusion.losses.noised import Predicted, Problem, weighted_error
 from ddm_jax.diffusion.losses.weightings import WEIGHTINGS
 from ddm_jax.diffusion.predictions import EDM, PREDICTIONS
 from ddm_jax.diffusion.schedules.rates import Flow, OffsetCosine
@@ -52,7 +52,7 @@ CASES = [(name, values) for name, several in SETTINGS.items() for values in seve
 def factor(schedule, prediction, weighting):
     """What multiplies the squared error of the network's output, (times,)."""
     away = np.array([0.5, -1.0, 2.0], np.float32)
-    seen = Seen(None, jnp.zeros((len(T), 3)), jnp.tile(away, (len(T), 1)), None)
+    seen = Predicted(None, jnp.zeros((len(T), 3)), jnp.tile(away, (len(T), 1)), None)
     problem = Problem(None, prediction, None, weighting)
     loss = weighted_error(problem, schedule, jnp.asarray(T, jnp.float32), seen)
     return np.asarray(loss, np.float64) / (away**2).mean()

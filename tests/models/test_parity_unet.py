@@ -11,7 +11,7 @@ from ddm_jax.models.ddpm_unet import DDPMUNet
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-LABELS = jnp.array([0.0, 1.0, 37.0, 999.0])
+NOISE_CONDS = jnp.array([0.0, 1.0, 37.0, 999.0])
 SMALL = dict(channels=128, multipliers=(1, 1), blocks=1, attention=(4,), dropout=0.0)
 
 
@@ -20,8 +20,8 @@ def exchanged(net, size):
 
     Every leaf goes to a tensor of its own, and no tensor is left.
     """
-    x = jnp.asarray(np.random.default_rng(1).normal(size=(len(LABELS), *size, 3)), jnp.float32)
-    given = (x, LABELS, jnp.arange(len(LABELS))) if net.conditional else (x, LABELS)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(len(NOISE_CONDS), *size, 3)), jnp.float32)
+    given = (x, NOISE_CONDS, jnp.arange(len(NOISE_CONDS))) if net.conditional else (x, NOISE_CONDS)
     params, other = awake(net, *given), theirs(net, size, 3)
     pairs = converted(params, len(net.multipliers))
     names = [name for name, _ in pairs]

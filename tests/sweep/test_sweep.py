@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
         (("--sweep", "model.ddpm_unet.multipliers=(1,a)"), "takes values like (1, 2)"),
         (("--sweep", "schedule.name=linear,cosin"), "did you mean 'cosine'"),
         (("--sweep", "optim.lr=1e-3,0.001"), "are the same run"),
-        (("--sweep", "schedule.linear.steps=10,20"), "are the same run"),
+        (("--sweep", "schedule.linear.num_timesteps=10,20"), "are the same run"),
         (("--sweep", "optim.lr=1", "--sweep", "optim.lr=2"), "swept twice"),
         (("--sweep", "(optim.lr,optim.lr)=(1,2)"), "swept twice"),
         (("--sweep", "optim.lr="), "has an empty value"),

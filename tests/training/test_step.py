@@ -36,11 +36,11 @@ SGD = recipe(
     "--config.optim.clip=0.3",
     "--config.model.ddpm_unet.dropout=0.2",
     "--config.data.flip=True",
-    "--config.loss.label_dropout=0.3",
+    "--config.loss.class_dropout=0.3",
     "--config.loss.uniforms=stratified",
-    "--config.times.name=importance",
-    "--config.times.importance.steps=4",
-    "--config.times.importance.history=2",
+    "--config.time_sampler.name=importance",
+    "--config.schedule.cosine.num_timesteps=4",
+    "--config.time_sampler.importance.history=2",
 )
 
 
@@ -79,7 +79,7 @@ def test_times_are_drawn_by_the_losses_seen(alone):
     assert state.times.count.sum() == 3 * SGD.train.batch
     assert (state.times.loss > 0).all()
     expected = np.sqrt((state.times.loss**2).mean(1))
-    p = SGD.times.probabilities(state.times)
+    p = SGD.time_sampler.probabilities(state.times)
     np.testing.assert_allclose(p, 0.001 / 4 + 0.999 * expected / expected.sum(), rtol=1e-5)
     np.testing.assert_array_equal(losses[0].level_count, 4 * np.eye(10)[[0, 3, 6, 9]].sum(0))
     assert (losses[2].level_count != losses[0].level_count).any()
@@ -128,8 +128,8 @@ def test_metrics_count_every_example_once(alone):
 @pytest.mark.parametrize(
     "overrides, moved",
     [
-        (("objective.name=hybrid", "times.name=discrete", "sampler.name=ddpm"), "net"),
-        (("objective.name=vdm", "schedule.name=learned", "grid.name=logsnr"), "schedule"),
+        (("objective.name=hybrid", "time_sampler.name=discrete", "sampler.name=ddpm"), "net"),
+        (("objective.name=vdm", "schedule.name=learned", "timesteps.name=logsnr"), "schedule"),
         (("objective.name=uncertainty",), "objective"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,

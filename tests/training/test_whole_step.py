@@ -35,8 +35,8 @@ def quadratic(params, batch, key, memory):
     u = jax.vmap(draws, (None, 0))(key, batch.place)
     t = batch.place / (SIZE - 1)
     away = params["a"] * batch.x0 - u
-    loss = 0.5 * (away**2).sum(1) + 0.5 * (params["b"]["c"] - t) ** 2
-    return Terms(loss, t, 0.5 + memory * t)
+    parts = {"of_a": 0.5 * (away**2).sum(1), "of_c": 0.5 * (params["b"]["c"] - t) ** 2}
+    return Terms(parts["of_a"] + parts["of_c"], t, 0.5 + memory * t, parts)
 
 
 def remember(memory, t, loss):
@@ -120,9 +120,12 @@ def test_the_step_is_what_numpy_computes(name, warmup, accumulate):
     norms = [norm for *_, norm, _, _ in want]
     assert min(norms) < 0.8 * optim.clip and max(norms) > 1.5 * optim.clip
     for k, (state, metrics) in enumerate(run(optim, ema, accumulate)):
-        got = flat(state.params), flat(state.ema_params), state.times, *metrics
+        *numbers, parts = metrics
+        got = flat(state.params), flat(state.ema_params), state.times, *numbers
         for a, b in zip(got, want[k], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=f"step {k}")
+        assert parts.keys() == {"of_a", "of_c"} and min(parts.values()) > 0
+        assert sum(parts.values()) == pytest.approx(metrics.loss, rel=1e-5)
         assert state.step == k + 1
 
 

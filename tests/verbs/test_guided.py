@@ -26,7 +26,7 @@ class Tilted:
     def __init__(self):
         self.told = []
 
-    def apply(self, variables, x, label, cond, train):
+    def apply(self, variables, x, noise_cond, cond, train):
         self.told.append(np.asarray(cond))
         return 0.4 * x + jnp.tanh(x + cond[:, None, None, None])
 
@@ -36,7 +36,7 @@ def recipe():
     config = load_config(str(ROOT / "configs/quickstart.py"))
     overrides = (
         "prediction.name=eps",
-        "loss.label_dropout=0.5",
+        "loss.class_dropout=0.5",
         "sample.clip=none",
         f"sample.guidance={SCALE}",
     )

@@ -38,9 +38,9 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     arguments = (
         *QUICK,
         "--config.optim.decay=constant",
-        "--config.times.name=importance",
-        "--config.times.importance.steps=3",
-        "--config.times.importance.history=2",
+        "--config.time_sampler.name=importance",
+        "--config.schedule.cosine.num_timesteps=3",
+        "--config.time_sampler.importance.history=2",
     )
     ok(launch(*arguments, "--workdir", run, "--config.train.steps=3", **FAST))
     ok(launch(*arguments, "--workdir", constant, **FAST))

@@ -1,11 +1,15 @@
-"""What losses are given and give: batches, parameters, terms."""
+"""What losses are given and give: batches, parameters, terms; and what an objective is."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 
+from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.losses.time_samplers import Memory
+from ddm_jax.diffusion.schedules.base import Schedule
 
 
 class Batch(NamedTuple):
@@ -25,11 +29,38 @@ class Params(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Per-example loss (B,), the time (B,) at which it was taken, its factor (B,) in the mean."""
+    """Per-example loss (B,), the time (B,) at which it was taken, its factor (B,) in the mean.
+
+    parts: what the loss is made of, (B,) each, by the names under which they are logged.
+    """
 
     loss: Array
     t: Array
     weight: Array
+    parts: Mapping[str, Array] = MappingProxyType({})
 
 
 LossFn = Callable[[Params, Batch, Array, Memory], Terms]  # (params, batch, key, memory of times)
+
+
+class Objective(ABC):
+    """What is minimised, and what can be said of it."""
+
+    learns_variance: bool = False  # the network has twice the output channels
+    chain: ClassVar[bool] = False  # a bound on the schedule's T levels: times must be levels
+    continuous: ClassVar[bool] = False  # a bound in continuous time, which may train a schedule
+    unit: ClassVar[str] = "mean over elements"
+
+    def init_params(self, key: Array) -> Any:
+        """Fresh parameters, () of an objective that has none."""
+        return ()
+
+    def with_params(self, params: Any) -> "Objective":
+        """The objective with these parameters, which may be traced."""
+        return self
+
+    @abstractmethod
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
+        """The loss (B,) of the network with these parameters, and its parts (B,) by name."""

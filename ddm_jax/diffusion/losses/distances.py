@@ -1,4 +1,4 @@
-"""The size of an error: what is averaged over the elements of an example."""
+"""Distances: the size of an error, which is averaged over the elements of an example."""
 
 from dataclasses import dataclass
 
@@ -40,4 +40,4 @@ class Huber:
         return near * (2 * abs(e) - near)
 
 
-ERRORS = {"l2": L2, "l1": L1, "huber": Huber}
+DISTANCES = {"l2": L2, "l1": L1, "huber": Huber}

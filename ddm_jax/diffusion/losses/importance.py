@@ -25,24 +25,24 @@ class Importance:
     Dhariwal 2021, arXiv:2102.09672, section 3.3.
     """
 
-    steps: int = 1000
     history: int = 10
     uniform: float = 0.001
 
     def __post_init__(self):
-        if self.steps < 2 or self.history < 1 or not 0 < self.uniform <= 1:
-            raise ValueError("needs steps >= 2, history >= 1 and uniform in (0, 1]")
+        if self.history < 1 or not 0 < self.uniform <= 1:
+            raise ValueError("needs history >= 1 and uniform in (0, 1]")
 
-    def init(self) -> History:
-        """No losses yet."""
-        return History(jnp.zeros((self.steps, self.history)), jnp.zeros((self.steps,), jnp.int32))
+    def init(self, schedule: Schedule) -> History:
+        """No losses yet, of any of the schedule's T levels."""
+        levels = schedule.num_timesteps
+        return History(jnp.zeros((levels, self.history)), jnp.zeros((levels,), jnp.int32))
 
     def probabilities(self, memory: History) -> Array:
         """p (T,), summing to 1."""
         root = jnp.sqrt((memory.loss**2).mean(axis=1))
         total = root.sum()
         ready = (memory.count.min() >= self.history) & (total > 0)
-        even = 1 / self.steps
+        even = 1 / len(root)
         learned = self.uniform * even + (1 - self.uniform) * root / jnp.where(ready, total, 1.0)
         return jnp.where(ready, learned, even)
 
@@ -50,24 +50,26 @@ class Importance:
         """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
         rising = jnp.cumsum(self.probabilities(memory))
         level = jnp.searchsorted(rising, u * rising[-1], side="right")
-        return jnp.minimum(level, self.steps - 1) / (self.steps - 1)
+        return jnp.minimum(level, len(rising) - 1) / (len(rising) - 1)
 
     def weight(self, t: Array, memory: History) -> Array:
         """1 / (T p) at times (B,)."""
-        return 1 / (self.steps * self.probabilities(memory)[self._level(t)])
+        p = self.probabilities(memory)
+        return 1 / (len(p) * p[_level(t, memory)])
 
     def update(self, memory: History, t: Array, loss: Array) -> History:
         """The history with losses (B,) at times (B,) added in their order."""
-        level = self._level(t)
+        level = _level(t, memory)
         same = level[:, None] == level[None, :]
         before = jnp.tril(same, -1).sum(axis=1)
         after = jnp.triu(same, 1).sum(axis=1)
         slot = (memory.count[level] + before) % self.history
         # Of more than `history` losses of one level in a batch the last ones stay.
-        row = jnp.where(after < self.history, level, self.steps)
+        row = jnp.where(after < self.history, level, len(memory.count))
         return History(
             memory.loss.at[row, slot].set(loss, mode="drop"), memory.count.at[level].add(1)
         )
 
-    def _level(self, t: Array) -> Array:
-        return jnp.round(t * (self.steps - 1)).astype(jnp.int32)
+
+def _level(t: Array, memory: History) -> Array:
+    return jnp.round(t * (len(memory.count) - 1)).astype(jnp.int32)

@@ -29,13 +29,13 @@ class Problem(NamedTuple):
 
     net: Net
     prediction: Prediction
-    label: Any
+    noise_cond: Any
     weighting: Any = Simple()
-    error: Any = L2()
+    distance: Any = L2()
     values: Values = Values()
 
 
-class Draw(NamedTuple):
+class NoisedBatch(NamedTuple):
     """Examples x0 with noise eps (B, ...), times t (B,), conditions and dropout keys (B,)."""
 
     x0: Array
@@ -45,33 +45,33 @@ class Draw(NamedTuple):
     keys: Array
 
 
-class Seen(NamedTuple):
+class Predicted(NamedTuple):
     """The noised examples, the network's F and the F that would give x_0 back, and its estimate."""
 
     x_t: Array
     f: Array
-    goal: Array
+    target: Array
     estimate: Estimate
 
 
-def look(problem: Problem, params, schedule: Schedule, draw: Draw) -> Seen:
+def predict(problem: Problem, params, schedule: Schedule, batch: NoisedBatch) -> Predicted:
     """Show the network the noised examples."""
-    x_t = diffuse(schedule, draw.x0, draw.eps, draw.t)
+    x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
 
     def net(*arguments):
-        return problem.net(*arguments, draw.keys)
+        return problem.net(*arguments, batch.keys)
 
-    parts = schedule, problem.prediction, problem.label
-    raw = apply(net, params, *parts, x_t, draw.t, draw.cond).astype(jnp.float32)
+    parts = schedule, problem.prediction, problem.noise_cond
+    raw = apply(net, params, *parts, x_t, batch.t, batch.cond).astype(jnp.float32)
     f, mix = split(raw, x_t)
-    rates = schedule.alpha(draw.t), schedule.sigma(draw.t)
-    goal = target(problem.prediction, *rates, draw.x0, draw.eps)
+    rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
+    aim = target(problem.prediction, *rates, batch.x0, batch.eps)
     skip, out, _ = problem.prediction.coefficients(*rates)
     x0 = expand(skip, x_t) * x_t + expand(out, x_t) * f
-    return Seen(x_t, f, goal, Estimate(x0, mix))
+    return Predicted(x_t, f, aim, Estimate(x0, mix))
 
 
-def weighted_error(problem: Problem, schedule: Schedule, t: Array, seen: Seen) -> Array:
+def weighted_error(problem: Problem, schedule: Schedule, t: Array, predicted: Predicted) -> Array:
     """error(sqrt(w) (x0_hat - x_0)) averaged over an example's elements -> (B,).
 
     Taken as sqrt(w) c_out (F - target): the network's own space is where the difference keeps its
@@ -79,5 +79,5 @@ def weighted_error(problem: Problem, schedule: Schedule, t: Array, seen: Seen) -
     """
     _, out, _ = problem.prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
     scale = jnp.sqrt(problem.weighting.on_x0(schedule, problem.prediction, t)) * abs(out)
-    away = problem.error(expand(scale, seen.f) * (seen.f - seen.goal))
+    away = problem.distance(expand(scale, predicted.f) * (predicted.f - predicted.target))
     return away.mean(axis=tuple(range(1, away.ndim)))

@@ -16,14 +16,14 @@ from ddm_jax.diffusion.schedules.base import Schedule
 Memory = Any  # a pytree that a density carries from step to step of training
 
 
-class Density(ABC):
+class TimeSampler(ABC):
     """A density of training times, given by its quantiles; this one learns nothing on the way."""
 
     @abstractmethod
     def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
         """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
 
-    def init(self) -> Memory:
+    def init(self, schedule: Schedule) -> Memory:
         """What is remembered before the first step of training."""
         return ()
 
@@ -37,7 +37,7 @@ class Density(ABC):
 
 
 @dataclass(frozen=True)
-class Uniform(Density):
+class Uniform(TimeSampler):
     """t ~ U(0, 1), continuous."""
 
     def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
@@ -45,21 +45,15 @@ class Uniform(Density):
 
 
 @dataclass(frozen=True)
-class Discrete(Density):
+class Discrete(TimeSampler):
     """t uniform on the levels i / (T - 1), i = 0 .. T - 1. Ho et al. 2020, arXiv:2006.11239."""
 
-    steps: int = 1000
-
-    def __post_init__(self):
-        if self.steps < 2:
-            raise ValueError(f"steps={self.steps}: needs at least 2")
-
     def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
-        return jnp.floor(u * self.steps) / (self.steps - 1)
+        return jnp.floor(u * schedule.num_timesteps) / (schedule.num_timesteps - 1)
 
 
 @dataclass(frozen=True)
-class LogNormal(Density):
+class LogNormal(TimeSampler):
     """ln(sigma / alpha) ~ N(mean, std^2), cut to the schedule's ends.
 
     Karras et al. 2022, arXiv:2206.00364, table 1.
@@ -73,7 +67,7 @@ class LogNormal(Density):
 
 
 @dataclass(frozen=True)
-class LogitNormal(Density):
+class LogitNormal(TimeSampler):
     """t = sigmoid(mean + std z), z ~ N(0, 1). Esser et al. 2024, arXiv:2403.03206, section 3.1."""
 
     mean: float = 0.0
@@ -84,7 +78,7 @@ class LogitNormal(Density):
 
 
 @dataclass(frozen=True)
-class LogUniform(Density):
+class LogUniform(TimeSampler):
     """Log-SNR uniform between the schedule's ends, so ln(sigma / alpha) is too."""
 
     def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
@@ -92,7 +86,7 @@ class LogUniform(Density):
         return jnp.clip(schedule.time(high + u * (low - high)), 0.0, 1.0)
 
 
-TIMES = {
+TIME_SAMPLERS = {
     "uniform": Uniform,
     "discrete": Discrete,
     "log_normal": LogNormal,

@@ -2,22 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, prior_term
+from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.distances import L2
-from ddm_jax.diffusion.losses.noised import Draw, Problem, look, weighted_error
+from ddm_jax.diffusion.losses.noised import predict, weighted_error
 from ddm_jax.diffusion.losses.weightings import Likelihood
 from ddm_jax.diffusion.process import Estimate, diffuse
-from ddm_jax.diffusion.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
-class VDM:
+class VDM(Objective):
     """The bound in continuous time, in bits per element; it trains a learned schedule as well.
 
     -1/2 dSNR/dt |x0_hat - x_0|^2 + L_prior + L_decoder, t uniform. The mean does not depend on the
@@ -26,37 +26,38 @@ class VDM:
     x_t / alpha at t = 0, without the network. Kingma et al. 2021, arXiv:2107.00630.
     """
 
-    continuous: ClassVar[bool] = True
-    unit: ClassVar[str] = "bits per element"
+    continuous = True
+    unit = "bits per element"
 
-    @property
-    def learned(self) -> bool:
-        return False
-
-    def loss(self, problem: Problem, params, schedule: Schedule, draw: Draw) -> Array:
+    def loss(self, problem, params, schedule, batch):
         def logsnr_and_slope(t):
             return jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
 
         def diffusion(held, inner):
             params, ends, power = held
             span = ends[1] - ends[0]
-            tangent = Tangent(draw.t, ends[0] + span * inner[0], span * inner[1], power)
-            seen = look(problem, params, tangent, draw)
-            own = problem._replace(weighting=Likelihood(), error=L2())
-            return weighted_error(own, tangent, draw.t, seen) / jnp.log(2.0)
+            value, slope = ends[0] + span * inner[0], span * inner[1]
+            tangent = Tangent(schedule.num_timesteps, batch.t, value, slope, power)
+            predicted = predict(problem, params, tangent, batch)
+            own = problem._replace(weighting=Likelihood(), distance=L2())
+            return weighted_error(own, tangent, batch.t, predicted) / jnp.log(2.0)
 
         ends = schedule.logsnr(jnp.array([0.0, 1.0]))
-        value, slope = logsnr_and_slope(draw.t)
+        value, slope = logsnr_and_slope(batch.t)
         span = ends[1] - ends[0]
-        power = jnp.sqrt(schedule.alpha(draw.t) ** 2 + schedule.sigma(draw.t) ** 2)
+        power = jnp.sqrt(schedule.alpha(batch.t) ** 2 + schedule.sigma(batch.t) ** 2)
         held = params, ends, jax.lax.stop_gradient(power)
         inner = (value - ends[0]) / span, slope / span
         zero = jnp.zeros(())
-        x_t = diffuse(schedule, draw.x0, draw.eps, zero)
+        x_t = diffuse(schedule, batch.x0, batch.eps, zero)
         direct = Estimate(x_t / schedule.alpha(zero))
-        decoder = decoder_term(schedule, direct, draw.x0, zero, zero, "large", *problem.values)
-        rest = bits(decoder) + bits(prior_term(schedule, draw.x0))
-        return squared_inside(diffusion)(held, inner) + rest
+        decoder = bits(
+            decoder_term(schedule, direct, batch.x0, zero, zero, "large", *problem.values)
+        )
+        prior = bits(prior_term(schedule, batch.x0))
+        inside = squared_inside(diffusion)(held, inner)
+        parts = {"diffusion": inside, "prior": prior, "decoder": decoder}
+        return inside + prior + decoder, parts
 
 
 class Tangent(NamedTuple):
@@ -65,6 +66,7 @@ class Tangent(NamedTuple):
     power = sqrt(alpha^2 + sigma^2). It is asked at those times only.
     """
 
+    num_timesteps: int
     t: Array
     value: Array
     slope: Array

@@ -26,12 +26,14 @@ class Sampler(ABC):
     convergence: the published order of convergence of a deterministic sampler, infinite where it
     solves to a tolerance on any grid; None where it draws noise. evaluations: of the denoiser in
     one step, None where they vary. estimate: what the denoiser must give, "mean" for E[x_0 | x_t]
-    or "end" for the end of x_t's path along the probability flow.
+    or "end" for the end of x_t's path along the probability flow. asks_variance: whether the
+    denoiser must give a learned variance too.
     """
 
     convergence: ClassVar[float | None] = None
     evaluations: ClassVar[int | None] = 1
     estimate: ClassVar[str] = "mean"
+    asks_variance: bool = False
 
     def init(self, x: Array) -> Memory:
         """What is remembered before the first step."""

@@ -31,6 +31,10 @@ class DDPM(Sampler):
     def __post_init__(self):
         check_among("variance", self.variance, VARIANCES)
 
+    @property
+    def asks_variance(self) -> bool:
+        return self.variance == "learned"
+
     def step(self, denoise, schedule, x, t, s, key, memory):
         mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, self.variance)
         return mean + jnp.exp(0.5 * log_variance) * normal_like(key, x), memory

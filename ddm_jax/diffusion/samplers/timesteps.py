@@ -125,7 +125,7 @@ def _at_logsnr(schedule: Schedule, logsnr: Array) -> Array:
     return schedule.time(logsnr).at[-1].set(0.0).at[0].set(1.0)
 
 
-GRIDS = {
+TIMESTEPS = {
     "uniform": UniformGrid,
     "trailing": TrailingGrid,
     "leading": LeadingGrid,

@@ -1,12 +1,21 @@
-"""What everything asks of a noise schedule, and of parts with parameters of their own."""
+"""What everything asks of a noise schedule, and what all of them have."""
 
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from jax import Array
 
 
 class Schedule(Protocol):
-    """What everything asks of a noise schedule; all methods are elementwise and jittable."""
+    """What everything asks of a noise schedule; methods of times are elementwise and jittable."""
+
+    @property
+    def num_timesteps(self) -> int:
+        """T: level i of T stands at t = i / (T - 1). All that count timesteps read it here."""
+
+    @property
+    def zero_terminal(self) -> bool:
+        """Whether the schedule was made to end without signal."""
 
     def alpha(self, t: Array) -> Array:
         """Signal rate."""
@@ -20,23 +29,29 @@ class Schedule(Protocol):
     def time(self, logsnr: Array) -> Array:
         """The inverse of logsnr(t)."""
 
+    def init_params(self, key: Array) -> Any:
+        """Fresh parameters, () of a schedule that is not trained."""
 
-@runtime_checkable
-class Trainable(Protocol):
-    """A part, such as a learned schedule, with parameters beside those of the network."""
+    def with_params(self, params: Any) -> "Schedule":
+        """The schedule with these parameters, which may be traced."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A schedule that is not trained; T is 1,000 unless it says otherwise."""
+
+    num_timesteps: int = field(default=1000, kw_only=True)
+
+    zero_terminal: ClassVar[bool] = False
+
+    def __post_init__(self):
+        if self.num_timesteps < 2:
+            raise ValueError(f"num_timesteps={self.num_timesteps} must be at least 2")
 
     def init_params(self, key: Array) -> Any:
-        """Fresh parameters."""
+        """Nothing."""
+        return ()
 
-    def with_params(self, params: Any) -> Any:
-        """The part with these parameters, which may be traced."""
-
-
-def init_params(part: Any, key: Array) -> Any:
-    """The fresh parameters of a part, () where it has none."""
-    return part.init_params(key) if isinstance(part, Trainable) else ()
-
-
-def with_params(part: Any, params: Any) -> Any:
-    """The part with these parameters, itself where it has none."""
-    return part.with_params(params) if isinstance(part, Trainable) else part
+    def with_params(self, params: Any) -> "Fixed":
+        """Itself."""
+        return self

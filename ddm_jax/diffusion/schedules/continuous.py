@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.curve import Curve
 from ddm_jax.diffusion.schedules.ends import check_noisy_end, check_range, check_signal
 
@@ -27,6 +28,7 @@ class ContinuousCosine(Curve):
     shift: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         check_range(self.min_logsnr, self.max_logsnr)
         check_noisy_end(2.0, self.ends()[1], self.max_logsnr - self.min_logsnr)
         check_signal(self.min_logsnr + self.shift)
@@ -63,6 +65,7 @@ class Sigmoid(Curve):
     max_logsnr: float = 15.0
 
     def __post_init__(self):
+        super().__post_init__()
         check_range(self.min_logsnr, self.max_logsnr)
         if not (self.start < self.end and self.tau > 0):
             raise ValueError("needs start < end and tau > 0")
@@ -112,6 +115,7 @@ class Laplace(Curve):
     max_logsnr: float = 5.0
 
     def __post_init__(self):
+        super().__post_init__()
         check_range(self.min_logsnr, self.max_logsnr)
         if self.b <= 0:
             raise ValueError("needs b > 0")
@@ -145,6 +149,7 @@ class VP(Curve):
     epsilon: float = 1e-5
 
     def __post_init__(self):
+        super().__post_init__()
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
     def curve(self, u: Array, rest: Array) -> Array:
@@ -160,7 +165,7 @@ class VP(Curve):
 
 
 @dataclass(frozen=True)
-class SubVP:
+class SubVP(Fixed):
     """alpha = exp(-B/2), sigma = 1 - exp(-B), with the B of VP.
 
     Its variance is below VP's at every time. Song et al. 2021, arXiv:2011.13456.
@@ -171,6 +176,7 @@ class SubVP:
     epsilon: float = 1e-3
 
     def __post_init__(self):
+        super().__post_init__()
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
     def _b(self, t: Array) -> Array:

@@ -1,15 +1,18 @@
 """Schedules given by their log-SNR as a curve, with the digits of both ends."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Fixed
 
 
-class Curve(ABC):
+@dataclass(frozen=True)
+class Curve(Fixed, ABC):
     """Variance-preserving schedule given by its log-SNR as a curve over its own time u in [0, 1].
 
     t in [0, 1] covers linearly the part of u that `ends` names; then

@@ -14,20 +14,19 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_signal
 
 ZERO_SIGNAL = 2.0**-12
 
 
-class DiscreteSchedule(ABC):
+@dataclass(frozen=True)
+class DiscreteSchedule(Fixed, ABC):
     """Variance-preserving schedule given by T betas; abar = cumprod(1 - beta), alpha^2 = abar.
 
     logsnr_i = log(abar_i / (1 - abar_i)), alpha = sqrt(sigmoid(logsnr)),
     sigma = sqrt(sigmoid(-logsnr)). Ho et al. 2020, arXiv:2006.11239.
     """
-
-    steps: int
-    zero_terminal: bool
 
     @abstractmethod
     def betas(self) -> np.ndarray:
@@ -51,12 +50,12 @@ class DiscreteSchedule(ABC):
 
     def logsnr(self, t: Array) -> Array:
         table = real(self.levels())
-        u = jnp.clip(real(t), 0.0, 1.0) * (self.steps - 1)
-        below = jnp.minimum(jnp.floor(u).astype(jnp.int32), self.steps - 2)
+        u = jnp.clip(real(t), 0.0, 1.0) * (self.num_timesteps - 1)
+        below = jnp.minimum(jnp.floor(u).astype(jnp.int32), self.num_timesteps - 2)
         return table[below] + (u - below) * (table[below + 1] - table[below])
 
     def time(self, logsnr: Array) -> Array:
-        return jnp.interp(-logsnr, real(-self.levels()), jnp.linspace(0.0, 1.0, self.steps))
+        return jnp.interp(-logsnr, real(-self.levels()), jnp.linspace(0.0, 1.0, self.num_timesteps))
 
     def alpha(self, t: Array) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
@@ -66,18 +65,17 @@ class DiscreteSchedule(ABC):
 
 
 def _check(schedule: DiscreteSchedule) -> None:
-    if schedule.steps < 2:
-        raise ValueError(f"steps={schedule.steps}: a discrete schedule needs at least 2")
+    Fixed.__post_init__(schedule)
     betas = schedule.betas()
     if betas.min() <= 0 or betas.max() >= 1:
         raise ValueError(
             f"betas run from {betas.min():.3g} to {betas.max():.3g} and must lie in (0, 1); "
-            "take more steps, a smaller beta_end, or scaled=False"
+            "take more timesteps, a smaller beta_end, or scaled=False"
         )
     levels = schedule.levels()
     check_signal(levels[-1])
     if not (np.diff(levels.astype(np.float32)) < 0).all():
-        raise ValueError("neighbouring levels are the same in float32; take fewer steps")
+        raise ValueError("neighbouring levels are the same in float32; take fewer timesteps")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,6 @@ class Linear(DiscreteSchedule):
     Ho et al. 2020, arXiv:2006.11239, section 4.
     """
 
-    steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
     scaled: bool = False
@@ -100,8 +97,8 @@ class Linear(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        scale = 1000 / self.steps if self.scaled else 1.0
-        return scale * np.linspace(self.beta_start, self.beta_end, self.steps)
+        scale = 1000 / self.num_timesteps if self.scaled else 1.0
+        return scale * np.linspace(self.beta_start, self.beta_end, self.num_timesteps)
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,6 @@ class Cosine(DiscreteSchedule):
     Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17.
     """
 
-    steps: int = 1000
     s: float = 0.008
     max_beta: float = 0.999
     zero_terminal: bool = False
@@ -122,7 +118,7 @@ class Cosine(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        i = np.arange(self.steps + 1) / self.steps
+        i = np.arange(self.num_timesteps + 1) / self.num_timesteps
         f = np.cos(np.pi / 2 * (i + self.s) / (1 + self.s)) ** 2
         return np.minimum(1 - f[1:] / f[:-1], self.max_beta)
 
@@ -138,7 +134,6 @@ class ScaledLinear(DiscreteSchedule):
     The defaults are Stable Diffusion's: Rombach et al. 2022, arXiv:2112.10752.
     """
 
-    steps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
     zero_terminal: bool = False
@@ -147,7 +142,7 @@ class ScaledLinear(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        return _root_linear(self.beta_start, self.beta_end, self.steps)
+        return _root_linear(self.beta_start, self.beta_end, self.num_timesteps)
 
 
 @dataclass(frozen=True)
@@ -157,7 +152,6 @@ class Quadratic(DiscreteSchedule):
     Named among the alternatives to the linear betas by Ho et al. 2020, arXiv:2006.11239, section 4.
     """
 
-    steps: int = 1000
     beta_start: float = 1e-4
     beta_end: float = 0.02
     zero_terminal: bool = False
@@ -166,14 +160,13 @@ class Quadratic(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        return _root_linear(self.beta_start, self.beta_end, self.steps)
+        return _root_linear(self.beta_start, self.beta_end, self.num_timesteps)
 
 
 @dataclass(frozen=True)
 class Constant(DiscreteSchedule):
     """beta the same at every step. Ho et al. 2020, arXiv:2006.11239."""
 
-    steps: int = 1000
     beta: float = 0.01
     zero_terminal: bool = False
 
@@ -181,7 +174,7 @@ class Constant(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        return np.full(self.steps, self.beta)
+        return np.full(self.num_timesteps, self.beta)
 
 
 @dataclass(frozen=True)
@@ -191,7 +184,6 @@ class Inverse(DiscreteSchedule):
     Sohl-Dickstein et al. 2015, arXiv:1503.03585, section 2.4.1.
     """
 
-    steps: int = 1000
     max_beta: float = 0.999
     zero_terminal: bool = False
 
@@ -199,7 +191,7 @@ class Inverse(DiscreteSchedule):
         _check(self)
 
     def betas(self) -> np.ndarray:
-        return np.minimum(1 / (self.steps - np.arange(self.steps)), self.max_beta)
+        return np.minimum(1 / (self.num_timesteps - np.arange(self.num_timesteps)), self.max_beta)
 
 
 DISCRETE = {

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_range, check_signal
 
 HALVINGS = 24  # of the bracket [0, 1], down to the resolution of float32
@@ -28,7 +29,8 @@ class Weights(NamedTuple):
     heights: Array
 
 
-class Monotone(ABC):
+@dataclass(frozen=True)
+class Monotone(Fixed, ABC):
     """Variance-preserving schedule whose log-SNR is a monotone network of t.
 
     logsnr = max_logsnr - span h(t), h(t) = (g(t) - g(0)) / (g(1) - g(0)),
@@ -84,6 +86,7 @@ class Learned(Monotone):
     units: int = 1024
 
     def __post_init__(self):
+        super().__post_init__()
         check_range(self.min_logsnr, self.max_logsnr)
         check_signal(self.min_logsnr)
         if self.units < 1:
@@ -105,7 +108,7 @@ class Learned(Monotone):
 
     def with_params(self, params: Weights) -> "Trained":
         """The schedule with these parameters."""
-        return Trained(Weights(*params))
+        return Trained(Weights(*params), num_timesteps=self.num_timesteps)
 
     def weights(self) -> Weights:
         return self.init_params(jax.random.key(0))

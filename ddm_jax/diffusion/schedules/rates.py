@@ -8,11 +8,12 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_noisy_end
 
 
 @dataclass(frozen=True)
-class OffsetCosine:
+class OffsetCosine(Fixed):
     """alpha = cos(a), sigma = sin(a), a(t) linear from acos(max_signal) to acos(min_signal).
 
     The least noisy level still holds noise (sigma(0) = 0.312 by default), so a sampler must end
@@ -23,6 +24,7 @@ class OffsetCosine:
     min_signal: float = 0.02
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 < self.min_signal < self.max_signal < 1:
             raise ValueError("needs 0 < min_signal < max_signal < 1")
         tangents = np.tan(np.arccos([self.min_signal, self.max_signal]))
@@ -52,7 +54,7 @@ class OffsetCosine:
 
 
 @dataclass(frozen=True)
-class VE:
+class VE(Fixed):
     """alpha = 1, sigma geometric from min_sigma to max_sigma.
 
     Song & Ermon 2019, arXiv:1907.05600; as an equation Song et al. 2021, arXiv:2011.13456.
@@ -62,6 +64,7 @@ class VE:
     max_sigma: float = 50.0
 
     def __post_init__(self):
+        super().__post_init__()
         _check_sigmas(self.min_sigma, self.max_sigma)
 
     def alpha(self, t: Array) -> Array:
@@ -80,7 +83,7 @@ class VE:
 
 
 @dataclass(frozen=True)
-class EDM:
+class EDM(Fixed):
     """alpha = 1, sigma^(1/rho) linear in t from min_sigma to max_sigma.
 
     sigma is EDM's own time; this t makes its sampling grid the uniform one.
@@ -92,6 +95,7 @@ class EDM:
     rho: float = 7.0
 
     def __post_init__(self):
+        super().__post_init__()
         _check_sigmas(self.min_sigma, self.max_sigma)
         if self.rho <= 0:
             raise ValueError("needs rho > 0")
@@ -120,7 +124,7 @@ def _check_sigmas(low: float, high: float) -> None:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Fixed):
     """alpha = 1 - u, sigma = u, u from epsilon to 1 - epsilon: rectified flow.
 
     Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.
@@ -129,6 +133,7 @@ class Flow:
     epsilon: float = 1e-3
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 < self.epsilon < 0.5:
             raise ValueError("needs 0 < epsilon < 1/2")
         check_noisy_end(2.0, self.epsilon, 4 * float(np.log(1 / self.epsilon - 1)))

@@ -1,0 +1,61 @@
+"""Settings that earlier versions saved, in today's words."""
+
+import copy
+from typing import Any
+
+from ddm_jax.errors import UserError
+
+SECTIONS = {
+    "label": "noise_cond",
+    "times": "time_sampler",
+    "error": "distance",
+    "grid": "timesteps",
+}
+
+
+def translated(plain: Any) -> Any:
+    """A saved config with today's names; one that has them is returned as it is.
+
+    Earlier versions counted timesteps in five places. The schedule's count stays (that of the
+    training times, where the schedule had none); the label's becomes a scale of the noise_cond.
+    Raises UserError where two counts that touch the weights cannot both be kept.
+    """
+    if not isinstance(plain, dict) or not plain.keys() & SECTIONS.keys():
+        return plain
+    broken = [
+        name for name, value in plain.items() if name != "seed" and not isinstance(value, dict)
+    ]
+    if broken:
+        raise ValueError(f"{broken[0]!r} is no section")
+    new = {SECTIONS.get(name, name): copy.deepcopy(value) for name, value in plain.items()}
+    _count_once(new)
+    return new
+
+
+def _count_once(new: dict[str, Any]) -> None:
+    loss = new.get("loss", {})
+    if "label_dropout" in loss:
+        loss["class_dropout"] = loss.pop("label_dropout")
+    schedule = new.get("schedule", {})
+    rows = [row for row in schedule.values() if isinstance(row, dict)]
+    for row in rows:
+        if "steps" in row:
+            row["num_timesteps"] = row.pop("steps")
+    chosen = schedule.setdefault(schedule.get("name", "cosine"), {})
+    counts = {}
+    for section in ("time_sampler", "objective"):
+        choice = new.get(section, {})
+        for name, row in choice.items():
+            steps = row.pop("steps", None) if isinstance(row, dict) else None
+            if steps is not None and name == choice.get("name"):
+                counts[section] = steps
+    for section, steps in counts.items():
+        if chosen.setdefault("num_timesteps", steps) != steps:
+            raise UserError(
+                f"this run of an earlier version counts {steps} timesteps in {section} and "
+                f"{chosen['num_timesteps']} in its schedule, which no config can say any more"
+            )
+    timestep = new.get("noise_cond", {}).get("timestep", {})
+    steps = timestep.pop("steps", None)
+    if steps is not None:
+        timestep["scale"] = (steps - 1) / (chosen.get("num_timesteps", 1000) - 1)
