@@ -28,7 +28,10 @@ def translated(plain: Any) -> Any:
     if broken:
         raise ValueError(f"{broken[0]!r} is no section")
     new = {SECTIONS.get(name, name): copy.deepcopy(value) for name, value in plain.items()}
-    _count_once(new)
+    try:
+        _count_once(new)
+    except (AttributeError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"a setting of an earlier version is broken ({error})") from error
     return new
 
 

@@ -73,3 +73,18 @@ def test_broken_sections_are_one_line(broken, tmp_path):
         with pytest.raises(UserError, match="is no section") as error:
             read(changed(**{name: broken}), tmp_path / "config.json")
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"schedule": {"name": ["linear"], "linear": {"steps": 300}}},
+        {"schedule": {"name": "linear", "linear": {"steps": 1}}, "times": {}, "objective": {}},
+        {"label": {"name": "timestep", "timestep": {"steps": "many"}}},
+        {"label": {"name": "timestep", "timestep": 7}},
+    ],
+)
+def test_broken_settings_are_one_line(broken, tmp_path):
+    with pytest.raises(UserError, match="of an earlier version is broken") as error:
+        read(changed(**broken), tmp_path / "config.json")
+    assert "\n" not in str(error.value)
