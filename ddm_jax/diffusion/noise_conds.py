@@ -1,11 +1,19 @@
 """What the network is told of the noise level, one number for each example."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
 from ddm_jax.diffusion.schedules.base import Schedule
+
+
+class NoiseCond(Protocol):
+    """One number for each time."""
+
+    def __call__(self, schedule: Schedule, t: Array) -> Array:
+        """t: (B,) -> (B,)."""
 
 
 @dataclass(frozen=True)

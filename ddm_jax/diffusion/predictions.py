@@ -4,17 +4,25 @@ x0_hat = c_skip x_t + c_out F(c_in x_t, noise_cond(t)); everything else (targets
 follows from the three coefficients. Form of Karras et al. 2022, arXiv:2206.00364, eq. 7.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.process import Denoise, Estimate
+from ddm_jax.diffusion.schedules.base import Schedule
 
-Net = Callable[[Any, Array, Array, Any], Array]  # (params, x (B, ...), noise_cond (B,), cond) -> F
+
+class Net(Protocol):
+    """A network F; with dropout keys (B,) it trains, each example with a mask of its own."""
+
+    def __call__(
+        self, params: Any, x: Array, noise_cond: Array, cond: Array | None, keys: Array | None
+    ) -> Array:
+        """x: (B, ..., C); noise_cond: (B,); -> (B, ..., C or 2 C)."""
 
 
 class Prediction(Protocol):
@@ -111,14 +119,6 @@ def target(prediction: Prediction, alpha: Array, sigma: Array, x0: Array, eps: A
     return expand((1 - skip * alpha) / out, x0) * x0 - expand(skip * sigma / out, x0) * eps
 
 
-def apply(
-    net: Net, params, schedule, prediction, noise_cond, x_t: Array, t: Array, cond=None
-) -> Array:
-    """The raw network output F(c_in x_t, noise_cond(t)) for x_t (B, ...) and t (B,)."""
-    _, _, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-    return net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), cond)
-
-
 def split(f: Array, x: Array) -> tuple[Array, Array | None]:
     """(F, variance mix) of a raw output f (B, ..., C or 2 C) for x (B, ..., C).
 
@@ -131,13 +131,47 @@ def split(f: Array, x: Array) -> tuple[Array, Array | None]:
     return f[..., :channels], 0.5 * (f[..., channels:] + 1)
 
 
-def denoiser(net: Net, params, schedule, prediction, noise_cond, cond=None) -> Denoise:
-    """The denoiser of a trained network: (x_t, t) -> Estimate(c_skip x_t + c_out F, mix)."""
+class Output(NamedTuple):
+    """What a network says at x_t: its F (B, ..., C), and the estimate that follows from it."""
+
+    f: Array
+    estimate: Estimate
+
+
+def predict(
+    net: Net,
+    params: Any,
+    schedule: Schedule,
+    prediction: Prediction,
+    noise_cond: NoiseCond,
+    x_t: Array,
+    t: Array,
+    cond: Array | None = None,
+    keys: Array | None = None,
+) -> Output:
+    """x0_hat = c_skip x_t + c_out F(c_in x_t, noise_cond(t)): where coefficients meet a network.
+
+    x_t: (B, ...); t: () or (B,); cond: (B,) or None; keys: (B,) of each example's dropout where
+    the network is trained. Computed in the precision of x_t.
+    """
+    t = jnp.broadcast_to(t, x_t.shape[:1])
+    skip, out, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
+    raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), cond, keys)
+    f, mix = split(raw.astype(x_t.dtype), x_t)
+    return Output(f, Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix))
+
+
+def denoiser(
+    net: Net,
+    params: Any,
+    schedule: Schedule,
+    prediction: Prediction,
+    noise_cond: NoiseCond,
+    cond: Array | None = None,
+) -> Denoise:
+    """The denoiser of a trained network of one time, under conditions (B,) or None."""
 
     def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
-        t = jnp.broadcast_to(t, x_t.shape[:1])
-        skip, out, _ = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-        f, mix = split(apply(net, params, schedule, prediction, noise_cond, x_t, t, cond), x_t)
-        return Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix)
+        return predict(net, params, schedule, prediction, noise_cond, x_t, t, cond).estimate
 
     return denoise

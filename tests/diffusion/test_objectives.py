@@ -8,7 +8,7 @@ import pytest
 
 from ddm_jax.diffusion.arrays import normal_like
 from ddm_jax.diffusion.likelihood.vlb import vlb
-from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem, predict
+from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem, predict_noised
 from ddm_jax.diffusion.losses.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
 from ddm_jax.diffusion.losses.vdm import squared_inside
 from ddm_jax.diffusion.noise_conds import LogSNR
@@ -183,7 +183,9 @@ def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
     def mean_square(interior):
         w = weights._replace(**interior)
         schedule = SHORT.with_params(w)
-        seen = predict(Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR()), 0.5, schedule, draw)
+        seen = predict_noised(
+            Problem(gaussian_net, PREDICTIONS["eps"](), LogSNR()), 0.5, schedule, draw
+        )
         _, slope = jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
         term = -0.5 * slope * ((seen.f - seen.target) ** 2).mean(1) / jnp.log(2.0)
         return (term**2).mean()

@@ -26,7 +26,7 @@ def test_a_net_that_outputs_the_target_denoises_exactly(name):
     prediction = PREDICTIONS[name]()
     goal = target(prediction, alpha, sigma, x0, eps)
 
-    def net(params, x, noise_cond, cond):
+    def net(params, x, noise_cond, cond, keys):
         return goal
 
     denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
@@ -135,7 +135,7 @@ def test_noise_conds_have_their_published_values_times_their_scale(scale):
 def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input():
     seen = {}
 
-    def net(params, x, noise_cond, cond):
+    def net(params, x, noise_cond, cond, keys):
         seen.update(params=params, x=x, noise_cond=noise_cond, cond=cond)
         return jnp.zeros_like(x)
 

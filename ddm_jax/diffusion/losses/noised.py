@@ -8,7 +8,8 @@ from jax import Array
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.weightings import Simple
-from ddm_jax.diffusion.predictions import Net, Prediction, apply, split, target
+from ddm_jax.diffusion.noise_conds import NoiseCond
+from ddm_jax.diffusion.predictions import Net, Prediction, predict, target
 from ddm_jax.diffusion.process import Estimate, diffuse
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -22,14 +23,11 @@ class Values(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What every objective is told of the network and the data.
-
-    `net` takes the examples' dropout keys (B,) as a fifth argument.
-    """
+    """What every objective is told of the network and the data."""
 
     net: Net
     prediction: Prediction
-    noise_cond: Any
+    noise_cond: NoiseCond
     weighting: Any = Simple()
     distance: Any = L2()
     values: Values = Values()
@@ -54,25 +52,20 @@ class Predicted(NamedTuple):
     estimate: Estimate
 
 
-def predict(problem: Problem, params, schedule: Schedule, batch: NoisedBatch) -> Predicted:
+def predict_noised(
+    problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+) -> Predicted:
     """Show the network the noised examples."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
-
-    def net(*arguments):
-        return problem.net(*arguments, batch.keys)
-
     parts = schedule, problem.prediction, problem.noise_cond
-    raw = apply(net, params, *parts, x_t, batch.t, batch.cond).astype(jnp.float32)
-    f, mix = split(raw, x_t)
+    f, estimate = predict(problem.net, params, *parts, x_t, batch.t, batch.cond, batch.keys)
     rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
     aim = target(problem.prediction, *rates, batch.x0, batch.eps)
-    skip, out, _ = problem.prediction.coefficients(*rates)
-    x0 = expand(skip, x_t) * x_t + expand(out, x_t) * f
-    return Predicted(x_t, f, aim, Estimate(x0, mix))
+    return Predicted(x_t, f, aim, estimate)
 
 
 def weighted_error(problem: Problem, schedule: Schedule, t: Array, predicted: Predicted) -> Array:
-    """error(sqrt(w) (x0_hat - x_0)) averaged over an example's elements -> (B,).
+    """distance(sqrt(w) (x0_hat - x_0)) averaged over an example's elements -> (B,).
 
     Taken as sqrt(w) c_out (F - target): the network's own space is where the difference keeps its
     digits at every noise level. So L1 in the space of eps is L1 of the error of eps.

@@ -9,7 +9,13 @@ from jax import Array
 
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
-from ddm_jax.diffusion.losses.noised import NoisedBatch, Predicted, Problem, predict, weighted_error
+from ddm_jax.diffusion.losses.noised import (
+    NoisedBatch,
+    Predicted,
+    Problem,
+    predict_noised,
+    weighted_error,
+)
 from ddm_jax.diffusion.losses.vdm import VDM
 from ddm_jax.diffusion.process import VARIANCES
 from ddm_jax.diffusion.schedules.base import Schedule
@@ -20,7 +26,7 @@ class Weighted(Objective):
     """distance(sqrt(w) (x0_hat - x_0)), by default w |x0_hat - x_0|^2: the weighting's loss."""
 
     def loss(self, problem, params, schedule, batch):
-        predicted = predict(problem, params, schedule, batch)
+        predicted = predict_noised(problem, params, schedule, batch)
         return weighted_error(problem, schedule, batch.t, predicted), {}
 
 
@@ -47,7 +53,7 @@ class VLB(Objective):
         return self.variance == "learned"
 
     def loss(self, problem, params, schedule, batch):
-        predicted = predict(problem, params, schedule, batch)
+        predicted = predict_noised(problem, params, schedule, batch)
         terms = chain_term(problem, schedule, batch, predicted, self.variance)
         prior = bits(prior_term(schedule, batch.x0))
         return schedule.num_timesteps * terms + prior, {"prior": prior}
@@ -67,7 +73,7 @@ class Hybrid(Objective):
     learns_variance = True
 
     def loss(self, problem, params, schedule, batch):
-        predicted = predict(problem, params, schedule, batch)
+        predicted = predict_noised(problem, params, schedule, batch)
         held = predicted.estimate._replace(x0=jax.lax.stop_gradient(predicted.estimate.x0))
         held = predicted._replace(estimate=held)
         vlb = schedule.num_timesteps * chain_term(problem, schedule, batch, held, "learned")
@@ -129,7 +135,7 @@ class Balanced(Objective):
         return waves @ self.params * np.sqrt(2 / count)
 
     def loss(self, problem, params, schedule, batch):
-        predicted = predict(problem, params, schedule, batch)
+        predicted = predict_noised(problem, params, schedule, batch)
         u = self.log_loss(schedule.logsnr(batch.t))
         weighted = weighted_error(problem, schedule, batch.t, predicted)
         return jnp.exp(-u) * weighted + u, {"weighted": weighted}

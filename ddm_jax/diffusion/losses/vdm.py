@@ -11,7 +11,7 @@ from jax import Array
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.distances import L2
-from ddm_jax.diffusion.losses.noised import predict, weighted_error
+from ddm_jax.diffusion.losses.noised import predict_noised, weighted_error
 from ddm_jax.diffusion.losses.weightings import Likelihood
 from ddm_jax.diffusion.process import Estimate, diffuse
 
@@ -38,7 +38,7 @@ class VDM(Objective):
             span = ends[1] - ends[0]
             value, slope = ends[0] + span * inner[0], span * inner[1]
             tangent = Tangent(schedule.num_timesteps, batch.t, value, slope, power)
-            predicted = predict(problem, params, tangent, batch)
+            predicted = predict_noised(problem, params, tangent, batch)
             own = problem._replace(weighting=Likelihood(), distance=L2())
             return weighted_error(own, tangent, batch.t, predicted) / jnp.log(2.0)
 
