@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.diffusion import predictions, samplers, schedules
-from ddm_jax.diffusion.losses import weightings
+from ddm_jax.diffusion import noise_conds, predictions, samplers, schedules
+from ddm_jax.diffusion.losses import distances, objectives, time_samplers, weightings
 from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
 
@@ -65,8 +65,47 @@ class Plain(one_step.DDIM):
     """DDIM under another name."""
 
 
+@dataclass(frozen=True)
+class Quartic:
+    """e^4."""
+
+    def __call__(self, e):
+        return e**4
+
+
+@dataclass(frozen=True)
+class Root(time_samplers.TimeSampler):
+    """t = sqrt(u): more noise more often."""
+
+    def quantile(self, schedule, u, memory):
+        return jnp.sqrt(u)
+
+
+@dataclass(frozen=True)
+class NoiseRate:
+    """scale sigma(t)."""
+
+    scale: float = 1.0
+
+    def __call__(self, schedule, t):
+        return self.scale * schedule.sigma(t)
+
+
+@dataclass(frozen=True)
+class Doubled(objectives.Weighted):
+    """Twice the weighting's loss."""
+
+    def loss(self, problem, params, schedule, batch):
+        loss, parts = super().loss(problem, params, schedule, batch)
+        return 2 * loss, parts
+
+
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR
 timesteps.TIMESTEPS["cubic"] = CubicGrid
 samplers.SAMPLERS["plain"] = Plain
+distances.DISTANCES["quartic"] = Quartic
+time_samplers.TIME_SAMPLERS["root"] = Root
+noise_conds.NOISE_CONDS["noise_rate"] = NoiseRate
+objectives.OBJECTIVES["doubled"] = Doubled

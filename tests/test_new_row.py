@@ -12,6 +12,10 @@ ROWS = {
     "weighting": "root_snr",
     "timesteps": "cubic",
     "sampler": "plain",
+    "distance": "quartic",
+    "time_sampler": "root",
+    "noise_cond": "noise_rate",
+    "objective": "doubled",
 }
 
 

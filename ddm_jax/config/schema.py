@@ -18,7 +18,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 _FLAX_OWN = ("parent", "name")  # fields that flax.linen.Module adds to every module
 
 
-def _defaults(cls: type) -> dict[str, Any]:
+def defaults_of(cls: type) -> dict[str, Any]:
     """Fields with a default are settings; those without come from the data or the code."""
     own = _FLAX_OWN if hasattr(cls, "apply") else ()
     return {
@@ -30,7 +30,7 @@ def _defaults(cls: type) -> dict[str, Any]:
 
 def section(cls: type, **values: Any) -> ConfigDict:
     """The settings of dataclass `cls`, with `values` in place of some defaults."""
-    config = ConfigDict(_defaults(cls)).lock()
+    config = ConfigDict(defaults_of(cls)).lock()
     config.update(values)
     return config
 
@@ -58,7 +58,7 @@ def build(
             raise unknown(kind, config.name, what)
         cls, values = what[config.name], config.get(config.name, {})
         path = f"{kind}.{config.name}"
-    defaults = _defaults(cls)
+    defaults = defaults_of(cls)
     for key, value in values.items():
         if key not in defaults:
             raise unknown(f"setting of {kind or cls.__name__}", key, defaults)

@@ -1,9 +1,10 @@
-"""The sections of a config: tables to choose from, plain options, and their defaults."""
+"""The sections of a config: tables to choose from, and plain options."""
 
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from ddm_jax.config.defaults import DEFAULTS
 from ddm_jax.config.schema import build, choice, section
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.diffusion.losses.distances import DISTANCES
@@ -32,20 +33,6 @@ TABLES = {
     "sampler": SAMPLERS,
     "timesteps": TIMESTEPS,
 }
-DEFAULTS = {
-    "model": "ddpm_unet",
-    "schedule": "cosine",
-    "prediction": "eps",
-    "noise_cond": "timestep",
-    "time_sampler": "uniform",
-    "objective": "weighted",
-    "weighting": "simple",
-    "distance": "l2",
-    "sampler": "ddim",
-    "timesteps": "uniform",
-}
-
-
 PARTS = {
     "data": DataOptions,
     "loss": LossOptions,
@@ -83,11 +70,11 @@ def complete(config: ConfigDict) -> ConfigDict:
 
     So a config saved by an earlier version can be read, and a new one can be short.
     """
-    full = ConfigDict({"seed": 0})
+    full = ConfigDict({"seed": DEFAULTS["seed"]})
     for name, cls in PARTS.items():
         full[name] = section(cls)
     for name, table in TABLES.items():
-        full[name] = choice(table, DEFAULTS[name])
+        full[name] = choice(table, DEFAULTS[name]["name"])
     for key, value in config.items():
         if key not in full:
             raise UserError(f"the config has a section {key!r} that nothing reads; remove it")

@@ -6,9 +6,10 @@ import pytest
 from conftest import ROOT
 from ml_collections import ConfigDict
 
+from ddm_jax.config.defaults import DEFAULTS
 from ddm_jax.config.load import leaves, load_config, override, save_config
-from ddm_jax.config.schema import build, choice, section
-from ddm_jax.config.tables import TABLES, complete
+from ddm_jax.config.schema import build, choice, defaults_of, section
+from ddm_jax.config.tables import PARTS, TABLES, complete
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
 from ddm_jax.errors import UserError
@@ -149,3 +150,17 @@ def test_parameterised_config_files(tmp_path):
         "    config.seed = int(which)\n    return config\n"
     )
     assert load_config(f"{tmp_path / 'two.py'}:5").seed == 5
+
+
+def test_the_page_of_defaults_is_what_the_dataclasses_say():
+    """Every section, every setting in the order of its dataclass, and the same values and types."""
+    assert DEFAULTS.keys() == {"seed", *PARTS, *TABLES}
+    for name, cls in PARTS.items():
+        assert list(DEFAULTS[name].items()) == list(defaults_of(cls).items()), name
+    for name, table in TABLES.items():
+        row = DEFAULTS[name]["name"]
+        assert DEFAULTS[name].keys() == {"name", row}
+        assert DEFAULTS[name][row] == defaults_of(table[row]), name
+    full = complete(ConfigDict())
+    for key, value in leaves(ConfigDict(DEFAULTS)):
+        assert dict(leaves(full))[key] == value and type(dict(leaves(full))[key]) is type(value)

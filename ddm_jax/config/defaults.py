@@ -1,0 +1,120 @@
+"""All defaults on one page.
+
+A choice has a name and a section for each row of its table; here stands the default row. The other
+rows and their settings are printed by `python launch.py --config configs/base.py --dry_run`. A test
+holds this page equal to the dataclasses.
+"""
+
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,  # of the first weights, the order of the data and every draw of training
+    "data": {
+        "name": "digits",  # digits, shapes, photo[:flower], tfds:<name>, folder:<path>
+        "split": "train",  # of a TFDS set
+        "dir": "",  # where TFDS keeps prepared data; "" for its own default
+        "downloads": "",  # a folder of original files to prepare TFDS data from
+        "size": 0,  # pixels a side after cropping and resizing; 0 for the data's own
+        "channels": 0,  # 1 or 3; 0 for the data's own
+        "count": 20000,  # shapes to draw
+        "strict": False,  # stop at the first bad file of a folder
+        "flip": False,  # mirror half of the training examples
+        "scaling": "unit",  # unit: to [-1, 1]; fitted: to the data's zero mean and unit variance
+        "on_device": False,  # keep the whole set on the accelerator
+        "cache": "",  # folder of decoded copies; "" for the user's cache folder
+    },
+    "model": {
+        "name": "ddpm_unet",
+        "ddpm_unet": {
+            "channels": 128,  # of the first level
+            "multipliers": (1, 2, 2, 2),  # of the channels, one a level
+            "blocks": 2,  # residual blocks a level
+            "patch": 1,  # pixels a side folded into channels at the input, for speed
+            "attention": (16,),  # sizes at which attention follows the blocks
+            "heads": 1,  # of attention
+            "dropout": 0.1,
+            "scale_shift": False,  # the noise embedding scales and shifts instead of being added
+            "resample": "conv",  # conv, or block: in a residual block
+            "conditional": False,  # on the class
+            "dtype": "float32",  # or bfloat16; weights and losses stay float32
+            "remat": False,  # recompute blocks in the backward pass to save memory
+        },
+    },
+    "schedule": {
+        "name": "cosine",
+        "cosine": {
+            "num_timesteps": 1000,  # T, for all that count timesteps
+            "s": 0.008,  # offset at the least noisy level
+            "max_beta": 0.999,
+            "zero_terminal": False,  # end without signal
+        },
+    },
+    "prediction": {"name": "eps", "eps": {}},  # what the network predicts
+    "noise_cond": {"name": "timestep", "timestep": {"scale": 1.0}},  # what it is told of the noise
+    "time_sampler": {"name": "uniform", "uniform": {}},  # density of training times
+    "objective": {"name": "weighted", "weighted": {}},
+    "weighting": {"name": "simple", "simple": {"space": "own"}},  # of squared errors over time
+    "distance": {"name": "l2", "l2": {}},  # between the estimate and the truth
+    "loss": {
+        "class_dropout": 0.0,  # how often the class is replaced by the null class
+        "uniforms": "independent",  # how a batch draws: independent, antithetic, stratified
+    },
+    "optim": {
+        "name": "adam",  # adam, adamw, sgd
+        "lr": 2e-4,
+        "warmup": 0,  # steps in which the rate rises
+        "decay": "constant",  # after that: constant, linear, cosine
+        "clip": 1.0,  # largest global norm of the gradient; 0: any
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.0,  # of adamw
+    },
+    "ema": {
+        "decay": 0.9999,  # of the average that samples are drawn with
+        "warmup": True,  # early averages forget the first weights faster
+    },
+    "train": {
+        "steps": 10000,
+        "batch": 128,  # examples a step, over all devices
+        "accumulate": 1,  # parts of a batch, one after the other
+        "log_every": 100,
+        "save_every": 1000,
+        "sample_every": 2000,  # a grid of samples; 0: at the end alone
+        "keep": 2,  # newest checkpoints that stay
+        "keep_every": 0,  # those at its multiples stay too; 0: none
+    },
+    "sampler": {"name": "ddim", "ddim": {"eta": 0.0}},  # eta: how much of its noise is drawn
+    "timesteps": {"name": "uniform", "uniform": {}},  # the sampling grid
+    "sample": {
+        "count": 64,
+        "batch": 64,
+        "steps": 50,  # times of the grid
+        "evaluations": 0,  # of the network, from which the steps follow; 0: as steps says
+        "seed": 0,
+        "guidance": 1.0,  # 1: plain conditional
+        "clip": "static",  # estimates to the data's range: none, static, dynamic
+        "classes": (),  # dealt to the images in turn; () for all
+        "film": 0,  # of how many images the way from noise is drawn
+    },
+    "evaluate": {
+        "count": 128,  # examples
+        "batch": 64,
+        "split": "",  # "" for the test split where there is one
+        "seed": 0,
+        "steps": 0,  # times of the variational bound; 0: all levels
+        "variance": "large",  # of the bound where the network learned none: small, large
+        "decoder": "x0",  # its last variance: x0, or published
+        "ode_steps": 50,
+        "trace": "rademacher",  # of the ODE's divergence: rademacher, normal, exact
+        "probes": 1,
+    },
+    "edit": {
+        "kind": "interpolate",  # or denoise
+        "pair": (0, 1),  # images between whose noises interpolate walks
+        "frames": 24,
+        "first": 0,  # training example from which denoise takes
+        "count": 8,
+        "levels": (),  # to which denoise noises; () for one at 0.6 of all
+    },
+}
