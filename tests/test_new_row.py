@@ -49,3 +49,18 @@ def test_new_rows_are_under_the_laws_and_obey_them():
     for row in ROWS.values():
         passed = [line for line in result.stdout.splitlines() if row in line and "PASSED" in line]
         assert len(passed) >= 2, f"{row}: {passed}"
+
+
+def test_the_guides_show_a_row_that_is_tried():
+    """The smallest row, as README and CONTRIBUTING have it, is one of new_rows."""
+    rows = (ROOT / "tests/new_rows.py").read_text()
+    for guide in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / guide).read_text()
+        shown = text.split("class Quartic", 1)[1].split("\n\n\n", 1)[0]
+        assert f"class Quartic{shown}\n" in rows, guide
+        assert '"quartic": Quartic}' in text
+    floors = (ROOT / "CONTRIBUTING.md").read_text().split("## The house")[1].split("\n## ")[0]
+    for name in ("command_line", "sweep", "verbs", "runs", "config", "recipe", "diffusion"):
+        assert name in floors
+    for row in ROWS:
+        assert row in (ROOT / "CONTRIBUTING.md").read_text()
