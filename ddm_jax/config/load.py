@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ddm_jax import files
-from ddm_jax.config.translate import translated
+from ddm_jax.config.translate import renamed, translated
 from ddm_jax.errors import UserError, unknown
 
 
@@ -85,6 +85,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             if any(name.startswith(key + ".") for name in known):
                 inside = ", ".join(n for n in known if n.startswith(key + "."))
                 raise UserError(f"--config.{key} is a section; set one of {inside}")
+            if renamed(key) in known:
+                raise UserError(f"--config.{key} is called --config.{renamed(key)} now")
             close = unknown("key", key, known).args[0].split(" choose one of")[0].rstrip(";")
             raise UserError(f"{close} (--dry_run prints every key)")
     values = flags.FlagValues()

@@ -13,6 +13,16 @@ SECTIONS = {
 }
 
 
+def renamed(key: str) -> str:
+    """Today's name of a dotted key, the key itself where it is as it was."""
+    section, _, rest = key.partition(".")
+    if section == "schedule" and rest.endswith(".steps"):
+        rest = rest.removesuffix("steps") + "num_timesteps"
+    if (section, rest) == ("loss", "label_dropout"):
+        rest = "class_dropout"
+    return ".".join(filter(None, (SECTIONS.get(section, section), rest)))
+
+
 def translated(plain: Any) -> Any:
     """A saved config with today's names; one that has them is returned as it is.
 

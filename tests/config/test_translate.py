@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from ml_collections import ConfigDict
 
-from ddm_jax.config.load import load_config
+from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete
 from ddm_jax.errors import UserError
 
@@ -88,3 +89,18 @@ def test_broken_settings_are_one_line(broken, tmp_path):
     with pytest.raises(UserError, match="of an earlier version is broken") as error:
         read(changed(**broken), tmp_path / "config.json")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("label.name", "noise_cond.name"),
+        ("grid.karras.rho", "timesteps.karras.rho"),
+        ("schedule.linear.steps", "schedule.linear.num_timesteps"),
+        ("loss.label_dropout", "loss.class_dropout"),
+    ],
+)
+def test_an_old_word_on_the_command_line_is_answered_with_the_new_one(old, new):
+    with pytest.raises(UserError) as error:
+        override(complete(ConfigDict()), [f"--config.{old}=1"])
+    assert str(error.value) == f"--config.{old} is called --config.{new} now"
