@@ -13,7 +13,8 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     valid = sorted(valid)
     near = difflib.get_close_matches(str(name), valid, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UserError(f"unknown {kind} {name!r}; {hint}choose one of {', '.join(valid)}")
+    shown = " ".join(repr(name).split())  # on one line, whatever it is
+    return UserError(f"unknown {kind} {shown}; {hint}choose one of {', '.join(valid)}")
 
 
 class RunError(Exception):

@@ -27,7 +27,7 @@ def load_config(path: str) -> ConfigDict:
     if file.suffix == ".json":
         try:
             return _from_plain(translated(json.loads(file.read_text())))
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} is no config in JSON: {error}") from error
     return call_file(path, {"get_config": (argument,) if argument else ()})
 

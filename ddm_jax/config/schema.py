@@ -54,7 +54,7 @@ def build(
     cls, values, path = what, config, kind
     if isinstance(what, Mapping):
         kind = kind or "choice"
-        if config.name not in what:
+        if config.name not in [*what]:  # whatever a file holds there, hashable or not
             raise unknown(kind, config.name, what)
         cls, values = what[config.name], config.get(config.name, {})
         path = f"{kind}.{config.name}"

@@ -128,10 +128,19 @@ def test_sections_that_nothing_reads_are_refused():
         build(TrainOptions, complete(ConfigDict({"train": {"step": 1}})).train, "train")
 
 
-def test_json_configs_are_data(tmp_path):
-    (tmp_path / "config.json").write_text("import os")
-    with pytest.raises(UserError, match="no config in JSON"):
+@pytest.mark.parametrize("text", ["import os", "[" * 100_000, "\\ud800", "3"], ids=range(4))
+def test_json_configs_are_data(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="no config in JSON") as error:
         load_config(str(tmp_path / "config.json"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_is_no_name_is_answered_with_the_names(tmp_path):
+    (tmp_path / "config.json").write_text('{"schedule": {"name": {"a": 1}}}')
+    config = complete(load_config(str(tmp_path / "config.json")))
+    with pytest.raises(UserError, match="unknown schedule .*choose one of"):
+        build(TABLES["schedule"], config.schedule, "schedule")
 
 
 def test_errors_in_a_config_file_name_the_line(tmp_path):
