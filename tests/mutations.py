@@ -241,6 +241,13 @@ SCHEDULES = (
         (FORMS_OF, "inverts and sigmoid or ends and sigmoid"),
     ),
     Mutation(
+        "times from the clean end alone",
+        "Curve.time",
+        "u < rest",
+        "u < 2.0",
+        (FORMS_OF, "last_digits"),
+    ),
+    Mutation(
         "an end that is too steep",
         "check_noisy_end",
         "max(0.0, gain * float(np.log(finest / rest)))",
@@ -368,6 +375,13 @@ TRAINING = (
         "jax.random.fold_in(key, state.step)",
         "key",
         (STEP, "numpy and sgd-False-1"),
+    ),
+    Mutation(
+        "the scaled input",
+        "predict",
+        "expand(c_in, x_t) * x_t",
+        "x_t",
+        ("test_predictions", "scaled_input and edm"),
     ),
     Mutation(
         "p2",

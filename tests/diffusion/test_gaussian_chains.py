@@ -207,7 +207,7 @@ def test_a_coarse_chain_has_the_mean_and_variance_of_the_published_one(
     denoise, row, memory = ideal(sampler, schedule), chain.start(), None
     for k in range(1, len(TIMES)):
         row, memory = published(chain, row, *TIMES[k - 1 : k + 1], memory, *settings)
-        if k in (2, 3, len(TIMES) - 1):
+        if k in (2, len(TIMES) - 1):
             times = jnp.float32(TIMES[: k + 1] + TIMES[k : k + 1] * (len(TIMES) - k - 1))
             got = np.asarray(integrate(denoise, schedule, sampler, times, x, KEY), np.float64)
             spread = np.sqrt((row[1:] ** 2).sum())
@@ -233,8 +233,8 @@ def test_a_corrector_keeps_the_weights_of_modes_in_two_dimensions(predictor):
     means = jnp.array([[-1.5, 0.0], [1.0, 1.0], [0.8, -1.4]])
     weights, schedule = np.array([0.62, 0.30, 0.08]), VP()
     denoise = mixture(schedule, means, 0.25, weights)
-    noise = jax.random.normal(jax.random.key(1), (10_000, 2))
-    times = LogSNRGrid().times(schedule, 200)
+    noise = jax.random.normal(jax.random.key(1), (6_000, 2))
+    times = LogSNRGrid().times(schedule, 120)
     sampler = PredictorCorrector(predictor=predictor)
     x = sample(denoise, schedule, sampler, times, noise, jax.random.key(2))
     nearest = np.asarray(((x[:, None] - means) ** 2).sum(-1)).argmin(1)

@@ -15,11 +15,11 @@ from ddm_jax.diffusion.samplers.one_step import DDIM, Euler
 from ddm_jax.diffusion.samplers.timesteps import UniformGrid
 from ddm_jax.diffusion.schedules.continuous import VP
 from ddm_jax.diffusion.schedules.discrete import Cosine
-from ddm_jax.diffusion.schedules.rates import VE, Flow, OffsetCosine
+from ddm_jax.diffusion.schedules.rates import VE, Flow
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-SCHEDULES = [Cosine(), VP(), VE(), Flow(), OffsetCosine()]
+SCHEDULES = [Cosine(), VP(), VE(), Flow()]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
@@ -28,7 +28,7 @@ def test_jumps_end_on_the_exact_flow_in_any_number_of_steps(sampler, schedule):
     """And the estimate of the last call leads there from the last time to t = 0."""
     denoise = gaussian_jump(schedule, MEAN, STD)
     x = jnp.linspace(-2, 2, 7)[:, None] * schedule.sigma(ONE)
-    for times in ([1.0, 0.0], [1.0, 0.3, 0.2], [1.0, 0.8, 0.5, 0.1, 0.0]):
+    for times in ([1.0, 0.0], [1.0, 0.8, 0.3, 0.2]):
         times = jnp.array(times)
         exact = gaussian_flow(schedule, MEAN, STD, x, ONE, times[-1])
         got = integrate(denoise, schedule, sampler, times, x, KEY)

@@ -39,7 +39,11 @@ pytestmark = [
     "name, kind, schedule",
     [
         ("linear", {}, LINEAR),
-        ("linear", {"beta_end": 0.04, "num_train_timesteps": 300}, Linear(300, 1e-4, 0.04)),
+        (
+            "linear",
+            {"beta_end": 0.04, "num_train_timesteps": 300},
+            Linear(1e-4, 0.04, num_timesteps=300),
+        ),
         ("scaled_linear", {"beta_start": 0.00085, "beta_end": 0.012}, ScaledLinear()),
         ("squaredcos_cap_v2", {}, Cosine()),
     ],

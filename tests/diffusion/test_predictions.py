@@ -132,15 +132,19 @@ def test_noise_conds_have_their_published_values_times_their_scale(scale):
         np.testing.assert_allclose(noise_cond / scale, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input():
-    seen = {}
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input(name):
+    seen, prediction = {}, PREDICTIONS[name]()
 
     def net(params, x, noise_cond, cond, keys):
         seen.update(params=params, x=x, noise_cond=noise_cond, cond=cond)
         return jnp.zeros_like(x)
 
-    denoise = denoiser(net, "p", SCHEDULE, PREDICTIONS["v"](), Timestep(), "c")
-    denoise(x0, jnp.float32(0.5))
+    denoise = denoiser(net, "p", SCHEDULE, prediction, Timestep(), "c")
+    half = jnp.float32(0.5)
+    denoise(x0, half)
     assert (seen["params"], seen["cond"]) == ("p", "c")
     np.testing.assert_allclose(seen["noise_cond"], np.full(64, 499.5))
-    np.testing.assert_array_equal(seen["x"], x0)
+    _, _, c_in = prediction.coefficients(SCHEDULE.alpha(half), SCHEDULE.sigma(half))
+    np.testing.assert_allclose(seen["x"], c_in * x0, rtol=1e-6)
+    assert (name == "edm") == (c_in != 1)

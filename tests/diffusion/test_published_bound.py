@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 KEY = jax.random.key(3)
 STEPS = 20
-SCHEDULES = (Linear(STEPS, 1e-3, 0.3), Cosine(STEPS))
+SCHEDULES = (Linear(1e-3, 0.3, num_timesteps=STEPS), Cosine(num_timesteps=STEPS))
 PIXELS = np.concatenate([[0, 255], np.random.default_rng(0).integers(0, 256, 62)]).reshape(4, 16)
 X0 = PIXELS / 127.5 - 1
 

@@ -88,14 +88,14 @@ FIXED = {name: sampler for name, sampler in ROWS.items() if evaluations(sampler)
 STEEP = "sigmoid-1"
 
 
-@pytest.mark.parametrize("sampler", FIXED.values(), ids=FIXED)
-def test_no_grid_of_any_count_ends_in_nan(sampler):
-    no_nan(sampler, SET[STEEP])
+@pytest.mark.parametrize("name", ["ddpm", "deis", "dpmpp_3m", "unipc", "predictor_corrector"])
+def test_no_grid_of_any_count_ends_in_nan(name):
+    no_nan(ROWS[name], SET[STEEP])
 
 
 @pytest.mark.slow
 @every_sampler
-@pytest.mark.parametrize("name", sorted(SET.keys() - {STEEP}))
+@pytest.mark.parametrize("name", sorted(SET))
 def test_no_grid_of_any_count_ends_in_nan_on_any_schedule(sampler, name):
     if evaluations(sampler) is None and not name.endswith("-0"):
         pytest.skip("a solver to a tolerance compiles long: the defaults alone")

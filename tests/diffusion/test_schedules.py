@@ -51,6 +51,14 @@ def test_time_inverts_logsnr(schedule):
     np.testing.assert_allclose(times, T, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", [n for n in SET if n.startswith(("sigmoid", "laplace"))])
+def test_time_keeps_the_last_digits_at_the_noisy_end(name):
+    """To the resolution of float32 below 1, where log-SNR is steepest."""
+    t = 1 - jnp.arange(1, 200) * 2.0**-22
+    logsnr = jax.jit(lambda: SET[name].logsnr(t))()
+    np.testing.assert_allclose(jax.jit(SET[name].time)(logsnr), t, rtol=0, atol=2.0**-24)
+
+
 def ends_asked(schedule):
     """The log-SNRs at t = 0 and t = 1 by the published formulas, in float64."""
     s = schedule
@@ -275,6 +283,14 @@ def test_levels_are_the_product_of_one_step_kernels(schedule):
     # A difference of float32 log-SNRs of size 10 or so carries an error of some 1e-6.
     np.testing.assert_allclose(kernel.variance, betas[1:], rtol=2e-2, atol=2e-6)
     np.testing.assert_allclose(kernel.of_x, np.sqrt(1 - betas[1:]), rtol=1e-4)
+
+
+def test_settings_come_in_the_order_of_the_formula():
+    """Those of all schedules by name alone."""
+    assert Linear(1e-3, 0.3) == Linear(beta_start=1e-3, beta_end=0.3)
+    assert VP(0.2, 10.0) == VP(beta_min=0.2, beta_max=10.0)
+    with pytest.raises(TypeError):
+        Flow(1e-3, 1000)
 
 
 def test_refusals_name_the_reason():

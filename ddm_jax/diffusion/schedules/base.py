@@ -1,7 +1,7 @@
 """What everything asks of a noise schedule, and what all of them have."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from jax import Array
 
@@ -42,7 +42,8 @@ class Fixed:
 
     num_timesteps: int = field(default=1000, kw_only=True)
 
-    zero_terminal: ClassVar[bool] = False
+    # Without an annotation, or it would take the first place among the fields of subclasses.
+    zero_terminal = False
 
     def __post_init__(self):
         if self.num_timesteps < 2:
