@@ -240,5 +240,5 @@ def test_a_corrector_keeps_the_weights_of_modes_in_two_dimensions(predictor):
     nearest = np.asarray(((x[:, None] - means) ** 2).sum(-1)).argmin(1)
     share = np.bincount(nearest, minlength=3) / len(x)
     np.testing.assert_allclose(
-        share, weights, atol=4 * np.sqrt(weights * (1 - weights) / 1e4).max()
+        share, weights, atol=4 * np.sqrt(weights * (1 - weights) / len(x)).max()
     )

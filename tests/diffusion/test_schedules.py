@@ -287,7 +287,7 @@ def test_levels_are_the_product_of_one_step_kernels(schedule):
 
 def test_settings_come_in_the_order_of_the_formula():
     """Those of all schedules by name alone."""
-    assert Linear(1e-3, 0.3) == Linear(beta_start=1e-3, beta_end=0.3)
+    assert Linear(1e-4, 0.01) == Linear(beta_start=1e-4, beta_end=0.01)
     assert VP(0.2, 10.0) == VP(beta_min=0.2, beta_max=10.0)
     with pytest.raises(TypeError):
         Flow(1e-3, 1000)
