@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-import json
 import os
 import statistics
 import sys
@@ -57,7 +56,7 @@ def is_finished(folder: Path, steps: int) -> bool:
 def read(folder: Path) -> Result:
     """The result of the run in `folder`, from config.json, metrics.jsonl and error.txt."""
     rows = logs.read(folder / "metrics.jsonl")
-    train = _json(folder / "config.json").get("train", {})
+    train = files.read_json(folder / "config.json").get("train", {})
     steps, batch = train.get("steps", 0), train.get("batch", 0)
     error = folder / "error.txt"
     lines = error.read_text(errors="replace").split("\n") if error.exists() else []
@@ -156,10 +155,3 @@ def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _grid(folder: Path, step: int) -> Path:
     return folder / "samples" / f"step_{step}.png"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}

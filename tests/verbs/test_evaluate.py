@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -34,7 +35,7 @@ def test_it_prints_and_writes_both_estimates(tiny_run, capsys):
     code, out, err = answer(capsys, tiny_run, *FEW)
     assert (code, err) == (0, "")
     assert "variational bound" in out and "ODE likelihood" in out and "TRAINED ON" in out
-    (path,) = (tiny_run / "evaluation").glob("step_6_train_seed_0.json")
+    (path,) = (tiny_run / "evaluation").glob("step_6_train_seed_0_*.json")
     result = json.loads(path.read_text())
     assert result["data"] == {"name": "digits", "split": "train", "held_out": False}
     assert result["settings"]["variance"] == "large" and result["examples"] == 5
@@ -71,7 +72,8 @@ def test_the_published_decoder_changes_the_decoder_alone(tiny_run, capsys, monke
     for decoder in ("x0", "published"):
         code, out, err = answer(capsys, tiny_run, *few, f"--config.evaluate.decoder={decoder}")
         assert (code, err) == (0, "") and f"large variance, {decoder} decoder" in out
-        result = json.loads((tiny_run / "evaluation/step_6_train_seed_1.json").read_text())
+        path = next(line for line in out.splitlines() if line.startswith("wrote ")).split()[1]
+        result = json.loads(Path(path).read_text())
         assert result["settings"]["decoder"] == decoder
         results[decoder] = result
     bounds = [result["bound"]["parts"] for result in results.values()]
