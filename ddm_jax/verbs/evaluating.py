@@ -22,7 +22,7 @@ import numpy as np
 
 from ddm_jax import files
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset, check_same_data
+from ddm_jax.data.dataset import Dataset, NoSplit, check_same_data
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.guidance import CLIPS
 from ddm_jax.diffusion.likelihood.flow import ode_bits
@@ -112,9 +112,8 @@ def examples(recipe: Recipe, report: Say) -> tuple[Dataset, str, bool]:
     if splits and not wanted:
         try:
             return sources.load(replace(data, split="test"), report), "test", data.split != "test"
-        except UserError as error:
-            if "split of" not in str(error):
-                raise
+        except NoSplit:
+            pass
     split = wanted or data.split
     return sources.load(replace(data, split=split), report), split, split != data.split
 

@@ -1,5 +1,6 @@
 """Evaluation of a tiny run: what it writes, and that no batch or device count changes it."""
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -12,6 +13,8 @@ from conftest import one_device, two_devices
 import launch
 from ddm_jax.config.assemble import assemble
 from ddm_jax.data import sources
+from ddm_jax.data.dataset import NoSplit
+from ddm_jax.errors import UserError
 from ddm_jax.runs import saved_config, saved_spec
 from ddm_jax.verbs import evaluating
 from ddm_jax.verbs.evaluating import examples, make_measure, variance
@@ -108,6 +111,24 @@ def test_the_test_split_is_taken_where_there_is_one(tiny_run, monkeypatch):
     explicit = dataclasses.replace(recipe.evaluate, split="train")
     assert examples(dataclasses.replace(tfds, evaluate=explicit), print)[1:] == ("train", False)
     assert asked == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    "error, taken",
+    [(NoSplit("told in other words"), True), (UserError("split of the disk: full"), False)],
+)
+def test_without_a_test_split_what_was_trained_on_is_taken(error, taken, tiny_run, monkeypatch):
+    """Where it is the split that lacks, and not where the data cannot be read at all."""
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
+    tfds = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, name="tfds:mnist"))
+
+    def load(options, report):
+        if options.split == "test":
+            raise error
+
+    monkeypatch.setattr(sources, "load", load)
+    with contextlib.nullcontext() if taken else pytest.raises(UserError, match="disk"):
+        assert examples(tfds, print) == (None, "train", False)
 
 
 def test_the_variance_is_the_setting_where_none_was_learned(tiny_run):
