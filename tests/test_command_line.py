@@ -130,6 +130,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
         "data.json",
         "metrics.jsonl",
         "samples/step_6.png",
+        "done.json",
         "loss.png",
         "loss_by_level.png",
         "checkpoints/6",

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
@@ -52,6 +53,9 @@ class _Run:
             self.checkpoints = Checkpoints(directory, options.keep, options.keep_every)
         state = self._start()
         step = int(state.step)
+        done = self.workdir / "done.json"
+        if self.first:
+            done.unlink(missing_ok=True)
         path = self.workdir / "forward.png"
         if self.first and not path.exists():
             few = np.asarray(self.data.images[:6])
@@ -69,13 +73,19 @@ class _Run:
                 )
                 return 128 + signals.number
             self._finish(state, step)
-            return 0
         finally:
             self.progress.close()
             if self.first:
                 self.log.close()
                 self.checkpoints.close()
             parallel.meet(self.layout, "end of training")
+        if self.first:  # all is drawn and the last checkpoint is on the disk
+            last = logs.read(self.workdir / "metrics.jsonl")[-1:]
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            files.write_json(
+                done, {"step": step, "loss": last[0]["loss"] if last else None, "time": now}
+            )
+        return 0
 
     def _start(self) -> TrainState:
         """The newest saved state, or a fresh one, on every device of every process."""
