@@ -130,6 +130,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
         "data.json",
         "metrics.jsonl",
         "samples/step_6.png",
+        "done.json",
         "loss.png",
         "loss_by_level.png",
         "checkpoints/6",
@@ -149,7 +150,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
         "--config.sampler.name=ddpm",
         "--config.sample.count=5",
     )
-    assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0.npz" in out
+    assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0_" in out
     code, _, err = answer(capsys, *arguments, "--config.optim.lr=0.1")
     assert code == 2 and "optim.lr is 0.1, was 0.001" in err and "another --workdir" in err
     code, out, err = answer(capsys, *arguments, "--config.train.steps=8")

@@ -19,6 +19,10 @@ from ddm_jax.errors import UserError
 Report = Callable[[str], None]  # told of progress, a line at a time
 
 
+class NoSplit(UserError):
+    """The data set is there, but has no split of the name that `data.split` gives."""
+
+
 @dataclass(frozen=True)
 class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.

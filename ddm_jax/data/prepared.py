@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ddm_jax.data.dataset import DataOptions, Dataset, Report, cached, fit
+from ddm_jax.data.dataset import DataOptions, Dataset, NoSplit, Report, cached, fit
 from ddm_jax.errors import UserError, unknown
 
 _PATIENCE = 3.0  # seconds that a host may take to answer
@@ -66,7 +66,7 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
     if "image" not in builder.info.features:
         raise UserError(f"tfds:{name} has no 'image' feature; choose an image data set")
     if options.split not in builder.info.splits:
-        raise unknown(f"split of tfds:{name}", options.split, builder.info.splits)
+        raise NoSplit(*unknown(f"split of tfds:{name}", options.split, builder.info.splits).args)
     key = {
         "name": f"tfds:{name}",
         "version": builder.info.full_name,

@@ -3,7 +3,6 @@
 import csv
 import html
 import io
-import json
 import os
 import statistics
 import sys
@@ -47,17 +46,17 @@ class Result:
 
 
 def is_finished(folder: Path, steps: int) -> bool:
-    """Whether the run in `folder` has logged step `steps` and drawn all that comes after."""
-    rows = logs.read(folder / "metrics.jsonl")
-    if not rows or rows[-1]["step"] < steps:
-        return False
-    return _grid(folder, rows[-1]["step"]).exists() and (folder / "loss_by_level.png").exists()
+    """Whether training in `folder` came to its end at step `steps` or beyond, by its done.json.
+
+    A run of a version that wrote none counts as partial; going on with it writes it at once.
+    """
+    return files.read_json(folder / "done.json").get("step", 0) >= steps
 
 
 def read(folder: Path) -> Result:
-    """The result of the run in `folder`, from config.json, metrics.jsonl and error.txt."""
+    """The result of the run in `folder`: config.json, metrics.jsonl, done.json and error.txt."""
     rows = logs.read(folder / "metrics.jsonl")
-    train = _json(folder / "config.json").get("train", {})
+    train = files.read_json(folder / "config.json").get("train", {})
     steps, batch = train.get("steps", 0), train.get("batch", 0)
     error = folder / "error.txt"
     lines = error.read_text(errors="replace").split("\n") if error.exists() else []
@@ -152,14 +151,3 @@ def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row[1:]))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _grid(folder: Path, step: int) -> Path:
-    return folder / "samples" / f"step_{step}.png"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}

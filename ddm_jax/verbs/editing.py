@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import check_same_data
 from ddm_jax.diffusion.arrays import normal_like
@@ -18,7 +19,7 @@ from ddm_jax.figures import films, plots
 from ddm_jax.recipe import Recipe
 from ddm_jax.runs import averaged_weights
 from ddm_jax.training.parallel import Layout, alone
-from ddm_jax.verbs import pictures
+from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.sampling import draw_film, finite, in_batches
 
 
@@ -26,11 +27,12 @@ def edit(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     """Do what `edit.kind` says and write its pictures and arrays into `edits/`.
 
     The weights are the averaged ones of the newest checkpoint. Names of files begin with its step,
-    the kind and how samples are drawn.
+    the kind and how images are drawn, and end with a digest of the settings, which stand as JSON
+    among the arrays.
     """
     step, weights = averaged_weights(recipe, workdir)
     kind = recipe.edit.kind
-    path = workdir / "edits" / f"step_{step}_{kind}_{pictures.label(recipe)}"
+    path = workdir / "edits" / f"step_{step}_{kind}_{names.drawn_as(recipe)}"
     print(f"{kind} at step {step:,} on {alone(layout).describe()}", flush=True)
     EDITS[kind](recipe, layout, alone(layout).place(weights), path)
 
@@ -60,7 +62,9 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
 
     index = np.arange(len(weights))
     images = finite(in_batches(layout, call, index, recipe.sample.batch, print), index)
-    path = path.with_name(f"{path.name}_{pair[0]}_{pair[1]}")
+    edited = {"pair": pair.tolist(), "frames": recipe.edit.frames}
+    settings = {**names.drawing(recipe), "edit": edited}
+    path = path.with_name(f"{path.name}_{pair[0]}_{pair[1]}_{names.digest(settings)}")
     png, gif, npz = (path.with_name(f"{path.name}.{end}") for end in ("png", "gif", "npz"))
     few = pictures.spread(len(images), 10)
     columns = [f"{weights[k]:.2f}" for k in few]
@@ -69,7 +73,8 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
         title += f"; class {pictures.class_names(recipe, pair[:1])[0]}"
     plots.strip(images[None, few], [""], columns, title, png)
     films.animation(films.there_and_back(plots.to_uint8(images)), gif, ms=80, hold=80)
-    np.savez_compressed(npz, images=images, weight=weights, pair=pair)
+    text = names.as_text(settings)
+    files.write_arrays(npz, images=images, weight=weights, pair=pair, settings=text)
     print(f"wrote {png}, {gif} and {npz}")
 
 
@@ -87,7 +92,7 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
     labels = np.zeros(len(index), np.int32) if data.labels is None else data.labels[index]
     original = (pixels / 255).astype(np.float32)
     classes = [recipe.spec.classes[c] for c in labels] if recipe.model.conditional else None
-    names = pictures.named("example", index, classes)
+    captions = pictures.named("example", index, classes)
 
     @jax.jit
     def noised(params, t):
@@ -106,12 +111,15 @@ def denoise(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
         quality = np.asarray(psnr(result, original))
         where = f"level {level:,} of {recipe.schedule.num_timesteps:,} (t = {t:.3f})"
         print(f"{where}: PSNR {quality.mean():.2f} dB, mean of {len(index):,}", flush=True)
-        stem = f"{path.name}_level_{level}"
+        edited = {"first": options.first, "count": options.count, "level": level}
+        settings = {**names.drawing(recipe), "edit": edited}
+        stem = f"{path.name}_level_{level}_{names.digest(settings)}"
         png, gif, npz = (path.with_name(f"{stem}.{end}") for end in ("png", "gif", "npz"))
-        pictures.write_strip(recipe, film, names, f"Noised to {where} and back", png, original)
+        pictures.write_strip(recipe, film, captions, f"Noised to {where} and back", png, original)
         pictures.write_animation(film, gif)
         arrays = {"original": original, "noised": x, "result": result, "psnr": quality}
-        np.savez_compressed(npz, index=index, level=level, **arrays)
+        text = names.as_text(settings)
+        files.write_arrays(npz, index=index, level=level, settings=text, **arrays)
         print(f"wrote {png}, {gif} and {npz}", flush=True)
 
 

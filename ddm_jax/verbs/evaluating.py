@@ -22,7 +22,7 @@ import numpy as np
 
 from ddm_jax import files
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset, check_same_data
+from ddm_jax.data.dataset import Dataset, NoSplit, check_same_data
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.guidance import CLIPS
 from ddm_jax.diffusion.likelihood.flow import ode_bits
@@ -32,6 +32,7 @@ from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
 from ddm_jax.runs import averaged_weights
 from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.verbs.names import digest
 from ddm_jax.verbs.sampling import in_batches
 
 Say = Callable[[str], None]
@@ -113,11 +114,17 @@ def examples(recipe: Recipe, report: Say) -> tuple[Dataset, str, bool]:
     if splits and not wanted:
         try:
             return sources.load(replace(data, split="test"), report), "test", data.split != "test"
-        except UserError as error:
-            if "split of" not in str(error):
-                raise
+        except NoSplit:
+            pass
     split = wanted or data.split
     return sources.load(replace(data, split=split), report), split, split != data.split
+
+
+def settings(recipe: Recipe, split: str) -> dict[str, Any]:
+    """What shapes the result beside the weights and the data."""
+    options = {k: v for k, v in asdict(recipe.evaluate).items() if k != "batch"}
+    found = {"split": split, "steps": len(times(recipe)), "variance": variance(recipe)}
+    return {**options, **found, "clip": recipe.sample.clip}
 
 
 def summary(values: np.ndarray) -> dict[str, float]:
@@ -127,10 +134,10 @@ def summary(values: np.ndarray) -> dict[str, float]:
 
 
 def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
-    """Print bits/dim and write `evaluation/step_<step>_<split>_seed_<seed>.json`.
+    """Print bits/dim and write `evaluation/step_<step>_<split>_seed_<seed>_<digest>.json`.
 
-    The weights are the averaged ones of the newest checkpoint; conditional models are told each
-    example's own class.
+    The digest is that of the file's `settings`. The weights are the averaged ones of the newest
+    checkpoint; conditional models are told each example's own class.
     """
     step, weights = averaged_weights(recipe, workdir)
     options = recipe.evaluate
@@ -159,7 +166,7 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
         "unit": "bits per dimension",
         "data": {"name": data.spec.name, "split": split, "held_out": held_out},
         "examples": len(index),
-        "settings": {**asdict(options), "variance": variance(recipe)},
+        "settings": settings(recipe, split),
         "bound": {
             **summary(rows["total"]),
             "parts": parts,
@@ -174,8 +181,8 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
             "ode": rows["ode"].tolist(),
         },
     }
-    path = workdir / "evaluation" / f"step_{step}_{split}_seed_{options.seed}.json"
-    path.parent.mkdir(exist_ok=True)
+    stem = f"step_{step}_{split}_seed_{options.seed}_{digest(result['settings'])}"
+    path = workdir / "evaluation" / f"{stem}.json"
     files.write_json(path, result)
     for line in lines(result):
         print(line)

@@ -36,12 +36,6 @@ def spread(count: int, most: int = COLUMNS) -> np.ndarray:
     return np.unique(np.rint(np.linspace(0, count - 1, min(most, count))).astype(int))
 
 
-def label(recipe: Recipe) -> str:
-    """How samples were drawn, for names of files: `ddim_50_seed_0`."""
-    sampler = type(recipe.sampler).__name__.lower()
-    return f"{sampler}_{recipe.grid_steps}_seed_{recipe.sample.seed}"
-
-
 def shown(recipe: Recipe, params: Any, x_t: np.ndarray, times: np.ndarray) -> np.ndarray:
     """x_t (n, B, ...) at times (n,) for the eye, in [0, 1].
 

@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.recipe import Recipe
 from ddm_jax.runs import averaged_weights
 from ddm_jax.training.parallel import Layout, alone
-from ddm_jax.verbs import pictures
+from ddm_jax.verbs import names, pictures
 
 Say = Callable[[str], None]
 
@@ -107,30 +108,35 @@ def draw_film(
 
 
 def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
-    """Write `samples/<step>_<sampler>_<steps>_seed_<seed>.png` and `.npz` (images, labels, index).
+    """Write `samples/step_<step>_<sampler>_<times>_seed_<seed>_<digest>.png` and `.npz`.
 
-    The weights are the averaged ones of the newest checkpoint. With sample.film=n the way of the
-    first n images too: a strip `..._film.png` and an animation `..._film.gif`.
+    The arrays are images, index, labels of a conditional model, and the settings as JSON, of which
+    the name has the digest. The weights are the averaged ones of the newest checkpoint. With
+    sample.film=n the way of the first n images too: a strip `..._film_<n>.png` and an animation
+    `..._film_<n>.gif`.
     """
     step, weights = averaged_weights(recipe, workdir)
     count = recipe.sample.count
     print(f"sampling {count:,} images from step {step:,} on {alone(layout).describe()}", flush=True)
     params = alone(layout).place(weights)
     images = make_draw(recipe, layout)(params, count, print)
-    path = workdir / "samples" / f"step_{step}_{pictures.label(recipe)}"
+    settings = {**names.drawing(recipe), "count": count}
+    stem = f"step_{step}_{names.drawn_as(recipe)}_{names.digest(settings)}"
+    path = workdir / "samples" / stem
     pictures.write_grid(recipe, images, path.with_suffix(".png"))
     index = np.arange(count)
-    arrays = {"images": to_uint8(images), "index": index}
+    arrays = {"images": to_uint8(images), "index": index, "settings": names.as_text(settings)}
     if recipe.model.conditional:
         arrays["labels"] = np.asarray(recipe.image_classes(index))
-    np.savez_compressed(path.with_suffix(".npz"), **arrays)
+    files.write_arrays(path.with_suffix(".npz"), **arrays)
     print(f"wrote {path}.png and {path}.npz")
     if recipe.sample.film:
+        path = path.with_name(f"{stem}_film_{recipe.sample.film}")
         film_samples(recipe, layout, params, path, print)
 
 
 def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: Say) -> None:
-    """Write `<path>_film.png` and `.gif` of the first `sample.film` images.
+    """Write `<path>.png` and `.gif`, the way of the first `sample.film` images.
 
     Every process may call it, so that none waits for long; the first one writes.
     """
@@ -139,8 +145,8 @@ def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: S
     if layout.process != 0:
         return
     classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
-    names = pictures.named("image", index, classes)
-    strip, gif = (path.with_name(f"{path.name}_film.{kind}") for kind in ("png", "gif"))
-    pictures.write_strip(recipe, film, names, "From noise to images", strip)
+    captions = pictures.named("image", index, classes)
+    strip, gif = path.with_suffix(".png"), path.with_suffix(".gif")
+    pictures.write_strip(recipe, film, captions, "From noise to images", strip)
     pictures.write_animation(film, gif)
     say(f"wrote {strip} and {gif}")

@@ -3,11 +3,13 @@
 import signal
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import feed, prefetch
 from ddm_jax.errors import RunError, UserError
@@ -17,7 +19,7 @@ from ddm_jax.training import logs, parallel
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.parallel import Layout
 from ddm_jax.training.step import Metrics, TrainState
-from ddm_jax.verbs import pictures
+from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.sampling import film_samples, make_draw
 
 IN_FLIGHT = 2  # steps dispatched and not yet known to be finite; more deadlocks virtual devices
@@ -51,6 +53,9 @@ class _Run:
             self.checkpoints = Checkpoints(directory, options.keep, options.keep_every)
         state = self._start()
         step = int(state.step)
+        done = self.workdir / "done.json"
+        if self.first:
+            done.unlink(missing_ok=True)
         path = self.workdir / "forward.png"
         if self.first and not path.exists():
             few = np.asarray(self.data.images[:6])
@@ -68,13 +73,19 @@ class _Run:
                 )
                 return 128 + signals.number
             self._finish(state, step)
-            return 0
         finally:
             self.progress.close()
             if self.first:
                 self.log.close()
                 self.checkpoints.close()
             parallel.meet(self.layout, "end of training")
+        if self.first:  # all is drawn and the last checkpoint is on the disk
+            last = logs.read(self.workdir / "metrics.jsonl")[-1:]
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            files.write_json(
+                done, {"step": step, "loss": last[0]["loss"] if last else None, "time": now}
+            )
+        return 0
 
     def _start(self) -> TrainState:
         """The newest saved state, or a fresh one, on every device of every process."""
@@ -187,18 +198,23 @@ class _Run:
             self._consume()
         began = time.monotonic()
         path = self.workdir / "samples" / f"step_{step}.png"
-        if not parallel.from_first(self.layout, np.array(path.exists())):
+        settings = {**names.drawing(self.recipe), "count": self.recipe.sample.count}
+        known = path.with_suffix(".json")  # the settings of a grid that is there
+        drawn = path.exists() and names.as_text(files.read_json(known)) == names.as_text(settings)
+        if not parallel.from_first(self.layout, np.array(drawn)):
             # Every process draws, so that none waits for long in the next step's exchange.
             images = self.draw(state.ema_params, self.recipe.sample.count, self.progress.say)
             if self.first:
+                known.unlink(missing_ok=True)
                 pictures.write_grid(self.recipe, images, path)
+                files.write_json(known, settings)
                 self.progress.say(f"wrote {path}")
         self.meter.skip_time(time.monotonic() - began)
 
     def _finish(self, state: TrainState, step: int) -> None:
         self._sample(state, step)
         if self.recipe.sample.film:
-            path = self.workdir / "samples" / f"step_{step}"
+            path = self.workdir / "samples" / f"step_{step}_film"
             film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
         if rows:

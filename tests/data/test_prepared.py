@@ -10,7 +10,7 @@ import pytest
 from conftest import shared
 
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import DataOptions
+from ddm_jax.data.dataset import DataOptions, NoSplit
 from ddm_jax.errors import UserError
 
 
@@ -60,7 +60,7 @@ def test_other_sizes_and_channels_are_made(fashion):
 
 
 def test_unknown_splits_and_sets_are_answered_with_names(fashion):
-    with pytest.raises(UserError, match="unknown split .*'tes'; did you mean 'test'"):
+    with pytest.raises(NoSplit, match="unknown split .*'tes'; did you mean 'test'"):
         sources.load(dataclasses.replace(fashion, split="tes"))
     with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
         sources.load(DataOptions(name="tfds:fashion_mnis"))

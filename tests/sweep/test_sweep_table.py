@@ -17,7 +17,7 @@ def made(folder, steps, rows, error=None, drawn=None):
     if drawn:
         (folder / f"samples/step_{drawn}.png").touch()
         (folder / "loss.png").touch()
-        (folder / "loss_by_level.png").touch()
+        (folder / "done.json").write_text(json.dumps({"step": drawn}))
     if error:
         (folder / "error.txt").write_text(error)
 
@@ -47,12 +47,15 @@ def test_the_table_is_read_from_the_cells_own_files(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "missing, steps, finished",
-    [(None, 8, True), (None, 7, True), (None, 9, False)]
-    + [(name, 8, False) for name in ("metrics.jsonl", "samples/step_8.png", "loss_by_level.png")],
+    "done, steps, finished",
+    [('{"step": 8}', 8, True), ('{"step": 8}', 7, True), ('{"step": 8}', 9, False)]
+    + [(broken, 8, False) for broken in (None, "", "{", "[]", "{}")],
 )
-def test_finished_is_what_the_files_say(missing, steps, finished, tmp_path):
+def test_finished_is_what_done_json_says(done, steps, finished, tmp_path):
+    """Not what pictures and metrics look like, as a run before its last step may have them all."""
     made(tmp_path / "run", 8, [(4, 1.0), (8, 1.0)], None, 8)
-    if missing:
-        (tmp_path / "run" / missing).unlink()
+    (tmp_path / "run/loss_by_level.png").touch()
+    (tmp_path / "run/done.json").unlink()
+    if done is not None:
+        (tmp_path / "run/done.json").write_text(done)
     assert report.is_finished(tmp_path / "run", steps) == finished

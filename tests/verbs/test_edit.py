@@ -45,57 +45,64 @@ def arrays_of(path):
         return {name: arrays[name] for name in arrays}
 
 
-def twice(capsys, run, path, *settings):
-    """(output, arrays) of a command that gives bitwise the same when it is run again."""
+def written(run, stem):
+    """The one .npz of `stem`, whose name ends with a digest of the settings."""
+    (path,) = (run / "edits").glob(f"{stem}_????????.npz")
+    return path
+
+
+def twice(capsys, run, stem, *settings):
+    """(output, path, arrays) of a command that gives bitwise the same when it is run again."""
     code, out, err = edit(capsys, run, *settings)
     assert (code, err) == (0, "")
+    path = written(run, stem)
     first = arrays_of(path)
     path.unlink()
     assert edit(capsys, run, *settings)[0] == 0
     for name, array in arrays_of(path).items():
         np.testing.assert_array_equal(array, first[name], err_msg=name)
-    return out, first
+    return out, path, first
 
 
 def test_interpolation_leads_from_one_sample_to_the_other(tiny_run, samples, capsys):
-    stem = tiny_run / "edits/step_6_interpolate_ddim_3_seed_0_2_12"
-    out, arrays = twice(capsys, tiny_run, stem.with_suffix(".npz"), *INTERPOLATE)
-    assert "wrote" in out and str(stem) in out
+    stem = "step_6_interpolate_ddim_3_seed_0_2_12"
+    out, path, arrays = twice(capsys, tiny_run, stem, *INTERPOLATE)
+    assert "wrote" in out and str(path) in out
     images = arrays["images"]
     assert images.shape == (5, 8, 8, 1) and arrays["pair"].tolist() == [2, 12]
     np.testing.assert_allclose(arrays["weight"], [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(images[0], samples[2], atol=1e-5)
     np.testing.assert_allclose(images[-1], samples[12], atol=1e-5)  # of the same class
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(images[1:], images[:-1], strict=True))
-    with Image.open(stem.with_suffix(".gif")) as film:
+    with Image.open(path.with_suffix(".gif")) as film:
         assert (film.n_frames, film.size) == (8, (256, 256))
-    with Image.open(stem.with_suffix(".png")) as picture:
+    with Image.open(path.with_suffix(".png")) as picture:
         assert picture.width > 5 * 64 and picture.height > 64
 
 
 def test_a_sampler_that_draws_noise_is_warned_of_and_shares_it(tiny_run, capsys):
     code, _, err = edit(capsys, tiny_run, *INTERPOLATE, "--config.sampler.name=ddpm")
     assert code == 0 and err == "warning: this sampler draws noise, the same in all frames\n"
-    arrays = arrays_of(tiny_run / "edits/step_6_interpolate_ddpm_3_seed_0_2_12.npz")
+    arrays = arrays_of(written(tiny_run, "step_6_interpolate_ddpm_3_seed_0_2_12"))
     assert np.isfinite(arrays["images"]).all()
 
 
 def test_denoising_prints_the_psnr_of_what_it_writes(tiny_run, samples, capsys):
-    stem = tiny_run / "edits/step_6_denoise_ddim_3_seed_0_from_1_level_"
-    stems = {level: stem.with_name(f"{stem.name}{level}") for level in (200, 999)}
-    out, last = twice(capsys, tiny_run, stems[999].with_suffix(".npz"), *DENOISE)
+    stem = "step_6_denoise_ddim_3_seed_0_from_1_level_"
+    out, _, last = twice(capsys, tiny_run, f"{stem}999", *DENOISE)
     printed = re.findall(r"level (\d+) of 1,000 .*: PSNR ([\d.]+) dB, mean of 5", out)
-    for level, stem in stems.items():
-        arrays = arrays_of(stem.with_suffix(".npz"))
+    for level in (200, 999):
+        path = written(tiny_run, f"{stem}{level}")
+        arrays = arrays_of(path)
         assert arrays["original"].shape == (5, 8, 8, 1) and arrays["level"] == level
         assert arrays["noised"].shape == arrays["result"].shape == (5, 8, 8, 1)
         assert arrays["index"].tolist() == [1, 2, 3, 4, 5]
         error = ((arrays["result"] - arrays["original"]) ** 2).mean((1, 2, 3))
         np.testing.assert_allclose(arrays["psnr"], 10 * np.log10(1 / error), rtol=1e-4)
         assert (f"{level}", f"{arrays['psnr'].mean():.2f}") in printed
-        with Image.open(stem.with_suffix(".png")) as picture:
+        with Image.open(path.with_suffix(".png")) as picture:
             assert picture.height > 8 * 64
-        with Image.open(stem.with_suffix(".gif")) as film:
+        with Image.open(path.with_suffix(".gif")) as film:
             assert film.n_frames == 3 + (level == 999)  # the times from there on, and the samples
     # At the last level nothing is left of the examples, whose classes are 1 to 5 too.
     np.testing.assert_allclose(last["result"], samples[1:6], atol=1e-2)
@@ -105,7 +112,7 @@ def test_the_noised_examples_are_what_the_forward_process_says(tiny_run, capsys)
     """With alpha and sigma of the cosine schedule written out, and noise of unit variance."""
     settings = (*DENOISE[:1], "--config.edit.count=200", "--config.sample.steps=1")
     assert edit(capsys, tiny_run, *settings)[0] == 0
-    arrays = arrays_of(tiny_run / "edits/step_6_denoise_ddim_1_seed_0_from_0_level_600.npz")
+    arrays = arrays_of(written(tiny_run, "step_6_denoise_ddim_1_seed_0_from_0_level_600"))
     assert arrays["level"] == 600
     angle = (601 / 1000 + 0.008) / 1.008 * np.pi / 2
     x0 = 2 * arrays["original"] - 1

@@ -1,7 +1,9 @@
 """Evaluation of a tiny run: what it writes, and that no batch or device count changes it."""
 
+import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,6 +13,8 @@ from conftest import one_device, two_devices
 import launch
 from ddm_jax.config.assemble import assemble
 from ddm_jax.data import sources
+from ddm_jax.data.dataset import NoSplit
+from ddm_jax.errors import UserError
 from ddm_jax.runs import saved_config, saved_spec
 from ddm_jax.verbs import evaluating
 from ddm_jax.verbs.evaluating import examples, make_measure, variance
@@ -34,7 +38,7 @@ def test_it_prints_and_writes_both_estimates(tiny_run, capsys):
     code, out, err = answer(capsys, tiny_run, *FEW)
     assert (code, err) == (0, "")
     assert "variational bound" in out and "ODE likelihood" in out and "TRAINED ON" in out
-    (path,) = (tiny_run / "evaluation").glob("step_6_train_seed_0.json")
+    (path,) = (tiny_run / "evaluation").glob("step_6_train_seed_0_*.json")
     result = json.loads(path.read_text())
     assert result["data"] == {"name": "digits", "split": "train", "held_out": False}
     assert result["settings"]["variance"] == "large" and result["examples"] == 5
@@ -71,7 +75,8 @@ def test_the_published_decoder_changes_the_decoder_alone(tiny_run, capsys, monke
     for decoder in ("x0", "published"):
         code, out, err = answer(capsys, tiny_run, *few, f"--config.evaluate.decoder={decoder}")
         assert (code, err) == (0, "") and f"large variance, {decoder} decoder" in out
-        result = json.loads((tiny_run / "evaluation/step_6_train_seed_1.json").read_text())
+        path = next(line for line in out.splitlines() if line.startswith("wrote ")).split()[1]
+        result = json.loads(Path(path).read_text())
         assert result["settings"]["decoder"] == decoder
         results[decoder] = result
     bounds = [result["bound"]["parts"] for result in results.values()]
@@ -106,6 +111,24 @@ def test_the_test_split_is_taken_where_there_is_one(tiny_run, monkeypatch):
     explicit = dataclasses.replace(recipe.evaluate, split="train")
     assert examples(dataclasses.replace(tfds, evaluate=explicit), print)[1:] == ("train", False)
     assert asked == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    "error, taken",
+    [(NoSplit("told in other words"), True), (UserError("split of the disk: full"), False)],
+)
+def test_without_a_test_split_what_was_trained_on_is_taken(error, taken, tiny_run, monkeypatch):
+    """Where it is the split that lacks, and not where the data cannot be read at all."""
+    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
+    tfds = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, name="tfds:mnist"))
+
+    def load(options, report):
+        if options.split == "test":
+            raise error
+
+    monkeypatch.setattr(sources, "load", load)
+    with contextlib.nullcontext() if taken else pytest.raises(UserError, match="disk"):
+        assert examples(tfds, print) == (None, "train", False)
 
 
 def test_the_variance_is_the_setting_where_none_was_learned(tiny_run):

@@ -11,7 +11,11 @@ import pytest
 from conftest import FAST, TINY, answer, images_of, launch, ok, start, state_of, wait_for
 from PIL import Image
 
+from ddm_jax import files
+from ddm_jax.errors import RunError
+from ddm_jax.sweep import report
 from ddm_jax.training import logs
+from ddm_jax.verbs import training
 
 QUICK = ("--config", "configs/quickstart.py", *TINY)
 MLP = (
@@ -130,6 +134,30 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     code, out, err = answer(capsys, *QUICK, "--workdir", run, "--config.train.steps=3")
     assert (code, err) == (0, "") and "finished step 3" in out
     assert [row["step"] for row in logs.read(run / "metrics.jsonl")] == [2, 3]
+
+
+def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
+    tiny_run, at_root, quick_compilation, monkeypatch, capsys, tmp_path
+):
+    """And one of a version that wrote no done.json is done again without a step."""
+    run, loss = tmp_path / "run", logs.read(tiny_run / "metrics.jsonl")[-1]["loss"]
+    shutil.copytree(tiny_run, run)
+    done = files.read_json(run / "done.json")
+    assert (done["step"], done["loss"]) == (6, loss) and report.is_finished(run, 6)
+    (run / "done.json").unlink()
+    assert not report.is_finished(run, 6) and report.read(run).status == "partial"
+    code, out, err = answer(capsys, *QUICK, "--config.sample.film=0", "--workdir", run)
+    assert (code, err) == (0, "") and "resuming at step 6" in out and "wrote" not in out
+    assert report.read(run).status == "finished" and report.read(run).loss == pytest.approx(loss)
+
+    def stop(*_):
+        raise RunError("in the middle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_save", stop)
+        code, _, err = answer(capsys, *QUICK, "--config.train.steps=8", "--workdir", run)
+    assert code == 1 and "in the middle" in err
+    assert report.read(run).status == "partial" and not report.is_finished(run, 6)
 
 
 def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(
