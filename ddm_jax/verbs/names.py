@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.samplers.timesteps import GRIDS
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS
 from ddm_jax.recipe import Recipe
 
 # Of the `sample` section: what changes no image, and `evaluations`, from which the steps follow.
@@ -15,11 +15,11 @@ _SHAPES_NO_IMAGE = ("count", "batch", "film", "evaluations")
 
 
 def drawing(recipe: Recipe) -> dict[str, Any]:
-    """What shapes an image beside the weights and its index: sampler, grid and `sample`."""
+    """What shapes an image beside the weights and its index: sampler, timesteps and `sample`."""
     options = {k: v for k, v in asdict(recipe.sample).items() if k not in _SHAPES_NO_IMAGE}
     return {
         "sampler": _chosen(SAMPLERS, recipe.sampler),
-        "grid": _chosen(GRIDS, recipe.grid),
+        "timesteps": _chosen(TIMESTEPS, recipe.timesteps),
         "sample": {**options, "steps": recipe.grid_steps},
     }
 

@@ -218,7 +218,7 @@ class _Run:
             film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
         if rows:
-            unit = getattr(self.recipe.objective, "unit", "mean over elements")
+            unit = self.recipe.objective.unit
             plots.loss_curve(rows, self.workdir / "loss.png", unit)
             plots.loss_by_level(rows, self.workdir / "loss_by_level.png", unit)
         self.progress.say(f"finished step {step:,}; results are in {self.workdir}")

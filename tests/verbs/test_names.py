@@ -15,7 +15,7 @@ DRAWING = (
     ("sampler.ddim.eta=0.5",),
     ("sampler.name=ddpm",),
     ("sampler.name=ddpm", "sampler.ddpm.variance=large"),
-    ("grid.name=quadratic",),
+    ("timesteps.name=quadratic",),
     *((f"sample.{s}",) for s in ("count=5", "seed=1", "steps=4", "guidance=2")),
     *((f"sample.{s}",) for s in ("clip=dynamic", "classes=1,2")),
 )
