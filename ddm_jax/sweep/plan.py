@@ -124,7 +124,7 @@ def pick(cells: Sequence[Cell], index: int) -> Cell:
 @contextmanager
 def recorded(cell: Cell) -> Iterator[None]:
     """Around a cell that trains in this process: error.txt holds what ended it, or goes."""
-    first = parallel.layout().process == 0
+    first = parallel.layout().first
     try:
         yield
     except Exception as error:

@@ -5,7 +5,8 @@ the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state 
 everywhere and can be saved or read as it is on every host.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from ddm_jax.errors import UserError
+from ddm_jax.errors import RunError, UserError
 
 AXIS = "devices"
 
@@ -31,6 +32,16 @@ class Layout:
     def count(self) -> int:
         """Devices of all processes together."""
         return len(self.devices) * self.processes
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that speaks and writes."""
+        return self.process == 0
+
+    def say(self, line: str) -> None:
+        """Print a line, on the first process."""
+        if self.first:
+            print(line, flush=True)
 
     @property
     def axis(self) -> str | None:
@@ -113,6 +124,34 @@ def layout() -> Layout:
 def alone(of: Layout) -> Layout:
     """The devices of this process for work that other processes take no part in."""
     return Layout(of.devices)
+
+
+def share(of: Layout, index: np.ndarray) -> np.ndarray:
+    """This process's part of `index` (n,): parts are contiguous and equal, the last filled up."""
+    size = -(-len(index) // of.processes)
+    return np.resize(index, of.processes * size).reshape(of.processes, size)[of.process]
+
+
+def gather(of: Layout, tree: Any) -> Any:
+    """Leaves (processes, n, ...) of every process's arrays (n, ...), on every process."""
+    if of.processes == 1:
+        return jax.tree.map(lambda a: a[None], tree)
+    return multihost_utils.process_allgather(tree)
+
+
+@contextmanager
+def together(of: Layout) -> Iterator[None]:
+    """Where one process fails within, all of them raise: the others a RunError.
+
+    So none waits for one that is gone. Within, no process may wait for another.
+    """
+    fault = None
+    try:
+        yield
+    except Exception as error:
+        fault = error
+    if gather(of, np.array([fault is not None])).any():
+        raise fault or RunError("another process cannot go on, and says why")
 
 
 def from_first(of: Layout, tree: Any) -> Any:

@@ -26,15 +26,18 @@ from ddm_jax.verbs.sampling import draw_film, finite, in_batches
 def edit(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     """Do what `edit.kind` says and write its pictures and arrays into `edits/`.
 
-    The weights are the averaged ones of the newest checkpoint. Names of files begin with its step,
-    the kind and how images are drawn, and end with a digest of the settings, which stand as JSON
-    among the arrays.
+    The first process does it alone. The weights are the averaged ones of the newest checkpoint.
+    Names of files begin with its step, the kind and how images are drawn, and end with a digest of
+    the settings, which stand as JSON among the arrays.
     """
+    if not layout.first:
+        return
+    layout = alone(layout)
     step, weights = averaged_weights(recipe, workdir)
     kind = recipe.edit.kind
     path = workdir / "edits" / f"step_{step}_{kind}_{names.drawn_as(recipe)}"
-    print(f"{kind} at step {step:,} on {alone(layout).describe()}", flush=True)
-    EDITS[kind](recipe, layout, alone(layout).place(weights), path)
+    print(f"{kind} at step {step:,} on {layout.describe()}", flush=True)
+    EDITS[kind](recipe, layout, layout.place(weights), path)
 
 
 def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None:
@@ -54,7 +57,6 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
         x = slerp(*starts, weight)
         return recipe.generate_from(params, first, x, recipe.image_classes(first))
 
-    layout = alone(layout)
     program = layout.compile(walk, split=(False, True), stacked=True)
 
     def call(part: np.ndarray):

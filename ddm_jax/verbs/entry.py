@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -26,45 +26,42 @@ USES = {"sample": sample, "evaluate": evaluate, "edit": edit}
 def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
     """Train a config in a folder, or go on there; the exit code."""
     layout = parallel.layout()
-    first = layout.process == 0
-
-    def report(line: str) -> None:
-        if first:
-            print(line, flush=True)
-
-    runs.check_same(config, workdir)
-    data = sources.load(data_options(config), report)
-    runs.check_same_data(data.spec, workdir)
-    recipe = assemble(config, data.spec)
-    warn(recipe, first)
-    layout.split_batch(recipe.train.batch, recipe.train.accumulate)
-    if dry_run:
-        describe(config, recipe, layout, workdir)
-        return 0
-    with runs.locked(workdir) if first else nullcontext():
-        if first:
-            runs.record(config, data, workdir)
+    with ExitStack() as stack:
+        with parallel.together(layout):
+            runs.check_same(config, workdir)
+            data = sources.load(data_options(config), layout.say)
+            runs.check_same_data(data.spec, workdir)
+            recipe = assemble(config, data.spec)
+            layout.split_batch(recipe.train.batch, recipe.train.accumulate)
+            if layout.first and not dry_run:
+                stack.enter_context(runs.locked(workdir))
+                runs.record(config, data, workdir)
+        warn(recipe, layout)
+        if dry_run:
+            describe(config, recipe, layout, workdir)
+            return 0
         if data.problems:
-            report(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")
+            layout.say(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")
         return train(recipe, data, workdir, layout)
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:
     """Sample from, evaluate or edit with a trained run, under its own config; the exit code."""
-    recipe = runs.saved_recipe(workdir, overrides)
     layout = parallel.layout()
-    warn(recipe, layout.process == 0)
+    with parallel.together(layout):
+        recipe = runs.saved_recipe(workdir, overrides)
+    warn(recipe, layout)
     if dry_run:
         config = override(runs.saved_config(workdir), overrides)
         describe(config, recipe, layout, workdir)
-    elif layout.process == 0:
+    else:
         USES[verb](recipe, workdir, layout)
     return 0
 
 
-def warn(recipe: Recipe, first: bool) -> None:
+def warn(recipe: Recipe, layout: Layout) -> None:
     """Print what is dangerous about a recipe, on stderr of the first process."""
-    for line in recipe.warnings if first else ():
+    for line in recipe.warnings if layout.first else ():
         print(f"warning: {line}", file=sys.stderr, flush=True)
 
 

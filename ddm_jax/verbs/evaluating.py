@@ -30,10 +30,9 @@ from ddm_jax.diffusion.likelihood.vlb import vlb
 from ddm_jax.diffusion.samplers.timesteps import UniformGrid
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.recipe import Recipe
-from ddm_jax.runs import averaged_weights
-from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.training.parallel import Layout, alone, together
 from ddm_jax.verbs.names import digest
-from ddm_jax.verbs.sampling import in_batches
+from ddm_jax.verbs.sampling import in_batches, restored
 
 Say = Callable[[str], None]
 
@@ -63,9 +62,10 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
     (n, times), and `ode` (n,). The bound is that of the chain that sampling runs, so its estimates
     are clipped as `sample.clip` says, as in the code of Nichol & Dhariwal 2021, arXiv:2102.09672;
     those of the ODE are not. A row is a function of (params, evaluate.seed, example) alone.
-    One compiled program an estimator for every batch, the last one filled up and cut.
+    One compiled program an estimator for every batch, the last one filled up and cut. All processes
+    must measure, and have all rows.
     """
-    options, layout, kind = recipe.evaluate, alone(layout), variance(recipe)
+    options, own, kind = recipe.evaluate, alone(layout), variance(recipe)
     grid, limits = times(recipe), recipe.scaling.limits()
 
     def inputs(params, pixels, labels, index):
@@ -87,13 +87,13 @@ def make_measure(recipe: Recipe, layout: Layout) -> Callable[..., dict[str, np.n
         return ode_bits(denoise, schedule, x0, fold_in(keys, 1), *limits, **how)
 
     split = (False, True, True, True)
-    programs = [layout.compile(f, split, stacked=True) for f in (by_bound, by_ode)]
+    programs = [own.compile(f, split, stacked=True) for f in (by_bound, by_ode)]
 
     def measure(params: Any, data: Dataset, index: np.ndarray, say: Say) -> dict[str, np.ndarray]:
         def call(part: np.ndarray):
             labels = np.zeros(len(part), np.int32) if data.labels is None else data.labels[part]
-            batch = layout.put((data.images[part], labels, part.astype(np.int32)))
-            return [layout.join(program(params, *batch)) for program in programs]
+            batch = own.put((data.images[part], labels, part.astype(np.int32)))
+            return [own.join(program(params, *batch)) for program in programs]
 
         bound, ode = in_batches(layout, call, index, options.batch, say, "evaluated")
         return {**bound._asdict(), "ode": ode}
@@ -139,26 +139,27 @@ def evaluate(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     The digest is that of the file's `settings`. The weights are the averaged ones of the newest
     checkpoint; conditional models are told each example's own class.
     """
-    step, weights = averaged_weights(recipe, workdir)
+    step, params = restored(recipe, workdir, layout)
     options = recipe.evaluate
-    data, split, held_out = examples(recipe, print)
-    if not held_out:
-        check_same_data(data.spec, recipe.spec)
-    elif data.spec.shape != recipe.spec.shape or data.spec.classes != recipe.spec.classes:
-        raise UserError(f"the data are no longer those of {workdir}: see data.json there")
+    with together(layout):
+        data, split, held_out = examples(recipe, layout.say)
+        if not held_out:
+            check_same_data(data.spec, recipe.spec)
+        elif data.spec.shape != recipe.spec.shape or data.spec.classes != recipe.spec.classes:
+            raise UserError(f"the data are no longer those of {workdir}: see data.json there")
     order = np.random.default_rng(options.seed).permutation(len(data.images))
     index = np.sort(order[: options.count])
     seen = "held out" if held_out else "TRAINED ON"
-    print(
+    layout.say(
         f"evaluating {len(index):,} examples of {data.spec.name}, split {split!r} ({seen}), at "
-        f"step {step:,} on {alone(layout).describe()}",
-        flush=True,
+        f"step {step:,} on {layout.describe()}"
     )
-    params = alone(layout).place(weights)
-    rows = make_measure(recipe, layout)(params, data, index, print)
+    rows = make_measure(recipe, layout)(params, data, index, layout.say)
     bad = [name for name, row in rows.items() if not np.isfinite(row).all()]
     if bad:
         raise RunError(f"{', '.join(bad)} is not finite for some example; nothing is written")
+    if not layout.first:
+        return
     parts = {name: summary(rows[name]) for name in ("prior", "decoder")}
     parts["kl"] = summary(rows["kl"].sum(1))
     result = {

@@ -24,6 +24,11 @@ def drawing(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def samples(recipe: Recipe) -> dict[str, Any]:
+    """What shapes the samples of a run beside its weights."""
+    return {**drawing(recipe), "count": recipe.sample.count}
+
+
 def drawn_as(recipe: Recipe) -> str:
     """The head of the names of drawn images: `ddim_50_seed_0`."""
     sampler = drawing(recipe)["sampler"]["name"]

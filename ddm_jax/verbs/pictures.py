@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddm_jax import files
 from ddm_jax.diffusion.arrays import normal_like
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.figures import films, plots
 from ddm_jax.recipe import Recipe
+from ddm_jax.verbs import names
 
 GRID_LIMIT = 400  # images in a PNG; the arrays hold all
 STRIP_LIMIT = 4  # images in a strip of two rows each
@@ -63,6 +65,19 @@ def write_grid(recipe: Recipe, images: np.ndarray, path: Path) -> None:
     asked = len(recipe.sample.classes) or recipe.null
     columns = asked if 4 <= asked <= 12 else 10
     plots.labelled_grid(images, columns, class_names(recipe, np.arange(len(images))), path)
+
+
+def write_preview(recipe: Recipe, images: np.ndarray, path: Path) -> None:
+    """`write_grid` to `path`, and beside it the settings that shaped it, as JSON."""
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_grid(recipe, images, path)
+    files.write_json(path.with_suffix(".json"), names.samples(recipe))
+
+
+def has_preview(recipe: Recipe, path: Path) -> bool:
+    """Whether the grid `path` is there and was drawn with the settings of now."""
+    then = files.read_json(path.with_suffix(".json"))
+    return path.exists() and names.as_text(then) == names.as_text(names.samples(recipe))
 
 
 def class_names(recipe: Recipe, index: np.ndarray) -> list[str]:

@@ -1,4 +1,7 @@
-"""Draw images from a trained run: a PNG grid and the arrays."""
+"""Draw images from a trained run: a PNG grid and the arrays.
+
+Several processes each draw a share of the images, and the first one writes.
+"""
 
 import time
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.recipe import Recipe
 from ddm_jax.runs import averaged_weights
-from ddm_jax.training.parallel import Layout, alone
+from ddm_jax.training.parallel import Layout, alone, from_first, gather, share, together
 from ddm_jax.verbs import names, pictures
 
 Say = Callable[[str], None]
@@ -29,17 +32,38 @@ def in_batches(
 ) -> Any:
     """call(part) for equal parts of `index` (n,), the last one filled up and cut; leaves (n, ...).
 
-    Parts divide over the devices. It says where it is after each part that took long.
+    Every process calls its share of them, on its own devices, over which parts divide, and has all
+    results. They are exchanged after each part, so that none waits for long and no device holds
+    more than a part of each process. It says where it is after each part that took long.
     """
-    devices = len(layout.devices)
-    size = -(-min(batch, len(index)) // devices) * devices
+    devices, mine = len(layout.devices), share(layout, index)
+    size = -(-min(batch, len(mine)) // devices) * devices
     rows, spoke = [], time.monotonic()
-    for start in range(0, len(index), size):
-        rows.append(call(np.resize(index[start : start + size], size)))
-        if time.monotonic() - spoke > 5 and start + size < len(index):
-            say(f"{done} {start + size:,} of {len(index):,}")
+    for start in range(0, len(mine), size):
+        rows.append(gather(layout, call(np.resize(mine[start : start + size], size))))
+        if time.monotonic() - spoke > 5 and start + size < len(mine):
+            say(f"{done} {(start + size) * layout.processes:,} of {len(index):,}")
             spoke = time.monotonic()
-    return jax.tree.map(lambda *a: np.concatenate(a)[: len(index)], *rows)
+
+    def joined(*parts: np.ndarray) -> np.ndarray:
+        found = np.concatenate(parts, axis=1)[:, : len(mine)]
+        return found.reshape(-1, *found.shape[2:])[: len(index)]
+
+    return jax.tree.map(joined, *rows)
+
+
+def restored(recipe: Recipe, workdir: Path, layout: Layout) -> tuple[int, Any]:
+    """(step, averaged weights) of the newest usable checkpoint, on every process's devices.
+
+    The first process reads them, so that all have those of the same step.
+    """
+    like = jax.eval_shape(recipe.init_params)
+    found = np.array(0), jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
+    with together(layout):
+        if layout.first:
+            found = averaged_weights(recipe, workdir)
+    step, weights = from_first(layout, found)
+    return int(step), alone(layout).place(weights)
 
 
 def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -57,14 +81,14 @@ def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
 def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
     """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
 
-    One compiled loop for every batch, on all devices of this process.
+    One compiled loop for every batch, on all devices. All processes must draw, and have all images.
     """
-    layout = alone(layout)
-    generate = layout.compile(recipe.generate, split=(False, True), stacked=True)
+    own = alone(layout)
+    generate = own.compile(recipe.generate, split=(False, True), stacked=True)
 
     def draw(params: Any, count: int, say: Say) -> np.ndarray:
         def call(index: np.ndarray):
-            return layout.join(generate(params, layout.put(index)))
+            return own.join(generate(params, own.put(index)))
 
         index = np.arange(count, dtype=np.int32)
         return finite(in_batches(layout, call, index, recipe.sample.batch, say), index)
@@ -84,9 +108,10 @@ def draw_film(
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
 
-    times, x (n, H, W, C) and labels (n,) are the run's own where they are not given.
+    times, x (n, H, W, C) and labels (n,) are the run's own where they are not given. All processes
+    must draw, and have all of it.
     """
-    layout = alone(layout)
+    own = alone(layout)
     times = np.asarray(recipe.sampling_times(params) if times is None else times)
     labels = np.asarray(recipe.image_classes(index) if labels is None else labels)
     x = np.asarray(jax.jit(recipe.start)(params, index) if x is None else x)
@@ -95,11 +120,11 @@ def draw_film(
     def film(params, index, x, labels):
         return recipe.film(params, index, x, labels, times, chosen)
 
-    program = layout.compile(film, split=(False, True, True, True), stacked=True)
+    program = own.compile(film, split=(False, True, True, True), stacked=True)
 
     def call(part: np.ndarray):
-        batch = layout.put((index[part], x[part], labels[part]))
-        return layout.join(program(params, *batch))
+        batch = own.put((index[part], x[part], labels[part]))
+        return own.join(program(params, *batch))
 
     found = in_batches(layout, call, np.arange(len(index)), recipe.sample.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
@@ -115,12 +140,14 @@ def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
     sample.film=n the way of the first n images too: a strip `..._film_<n>.png` and an animation
     `..._film_<n>.gif`.
     """
-    step, weights = averaged_weights(recipe, workdir)
-    count = recipe.sample.count
-    print(f"sampling {count:,} images from step {step:,} on {alone(layout).describe()}", flush=True)
-    params = alone(layout).place(weights)
-    images = make_draw(recipe, layout)(params, count, print)
-    settings = {**names.drawing(recipe), "count": count}
+    step, params = restored(recipe, workdir, layout)
+    count, filmed = recipe.sample.count, np.arange(recipe.sample.film, dtype=np.int32)
+    layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")
+    images = make_draw(recipe, layout)(params, count, layout.say)
+    film = draw_film(recipe, layout, params, filmed, layout.say) if len(filmed) else None
+    if not layout.first:
+        return
+    settings = names.samples(recipe)
     stem = f"step_{step}_{names.drawn_as(recipe)}_{names.digest(settings)}"
     path = workdir / "samples" / stem
     pictures.write_grid(recipe, images, path.with_suffix(".png"))
@@ -130,20 +157,13 @@ def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
         arrays["labels"] = np.asarray(recipe.image_classes(index))
     files.write_arrays(path.with_suffix(".npz"), **arrays)
     print(f"wrote {path}.png and {path}.npz")
-    if recipe.sample.film:
-        path = path.with_name(f"{stem}_film_{recipe.sample.film}")
-        film_samples(recipe, layout, params, path, print)
+    if film:
+        write_film(recipe, film, path.with_name(f"{stem}_film_{len(filmed)}"), print)
 
 
-def film_samples(recipe: Recipe, layout: Layout, params: Any, path: Path, say: Say) -> None:
-    """Write `<path>.png` and `.gif`, the way of the first `sample.film` images.
-
-    Every process may call it, so that none waits for long; the first one writes.
-    """
-    index = np.arange(recipe.sample.film, dtype=np.int32)
-    film = draw_film(recipe, layout, params, index, say)
-    if layout.process != 0:
-        return
+def write_film(recipe: Recipe, film: pictures.Film, path: Path, say: Say) -> None:
+    """Write `<path>.png` and `.gif`, the way of the first images of the run."""
+    index = np.arange(film.x_t.shape[1])
     classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
     captions = pictures.named("image", index, classes)
     strip, gif = path.with_suffix(".png"), path.with_suffix(".gif")

@@ -19,8 +19,8 @@ from ddm_jax.training import logs, parallel
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.parallel import Layout
 from ddm_jax.training.step import Metrics, TrainState
-from ddm_jax.verbs import names, pictures
-from ddm_jax.verbs.sampling import film_samples, make_draw
+from ddm_jax.verbs import pictures
+from ddm_jax.verbs.sampling import draw_film, make_draw, write_film
 
 IN_FLIGHT = 2  # steps dispatched and not yet known to be finite; more deadlocks virtual devices
 
@@ -40,7 +40,7 @@ class _Run:
     def __init__(self, recipe: Recipe, data: Dataset, workdir: Path, layout: Layout):
         self.recipe, self.data, self.workdir, self.layout = recipe, data, workdir, layout
         self.options = recipe.train
-        self.first = layout.process == 0
+        self.first = layout.first
         self.draw = make_draw(recipe, layout)
         self.meter = logs.Meter(self.options.batch)
         self.pending: deque[tuple[int, Metrics]] = deque()
@@ -91,18 +91,15 @@ class _Run:
         """The newest saved state, or a fresh one, on every device of every process."""
         say = self.progress.say
         template = jax.eval_shape(self.recipe.init_state)
-        found = fault = None
-        if self.first:
-            try:
-                found = self.checkpoints.restore(template, TrainState._fields, say)
-            except (RunError, UserError) as error:  # of which the other processes must know
-                fault = error
-                self.checkpoints.close()
-        outcome = np.array([found is not None, fault is not None])
-        resumed, failed = parallel.from_first(self.layout, outcome)
-        if failed:
-            raise fault or RunError("the first process cannot start, and says why")
-        if not resumed:
+        found = None
+        with parallel.together(self.layout):
+            if self.first:
+                try:
+                    found = self.checkpoints.restore(template, TrainState._fields, say)
+                except (RunError, UserError):
+                    self.checkpoints.close()
+                    raise
+        if not parallel.from_first(self.layout, np.array(found is not None)):
             say(
                 f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
                 f"{self.recipe.parameter_count():,} parameters"
@@ -198,24 +195,21 @@ class _Run:
             self._consume()
         began = time.monotonic()
         path = self.workdir / "samples" / f"step_{step}.png"
-        settings = {**names.drawing(self.recipe), "count": self.recipe.sample.count}
-        known = path.with_suffix(".json")  # the settings of a grid that is there
-        drawn = path.exists() and names.as_text(files.read_json(known)) == names.as_text(settings)
-        if not parallel.from_first(self.layout, np.array(drawn)):
-            # Every process draws, so that none waits for long in the next step's exchange.
+        if not parallel.from_first(self.layout, np.array(pictures.has_preview(self.recipe, path))):
             images = self.draw(state.ema_params, self.recipe.sample.count, self.progress.say)
             if self.first:
-                known.unlink(missing_ok=True)
-                pictures.write_grid(self.recipe, images, path)
-                files.write_json(known, settings)
+                pictures.write_preview(self.recipe, images, path)
                 self.progress.say(f"wrote {path}")
         self.meter.skip_time(time.monotonic() - began)
 
     def _finish(self, state: TrainState, step: int) -> None:
         self._sample(state, step)
-        if self.recipe.sample.film:
-            path = self.workdir / "samples" / f"step_{step}_film"
-            film_samples(self.recipe, self.layout, state.ema_params, path, self.progress.say)
+        index, say = np.arange(self.recipe.sample.film, dtype=np.int32), self.progress.say
+        if len(index):
+            film = draw_film(self.recipe, self.layout, state.ema_params, index, say)
+            if self.first:
+                path = self.workdir / "samples" / f"step_{step}_film"
+                write_film(self.recipe, film, path, say)
         rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
         if rows:
             unit = self.recipe.objective.unit

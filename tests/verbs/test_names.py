@@ -96,7 +96,7 @@ def test_films_of_samples_do_too(run, monkeypatch, capsys):
 
 def test_evaluations_do_too(run, monkeypatch, capsys):
     monkeypatch.setattr(evaluating, "make_measure", unmeasured)
-    monkeypatch.setattr(evaluating, "averaged_weights", lambda *a: (6, ()))
+    monkeypatch.setattr(sampling, "averaged_weights", lambda *a: (6, ()))
     shaping = [*((f"evaluate.{s}",) for s in BOUND), ("sample.clip=none",)]
     idle = [("evaluate.batch=3",), ("evaluate.split=",), ("evaluate.steps=1000",)]
     idle.append(("sample.seed=1",))

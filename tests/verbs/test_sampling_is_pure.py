@@ -11,7 +11,9 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
-from ddm_jax.verbs.sampling import make_draw
+from ddm_jax.training.parallel import Layout
+from ddm_jax.verbs import sampling
+from ddm_jax.verbs.sampling import in_batches, make_draw
 
 
 @pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
@@ -59,3 +61,31 @@ def test_one_program_serves_every_batch_the_last_one_included(trained):
     counted = Counting(**{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)})
     assert len(make_draw(counted, layout)(layout.place(params), 18, print)) == 18
     assert traces == [(8,)]
+
+
+@pytest.mark.parametrize("count, processes, batch", [(7, 2, 2), (5, 1, 2), (1, 3, 4), (12, 4, 64)])
+def test_each_process_draws_an_equal_share_and_all_have_the_whole(
+    count, processes, batch, monkeypatch
+):
+    """The exchange is played: what each of them sends first, then what all receive."""
+    devices, index = tuple(jax.local_devices()[:1]), np.arange(10, 10 + count)
+    layouts = [Layout(devices, p, processes) for p in range(processes)]
+    sent = [[] for _ in layouts]
+
+    def send(layout, rows):
+        sent[layout.process].append(rows)
+        return np.stack([rows] * processes)
+
+    def all_of(layout):
+        return in_batches(layout, np.copy, index, batch, print)
+
+    monkeypatch.setattr(sampling, "gather", send)
+    for layout in layouts:
+        all_of(layout)
+    rounds = [np.stack(parts) for parts in zip(*sent, strict=True)]
+    assert max(part.size for part in sent[0]) <= batch
+    assert sum(part.size for part in sent[0]) < -(-count // processes) + batch
+    for layout in layouts:
+        received = iter(rounds)
+        monkeypatch.setattr(sampling, "gather", lambda *_, received=received: next(received))
+        np.testing.assert_array_equal(all_of(layout), index)

@@ -207,9 +207,13 @@ def start_two(run, config, *arguments):
     return [start(*arguments, "--process", i, devices=2, **FAST) for i in range(2)]
 
 
-def end_of_two(both, code=0):
+def end_of_two(both, code=0, second=None):
+    """What both said, but for what the runtime says of its connections."""
     outputs = [process.communicate(timeout=300)[0] for process in both]
-    assert [p.returncode for p in both] == [code, code], "\n".join(outputs)
+    outputs = ["".join(k for k in o.splitlines(True) if "[Gloo]" not in k) for o in outputs]
+    assert [p.returncode for p in both] == [code, code if second is None else second], "\n".join(
+        outputs
+    )
     return outputs
 
 
@@ -235,7 +239,7 @@ def test_two_processes_both_end_where_the_checkpoints_are_lost(tmp_path):
     end_of_two(start_two(tmp_path / "run", MLP, "--config.train.steps=3"))
     damage(tmp_path / "run")
     first, second = end_of_two(start_two(tmp_path / "run", MLP), 1)
-    assert "Put a good copy back" in first and "the first process cannot start" in second
+    assert "Put a good copy back" in first and "another process cannot go on" in second
 
 
 @pytest.mark.slow
@@ -247,3 +251,48 @@ def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
     first, _ = end_of_two(both, 143)
     step, _ = state_of(tmp_path / "run")
     assert f"stopped by signal 15; step {step:,} is saved" in first
+
+
+@pytest.mark.slow
+def test_two_processes_sample_and_evaluate_like_one(tiny_run, tmp_path):
+    """Each a share of an odd number; only the first speaks and writes, and none is left waiting."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
+    settings = ("--config.sample.count=7", "--config.sample.film=3", "--config.sample.batch=2")
+    few = ("count=5", "steps=4", "ode_steps=3", "batch=2")
+    settings += tuple(f"--config.evaluate.{s}" for s in few)
+    found = {}
+    for verb in ("sample", "evaluate"):
+        mode = ("--mode", verb, *settings)
+        first, second = end_of_two(start_two(run, mode))
+        assert "on 4 x cpu on 2 process" in first and "wrote" in first and second == ""
+        found[verb] = results_of(run)
+        shutil.rmtree(run / ("samples" if verb == "sample" else "evaluation"))
+        ok(launch(*mode, "--workdir", run, **FAST))
+        one = results_of(run)
+        assert one.keys() == found[verb].keys() and one
+        for name, array in one.items():
+            np.testing.assert_allclose(found[verb][name], array, rtol=1e-4, atol=1e-4, err_msg=name)
+        shutil.rmtree(run / ("samples" if verb == "sample" else "evaluation"))
+
+
+@pytest.mark.slow
+def test_two_processes_both_end_where_the_first_cannot_sample(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    shutil.rmtree(run / "checkpoints")
+    first, second = end_of_two(start_two(run, ("--mode", "sample")), 2, 1)
+    assert "no usable checkpoint" in first and first.count("\n") == 1
+    assert "another process cannot go on" in second and second.count("\n") == 1
+
+
+def results_of(run):
+    """The arrays of `--mode sample` and `--mode evaluate` in a run's folder, by name."""
+    found = {}
+    for path in run.glob("samples/*.npz"):
+        with np.load(path) as arrays:
+            found |= {f"{path.name} {k}": arrays[k] for k in ("images", "index", "labels")}
+    for path in run.glob("evaluation/*.json"):
+        rows = files.read_json(path)["per_example"]
+        found |= {f"{path.name} {name}": np.array(row) for name, row in rows.items()}
+    return found
