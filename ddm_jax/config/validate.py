@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddm_jax.config.fits import check_fit
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule, Trainable
 from ddm_jax.errors import UserError
@@ -105,6 +106,16 @@ def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
         yield dangerous(
             f"the grid starts at t = {start:.3g} and never asks the level without signal that "
             "zero_terminal adds; take grid.name=trailing"
+        )
+
+
+def ends_of_paths(recipe: "Recipe") -> Iterator[Finding]:
+    if recipe.sampler.estimate == "end":  # while every objective trains the mean
+        yield dangerous(
+            "this sampler takes the network's estimate for the end of x_t's path, which only a "
+            "distilled network gives; objectives train the mean of x_0 given x_t, so samples are "
+            "drawn to the mean of the data; take sampler.name=ddim, say, unless the network was "
+            "distilled"
         )
 
 
@@ -208,24 +219,10 @@ def guidance(recipe: "Recipe") -> Iterator[Finding]:
         )
 
 
-def budget_that_steps_cannot_spend(recipe: "Recipe") -> Iterator[Finding]:
-    budget, each = recipe.sample.evaluations, recipe.sampler.evaluations
-    if budget and each is None:
-        yield wrong(
-            "this sampler makes as many evaluations as it needs; leave sample.evaluations at 0"
-        )
-    elif budget and (budget - 1) % each:
-        below = budget - (budget - 1) % each
-        yield wrong(
-            f"{each} evaluations a step and one at the end cannot make {budget}; take "
-            f"sample.evaluations={below} or {below + each}"
-        )
-
-
 Rule = Callable[["Recipe"], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     guidance,
-    budget_that_steps_cannot_spend,
+    ends_of_paths,
     learned_variance,
     chain_of_levels,
     learned_schedule,
@@ -241,37 +238,9 @@ RULES: tuple[Rule, ...] = (
 
 def check(recipe: "Recipe") -> tuple[str, ...]:
     """What to warn of, a line each; raises UserError for what cannot work."""
-    fits(recipe)
+    check_fit(recipe)
     findings = [finding for rule in RULES for finding in rule(recipe)]
     for finding in findings:
         if finding.fatal:
             raise UserError(finding.text)
     return tuple(finding.text for finding in findings)
-
-
-def fits(recipe: "Recipe") -> None:
-    """Raises UserError where parts do not fit the data or each other."""
-    try:
-        recipe.model.check(recipe.spec.shape[:-1])
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
-    try:
-        recipe.grid.times(recipe.schedule, recipe.grid_steps)
-    except ValueError as error:
-        raise UserError(f"grid: {error}; see sample.steps") from error
-    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
-    if bad:
-        raise UserError(
-            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
-            f"{recipe.null - 1}"
-        )
-    if recipe.edit.first >= recipe.spec.count:
-        raise UserError(
-            f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
-            f"{recipe.spec.count - 1}"
-        )
-    bad = [level for level in recipe.edit.levels if not 0 <= level < recipe.levels]
-    if bad:
-        raise UserError(
-            f"edit.levels holds {bad[0]}, but the noise levels are 0 to {recipe.levels - 1}"
-        )
