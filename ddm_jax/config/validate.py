@@ -1,7 +1,8 @@
 """What is known to be wrong or dangerous in a recipe: refused or warned of, with the reason.
 
-A rule looks at an assembled recipe and yields findings. Rules ask the parts what they do (their
-rates, weights and coefficients) rather than which they are, so new rows are judged too.
+A rule looks at an assembled recipe and yields findings. Where it can, it asks the parts what they
+do (their rates, weights and coefficients) rather than which they are, so that it judges new rows
+too; others go by a setting, as `variance`, or by the name of the data.
 """
 
 import functools
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
-HALF = 2.0**-8  # resolution of bfloat16 at 1
+HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
 T = np.linspace(0, 1, 101, dtype=np.float32)
 
 
