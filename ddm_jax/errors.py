@@ -1,15 +1,18 @@
-"""The one error that a user is meant to read, and the nearest valid name for a wrong one."""
+"""The errors that a user is meant to read, and the nearest valid name for a wrong one.
+
+They are told apart by class, never by text.
+"""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Wrong input: the message is one clear line that holds the remedy."""
+    """Wrong input: the message is one clear line that holds the remedy; exit code 2."""
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
-    """`unknown sampler 'dim'; did you mean 'ddim'? Choose one of ddim, ddpm`."""
+    """`unknown sampler 'dim'; did you mean 'ddim'? choose one of ddim, ddpm`, to be raised."""
     valid = sorted(valid)
     near = difflib.get_close_matches(str(name), valid, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -18,4 +21,4 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
 
 
 class RunError(Exception):
-    """A run that had to stop, through no wrong input: one clear line, exit code 1."""
+    """What had to stop, though the input was right: one clear line; exit code 1."""

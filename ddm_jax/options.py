@@ -86,7 +86,7 @@ class EvaluateOptions:
     one, else the training examples. steps: times of the variational bound (0: all of the
     schedule's levels). variance: of the bound where the network learned none,
     "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
-    bound.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
+    vlb.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
     steps of the ODE, four evaluations each; trace and probes: how its divergence is taken, "exact"
     costs one derivative an element of the data.
     """

@@ -1,4 +1,4 @@
-"""The laws notice a deliberate error in every sampler and every schedule."""
+"""The laws notice every deliberate error of the table, and it says which rows have none."""
 
 import subprocess
 import sys

@@ -1,4 +1,7 @@
-"""Every command and piece of code that the README shows is run, shrunk to seconds."""
+"""What the README shows runs, commands shrunk to seconds, and what it names is there.
+
+Commands for several hosts are parsed alone, and setup commands compared with those of CI.
+"""
 
 import importlib
 import json

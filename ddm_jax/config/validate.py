@@ -1,7 +1,8 @@
 """What is known to be wrong or dangerous in a recipe: refused or warned of, with the reason.
 
-A rule looks at an assembled recipe and yields findings. Rules ask the parts what they do (their
-rates, weights and coefficients) rather than which they are, so new rows are judged too.
+A rule looks at an assembled recipe and yields findings. Where it can, it asks the parts what they
+do (their rates, weights and coefficients) rather than which they are, so that it judges new rows
+too; others go by a setting, as `variance`, or by the name of the data.
 """
 
 import functools
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddm_jax.config.fits import check_fit
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.errors import UserError
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
-HALF = 2.0**-8  # resolution of bfloat16 at 1
+HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
 T = np.linspace(0, 1, 101, dtype=np.float32)
 
 
@@ -101,6 +103,16 @@ def signal_at_the_start(recipe: "Recipe") -> Iterator[Finding]:
         yield dangerous(
             f"the grid starts at t = {start:.3g} and never asks the level without signal that "
             "zero_terminal adds; take timesteps.name=trailing"
+        )
+
+
+def ends_of_paths(recipe: "Recipe") -> Iterator[Finding]:
+    if recipe.sampler.estimate == "end":  # while every objective trains the mean
+        yield dangerous(
+            "this sampler takes the network's estimate for the end of x_t's path, which only a "
+            "distilled network gives; objectives train the mean of x_0 given x_t, so samples are "
+            "drawn to the mean of the data; take sampler.name=ddim, say, unless the network was "
+            "distilled"
         )
 
 
@@ -208,24 +220,10 @@ def guidance(recipe: "Recipe") -> Iterator[Finding]:
         )
 
 
-def budget_that_steps_cannot_spend(recipe: "Recipe") -> Iterator[Finding]:
-    budget, each = recipe.sample.evaluations, recipe.sampler.evaluations
-    if budget and each is None:
-        yield wrong(
-            "this sampler makes as many evaluations as it needs; leave sample.evaluations at 0"
-        )
-    elif budget and (budget - 1) % each:
-        below = budget - (budget - 1) % each
-        yield wrong(
-            f"{each} evaluations a step and one at the end cannot make {budget}; take "
-            f"sample.evaluations={below} or {below + each}"
-        )
-
-
 Rule = Callable[["Recipe"], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     guidance,
-    budget_that_steps_cannot_spend,
+    ends_of_paths,
     learned_variance,
     chain_of_levels,
     learned_schedule,
@@ -241,36 +239,9 @@ RULES: tuple[Rule, ...] = (
 
 def check(recipe: "Recipe") -> tuple[str, ...]:
     """What to warn of, a line each; raises UserError for what cannot work."""
-    fits(recipe)
+    check_fit(recipe)
     findings = [finding for rule in RULES for finding in rule(recipe)]
     for finding in findings:
         if finding.fatal:
             raise UserError(finding.text)
     return tuple(finding.text for finding in findings)
-
-
-def fits(recipe: "Recipe") -> None:
-    """Raises UserError where parts do not fit the data or each other."""
-    try:
-        recipe.model.check(recipe.spec.shape[:-1])
-    except ValueError as error:
-        raise UserError(f"model: {error}") from error
-    try:
-        recipe.timesteps.times(recipe.schedule, recipe.grid_steps)
-    except ValueError as error:
-        raise UserError(f"timesteps: {error}; see sample.steps") from error
-    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
-    if bad:
-        raise UserError(
-            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
-            f"{recipe.null - 1}"
-        )
-    if recipe.edit.first >= recipe.spec.count:
-        raise UserError(
-            f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
-            f"{recipe.spec.count - 1}"
-        )
-    levels = recipe.schedule.num_timesteps
-    bad = [level for level in recipe.edit.levels if not 0 <= level < levels]
-    if bad:
-        raise UserError(f"edit.levels holds {bad[0]}, but the noise levels are 0 to {levels - 1}")

@@ -1,4 +1,4 @@
-"""Devices: the only file that knows how many there are.
+"""Devices and processes: how work is divided among them, and how they agree.
 
 A step is a per-device pure function. On one device it is jitted; on several it is pmapped with
 the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state has the same shape
@@ -112,7 +112,7 @@ class Layout:
             )
 
     def describe(self) -> str:
-        """`2 x cpu on 1 process`."""
+        """`2 x cpu on 1 process(es)`."""
         return f"{self.count} x {self.devices[0].device_kind} on {self.processes} process(es)"
 
 

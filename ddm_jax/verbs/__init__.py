@@ -1,4 +1,4 @@
-"""What can be done with a run. Only here are files written and lines printed.
+"""What can be done with a run.
 
 Each verb is a function, in a notebook as on the command line:
 

@@ -8,7 +8,7 @@ With a fixed variance the bound is not that of the code of Ho et al. 2020 (arXiv
 Nichol & Dhariwal 2021 (arXiv:2102.09672) unless evaluate.decoder is "published": theirs decodes
 with the posterior variance of the two lowest levels, the default "x0" with the variance of x_0
 given x_t at the lowest, about twice as much. With a learned variance the two are the same but for
-alpha^2 of the lowest level, 0.9999 on the linear schedule. See `bound.decoder_log_variance`.
+alpha^2 of the lowest level, 0.9999 on the linear schedule. See `vlb.decoder_log_variance`.
 """
 
 from collections.abc import Callable

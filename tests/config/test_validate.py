@@ -8,6 +8,7 @@ from conftest import ROOT
 import launch
 from ddm_jax.config import validate
 from ddm_jax.config.assemble import assemble
+from ddm_jax.config.fits import check_fit
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete
 from ddm_jax.data.dataset import Spec
@@ -37,18 +38,25 @@ FINDINGS = [
         ("sample.guidance=1",),
     ),
     (
-        "budget_that_steps_cannot_spend",
+        "check_fit",
         ("sampler.name=heun", "sample.evaluations=18"),
         True,
         "take sample.evaluations=17 or 19",
         ("sample.evaluations=19",),
     ),
     (
-        "budget_that_steps_cannot_spend",
+        "check_fit",
         ("sampler.name=adaptive", "sample.evaluations=18"),
         True,
         "as many evaluations as it needs",
         ("sample.evaluations=0",),
+    ),
+    (
+        "ends_of_paths",
+        ("sampler.name=consistency",),
+        False,
+        "only a distilled network gives",
+        ("sampler.name=ddim",),
     ),
     (
         "learned_variance",
@@ -195,7 +203,8 @@ def test_a_dangerous_combination_is_named_and_its_remedy_works(
 
 
 def test_every_rule_is_tried():
-    assert {name for name, *_ in FINDINGS} == {rule.__name__ for rule in validate.RULES}
+    rules = {rule.__name__ for rule in (*validate.RULES, check_fit)}
+    assert {name for name, *_ in FINDINGS} == rules
 
 
 # Published with signal left where sampling starts from noise, and so in our configs of them.
