@@ -34,7 +34,13 @@ def test_every_step_count_has_a_strictly_decreasing_grid(name, schedule, counts)
         TIMESTEPS[name]().times(schedule, 0)
 
 
-@pytest.mark.parametrize("schedule", SET.values(), ids=SET)
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(s, marks=[] if name.endswith(("-0", "-1")) else pytest.mark.slow, id=name)
+        for name, s in SET.items()
+    ],
+)
 def test_grids_of_a_thousand_times_decrease_strictly(schedule):
     """On every schedule at every setting of the laws; times even in log-SNR come closest."""
     grids = jax.jit(lambda: [grid_of(name, 1000).times(schedule, 1000) for name in TIMESTEPS])()

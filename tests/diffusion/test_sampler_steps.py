@@ -108,7 +108,17 @@ PRECISE = {
 }
 
 
-@pytest.mark.parametrize("sampler", FIXED.values(), ids=FIXED)
+# One of each family; the others are simpler, or algebraically the same.
+FAMILIES = ("ddpm", "heun", "euler_maruyama", "deis", "dpmpp_3m", "unipc", "predictor_corrector")
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(sampler, marks=[] if name in FAMILIES else pytest.mark.slow, id=name)
+        for name, sampler in FIXED.items()
+    ],
+)
 @pytest.mark.parametrize("schedule", PRECISE.values())
 def test_float32_gives_what_float64_gives(sampler, schedule):
     """The same times and noise; on the discrete cosine sigma / alpha falls from 20,291."""

@@ -68,6 +68,7 @@ def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
         np.testing.assert_allclose(rows[3][name], row, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_published_decoder_changes_the_decoder_alone(tiny_run, capsys, monkeypatch):
     monkeypatch.setattr(evaluating, "ode_bits", lambda *a, **k: a[2].mean((1, 2, 3)))
     few = [f"--config.evaluate.{s}" for s in ("count=2", "batch=2", "steps=50", "seed=1")]

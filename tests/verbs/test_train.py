@@ -124,6 +124,7 @@ def test_a_run_whose_checkpoints_are_all_lost_stops_and_keeps_its_metrics(
     assert len(list(run.glob("damaged/*"))) == (2 if harm is damage else 0)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(
     tiny_run, at_root, quick_compilation, capsys, tmp_path
 ):
