@@ -67,6 +67,13 @@ def test_a_distance_is_even_and_grows(name):
     assert distance(e)[0] == 0 and (jnp.diff(distance(e)) > 0).all()
 
 
+@pytest.mark.parametrize("name", DISTANCES)
+def test_a_distance_is_convex(name):
+    """So that its mean is least for one estimate."""
+    d = DISTANCES[name]()(jnp.linspace(-4.0, 4.0, 401))
+    assert (d[2:] + d[:-2] >= 2 * d[1:-1] - 1e-4 * d[1:-1] - 1e-6).all()
+
+
 def test_l1_in_the_space_of_x0_is_the_absolute_error_of_x0():
     """Whatever the network predicts."""
     nets = nets_with_the_same_x0(jnp.tanh)

@@ -118,6 +118,12 @@ def test_noise_conds_are_monotone_in_time_and_scale(name):
     assert rising.all() or not rising.any()
 
 
+@pytest.mark.parametrize("name", NOISE_CONDS)
+def test_a_noise_cond_is_a_matter_of_its_time_alone(name):
+    whole = NOISE_CONDS[name]()(Linear(), t)
+    np.testing.assert_allclose(NOISE_CONDS[name]()(Linear(), t[40:43]), whole[40:43], rtol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1000.0])
 def test_noise_conds_have_their_published_values_times_their_scale(scale):
     """Against abar, the running product of 1 - beta, in float64."""
