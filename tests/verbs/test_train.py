@@ -258,7 +258,7 @@ def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
 def test_two_processes_sample_and_evaluate_like_one(tiny_run, tmp_path):
     """Each a share of an odd number; only the first speaks and writes, and none is left waiting."""
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples", "evaluation"))
     settings = ("--config.sample.count=7", "--config.sample.film=3", "--config.sample.batch=2")
     few = ("count=5", "steps=4", "ode_steps=3", "batch=2")
     settings += tuple(f"--config.evaluate.{s}" for s in few)
