@@ -4,6 +4,7 @@ import signal
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -217,7 +218,7 @@ class _Signals:
     def __init__(self, layout: Layout):
         self.layout, self.number = layout, 0
         watched = (signal.SIGINT, signal.SIGTERM) if layout.processes == 1 else ()
-        self._old = {number: signal.getsignal(number) for number in watched}
+        self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
 
     def __enter__(self) -> "_Signals":
         for number in self._old:
