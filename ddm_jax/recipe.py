@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 
@@ -126,7 +127,7 @@ class Recipe:
             axis,
         )
 
-    def image_classes(self, index: Array) -> Array:
+    def image_classes(self, index: Array | np.ndarray) -> Array:
         """The class of image k: `sample.classes` in turn."""
         classes = jnp.array(self.sample.classes or range(max(self.null, 1)), jnp.int32)
         return classes[index % len(classes)]
@@ -191,7 +192,13 @@ class Recipe:
         return self.scaling.decode(sample(denoise, schedule, self.sampler, times, x, key))
 
     def film(
-        self, params: Params, index: Array, x: Array, labels: Array, times: Array, chosen: Array
+        self,
+        params: Params,
+        index: Array,
+        x: Array,
+        labels: Array,
+        times: Array | np.ndarray,
+        chosen: Array | np.ndarray,
     ) -> tuple[Array, Array]:
         """(x_t (B, n, H, W, C) at `times` (n,), x0_hat (B, m, H, W, C) at times[chosen]).
 

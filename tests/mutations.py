@@ -435,8 +435,8 @@ TRAINING = (
     Mutation(
         "from_level",
         "from_level",
-        "times < t",
-        "times <= t",
+        "grid < start",
+        "grid <= start",
         ("test_editing", "from_a_level and 0.5-uniform"),
     ),
     Mutation(

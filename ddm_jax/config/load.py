@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from ddm_jax import files
+from ddm_jax.config.schema import part
 from ddm_jax.config.translate import renamed, translated
 from ddm_jax.errors import UserError, unknown
 
@@ -123,10 +124,11 @@ def overridden(arguments: Sequence[str]) -> list[str]:
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every setting as (dotted key, value), in the order of the config."""
     for key in config:
-        if isinstance(config[key], ConfigDict):
-            yield from leaves(config[key], f"{prefix}{key}.")
+        value = part(config, key)
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, config[key]
+            yield prefix + key, value
 
 
 def used(config: ConfigDict) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def used(config: ConfigDict) -> dict[str, Any]:
     chosen = {}
     for key, value in leaves(config):
         parts = key.split(".")
-        if len(parts) == 3 and parts[1] != config[parts[0]].get("name", parts[1]):
+        if len(parts) == 3 and parts[1] != part(config, parts[0]).get("name", parts[1]):
             continue
         chosen[key] = value
     return chosen

@@ -42,6 +42,11 @@ def choice(table: Mapping[str, type], name: str, **values: Any) -> ConfigDict:
     return ConfigDict({"name": name, **rows}).lock()
 
 
+def part(config: ConfigDict, name: str) -> Any:
+    """The section or setting `name`, whose type only the schema knows."""
+    return config[name]
+
+
 def build(
     what: type | Mapping[str, type], config: ConfigDict, kind: str = "", **context: Any
 ) -> Any:
@@ -51,13 +56,15 @@ def build(
     Raises UserError for an unknown row, for values that the dataclass refuses (ValueError) and for
     numbers that are not finite.
     """
-    cls, values, path = what, config, kind
+    values: Any = config
     if isinstance(what, Mapping):
-        kind = kind or "choice"
-        if config.name not in [*what]:  # whatever a file holds there, hashable or not
-            raise unknown(kind, config.name, what)
-        cls, values = what[config.name], config.get(config.name, {})
-        path = f"{kind}.{config.name}"
+        kind, row = kind or "choice", part(config, "name")
+        if row not in [*what]:  # whatever a file holds there, hashable or not
+            raise unknown(kind, row, what)
+        cls, path = what[row], f"{kind}.{row}"
+        values = part(config, row) if row in config else {}
+    else:
+        cls, path = what, kind
     defaults = defaults_of(cls)
     for key, value in values.items():
         if key not in defaults:

@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from ddm_jax.config.defaults import DEFAULTS
-from ddm_jax.config.schema import build, choice, section
+from ddm_jax.config.schema import build, choice, part, section
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.diffusion.losses.distances import DISTANCES
 from ddm_jax.diffusion.losses.objectives import OBJECTIVES
@@ -86,7 +86,7 @@ def _merge(into: ConfigDict, key: str, value: Any) -> None:
     """Set `into[key]`, section by section; keys that nothing knows are left for `build` to name."""
     if isinstance(value, ConfigDict) and isinstance(into.get(key), ConfigDict):
         for name, inner in value.items():
-            _merge(into[key].unlock(), name, inner)
+            _merge(part(into, key).unlock(), name, inner)
     else:
         with into.ignore_type():
             into.unlock()[key] = value
@@ -95,10 +95,11 @@ def _merge(into: ConfigDict, key: str, value: Any) -> None:
 def check_names(config: ConfigDict) -> None:
     """UserError for a choice of a row that its table lacks."""
     for name, table in TABLES.items():
-        if config[name].name not in table:
-            raise unknown(name, config[name].name, table)
+        row = part(config, name).name
+        if row not in table:
+            raise unknown(name, row, table)
 
 
 def data_options(config: ConfigDict) -> DataOptions:
     """The `data` section alone, for what comes before there is a data set."""
-    return build(DataOptions, config.data, "data")
+    return build(DataOptions, part(config, "data"), "data")

@@ -37,7 +37,10 @@ def translated(plain: Any) -> Any:
     ]
     if broken:
         raise ValueError(f"{broken[0]!r} is no section")
-    new = {SECTIONS.get(name, name): copy.deepcopy(value) for name, value in plain.items()}
+    new = {
+        SECTIONS[name] if name in SECTIONS else name: copy.deepcopy(value)
+        for name, value in plain.items()
+    }
     try:
         _count_once(new)
     except (AttributeError, TypeError, ZeroDivisionError) as error:

@@ -77,7 +77,10 @@ class Spec:
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Spec":
         """The Spec that `asdict` and JSON made `plain`."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()})
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        return cls(**fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +137,7 @@ def digests(
         if array is not None:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             for block in _blocks(array):
-                digest.update(np.ascontiguousarray(block))
+                digest.update(np.ascontiguousarray(block).data)
         found.append("" if array is None else digest.hexdigest())
     text = "" if captions is None else json.dumps(list(captions))
     return *found, hashlib.sha256(text.encode()).hexdigest() if text else ""
@@ -221,7 +224,10 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], dict[str, An
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return _open(entry)
+    made = _open(entry)
+    if made is None:
+        raise UserError(f"{entry} cannot be read back; give --config.data.cache=<another folder>")
+    return made
 
 
 def _user_cache() -> Path:

@@ -7,7 +7,7 @@ size B is the stretch [k B, (k + 1) B) of that stream. A host takes its part of 
 import functools
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,7 +75,9 @@ def feed(
     )
 
 
-def prefetch(make: Callable[[int], Any], start: int, stop: int, depth: int = 2) -> Iterator[Any]:
+def prefetch(
+    make: Callable[[int], Any], start: int, stop: int, depth: int = 2
+) -> Generator[Any, None, None]:
     """make(start), ..., make(stop - 1) in order, made `depth` ahead in a thread."""
     ready: queue.Queue = queue.Queue(maxsize=depth)
     ended = threading.Event()
@@ -116,12 +118,12 @@ class Scaling:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def encode(self, pixels: Array) -> Array:
+    def encode(self, pixels: Array | np.ndarray) -> Array:
         """uint8 (..., C) -> float32."""
-        x = pixels.astype(jnp.float32) / 255
+        x = jnp.asarray(pixels.astype(jnp.float32) / 255)
         return (x - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
 
-    def decode(self, x: Array) -> Array:
+    def decode(self, x: Array | np.ndarray) -> Array:
         """float32 (..., C) -> [0, 1]; nan for what is not finite, which no clipping may hide."""
         x = x * jnp.asarray(self.std, jnp.float32) + jnp.asarray(self.mean, jnp.float32)
         return jnp.where(jnp.isfinite(x), jnp.clip(x, 0.0, 1.0), jnp.nan)
@@ -149,4 +151,5 @@ def prepare(scaling: Scaling, part: Feed, pool: Array | None) -> Batch:
     pixels = part.image if pool is None else pool[part.image]
     flip = part.flip.reshape(-1, *(1,) * (pixels.ndim - 1))
     pixels = jnp.where(flip, jnp.flip(pixels, axis=-2), pixels)
-    return Batch(scaling.encode(pixels), part.label, part.place)
+    cond = None if part.label is None else jnp.asarray(part.label)
+    return Batch(scaling.encode(pixels), cond, jnp.asarray(part.place))

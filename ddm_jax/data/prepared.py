@@ -3,10 +3,11 @@
 import re
 import socket
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -63,7 +64,7 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
         raise UserError(f"tfds:{name}: {_first_line(error)}") from error
     if not builder.is_prepared():
         _prepare(builder, name, options, tfds_, report)
-    if "image" not in builder.info.features:
+    if "image" not in cast(Container, builder.info.features):
         raise UserError(f"tfds:{name} has no 'image' feature; choose an image data set")
     if options.split not in builder.info.splits:
         raise NoSplit(*unknown(f"split of tfds:{name}", options.split, builder.info.splits).args)

@@ -130,33 +130,43 @@ def oracle(images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     shape, size, position = grid[:3].astype(np.int32)
     covers = _cover(shape, size, position, grid[3:], side).reshape(len(shape), -1)
     covers = covers.astype(np.float32)
-    pairs = np.array([p for p in itertools.permutations(range(len(COLOURS)), 2)])
 
     pixels = images.reshape(count, -1, 3)
     edge = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
     back = np.median(edge, axis=1)
     unlike = np.linalg.norm(pixels - back[:, None], axis=-1)
     front = pixels[np.arange(count), unlike.argmax(1)]
-    for _ in range(2):
-        ray = front - back
-        length = np.maximum((ray**2).sum(-1), 1e-6)
-        cover = ((pixels - back[:, None]) * ray[:, None]).sum(-1) / length[:, None]
-        best = ((covers**2).sum(1) - 2 * cover @ covers.T).argmin(1)
-        m = covers[best][..., None]
-        # Squared error of every colour pair, from sums over pixels.
-        within, beyond = (m * pixels).sum(1), ((1 - m) * pixels).sum(1)
-        mm, mb, bb = (m * m).sum(1), (m * (1 - m)).sum(1), ((1 - m) ** 2).sum(1)
-        f, b = _PALETTE[pairs[:, 0]], _PALETTE[pairs[:, 1]]
-        error = (
-            mm * (f * f).sum(-1)
-            + 2 * mb * (f * b).sum(-1)
-            + bb * (b * b).sum(-1)
-            - 2 * (within @ f.T + beyond @ b.T)
-        )
-        chosen = pairs[error.argmin(1)]
-        front, back = _PALETTE[chosen[:, 0]], _PALETTE[chosen[:, 1]]
+    _, chosen = _fit(pixels, covers, front, back)
+    best, chosen = _fit(pixels, covers, _PALETTE[chosen[:, 0]], _PALETTE[chosen[:, 1]])
+    front, back = _PALETTE[chosen[:, 0]], _PALETTE[chosen[:, 1]]
 
-    drawn = back[:, None] + m * (front - back)[:, None]
+    drawn = back[:, None] + covers[best][..., None] * (front - back)[:, None]
     rms = np.sqrt(((pixels - drawn) ** 2).mean((1, 2)))
     read = (shape[best], chosen[:, 0], size[best], position[best], chosen[:, 1])
     return dict(zip(NAMES, read, strict=True)), rms
+
+
+def _fit(
+    pixels: np.ndarray, covers: np.ndarray, front: np.ndarray, back: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of `covers` (B,) under given colours (B, 3), and then the nearest colours (B, 2).
+
+    pixels: (B, n, 3). Colours come back as two places in the palette, the shape's and the ground's.
+    """
+    ray = front - back
+    length = np.maximum((ray**2).sum(-1), 1e-6)
+    cover = ((pixels - back[:, None]) * ray[:, None]).sum(-1) / length[:, None]
+    best = ((covers**2).sum(1) - 2 * cover @ covers.T).argmin(1)
+    m = covers[best][..., None]
+    # Squared error of every colour pair, from sums over pixels.
+    within, beyond = (m * pixels).sum(1), ((1 - m) * pixels).sum(1)
+    mm, mb, bb = (m * m).sum(1), (m * (1 - m)).sum(1), ((1 - m) ** 2).sum(1)
+    pairs = np.array([p for p in itertools.permutations(range(len(COLOURS)), 2)])
+    f, b = _PALETTE[pairs[:, 0]], _PALETTE[pairs[:, 1]]
+    error = (
+        mm * (f * f).sum(-1)
+        + 2 * mb * (f * b).sum(-1)
+        + bb * (b * b).sum(-1)
+        - 2 * (within @ f.T + beyond @ b.T)
+    )
+    return best, pairs[error.argmin(1)]

@@ -2,15 +2,19 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
+
+Times = Array | np.ndarray | np.floating | float  # what functions of time take, jax's own or not
 
 
-def real(a: Array | float) -> Array:
+def real(a: ArrayLike) -> Array:
     """`a` as a floating-point array: float32, or float64 where jax is told to compute in it."""
     return jnp.asarray(a, jnp.result_type(float))
 
 
-def expand(a: Array | float, x: Array) -> Array:
+def expand(a: ArrayLike, x: Array) -> Array:
     """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))

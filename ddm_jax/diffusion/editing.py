@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from ddm_jax.diffusion.arrays import expand
 
@@ -40,17 +41,17 @@ def _unit(v: Array) -> Array:
     return v / expand(jnp.maximum(_length(v), jnp.finfo(v.dtype).tiny), v)
 
 
-def from_level(times: Array, t: float) -> np.ndarray:
+def from_level(times: ArrayLike, t: float | np.floating) -> np.ndarray:
     """The grid for a start at t: t itself, then those of `times` (n,) that lie below it, float32.
 
     Noising to t and sampling from there keeps what t leaves of an image and redraws the rest.
     Meng et al. 2021, arXiv:2108.01073, algorithm 1.
     """
-    times, t = np.asarray(times, np.float32), np.float32(t)
-    return np.concatenate([t[None], times[times < t]])
+    grid, start = np.asarray(times, np.float32), np.float32(t)
+    return np.concatenate([[start], grid[grid < start]])
 
 
-def psnr(image: Array, original: Array) -> Array:
+def psnr(image: ArrayLike, original: ArrayLike) -> Array:
     """10 log10(1 / mean (image - original)^2) in dB, one an example (B,); infinite where equal.
 
     image, original: (B, ...) in [0, 1], so that the largest difference is 1.

@@ -6,14 +6,15 @@ from typing import Protocol
 from jax import Array
 
 from ddm_jax.diffusion.arrays import real
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.schedules.base import Rates
 
 
 class NoiseCond(Protocol):
     """One number for each time."""
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         """t: (B,) -> (B,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Timestep:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         return self.scale * real(t) * (schedule.num_timesteps - 1)
 
 
@@ -32,7 +33,7 @@ class Time:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         return self.scale * real(t)
 
 
@@ -42,7 +43,7 @@ class LogSNR:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         return self.scale * schedule.logsnr(t)
 
 
@@ -52,7 +53,7 @@ class NoiseVariance:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         return self.scale * schedule.sigma(t) ** 2
 
 
@@ -62,7 +63,7 @@ class LnSigma:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Schedule, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Array) -> Array:
         return self.scale * -0.125 * schedule.logsnr(t)
 
 

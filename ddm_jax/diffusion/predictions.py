@@ -13,7 +13,7 @@ from jax import Array
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.process import Denoise, Estimate
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.schedules.base import Rates
 
 
 class Net(Protocol):
@@ -23,6 +23,7 @@ class Net(Protocol):
         self, params: Any, x: Array, noise_cond: Array, cond: Array | None, keys: Array | None
     ) -> Array:
         """x: (B, ..., C); noise_cond: (B,); -> (B, ..., C or 2 C)."""
+        ...
 
 
 class Prediction(Protocol):
@@ -30,6 +31,7 @@ class Prediction(Protocol):
 
     def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
         """(c_skip, c_out, c_in)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Output(NamedTuple):
 def predict(
     net: Net,
     params: Any,
-    schedule: Schedule,
+    schedule: Rates,
     prediction: Prediction,
     noise_cond: NoiseCond,
     x_t: Array,
@@ -164,7 +166,7 @@ def predict(
 def denoiser(
     net: Net,
     params: Any,
-    schedule: Schedule,
+    schedule: Rates,
     prediction: Prediction,
     noise_cond: NoiseCond,
     cond: Array | None = None,

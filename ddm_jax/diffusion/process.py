@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand, real
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.schedules.base import Rates
 
 
 class Estimate(NamedTuple):
@@ -30,9 +30,10 @@ class Denoise(Protocol):
 
     def __call__(self, x_t: Array, t: Array, s: Array | None = None) -> Estimate:
         """x_t: (B, ...); t and s <= t: () or (B,)."""
+        ...
 
 
-def diffuse(schedule: Schedule, x0: Array, eps: Array, t: Array) -> Array:
+def diffuse(schedule: Rates, x0: Array, eps: Array, t: Array) -> Array:
     """x_t = alpha(t) x_0 + sigma(t) eps, a draw of q(x_t | x_0) where eps ~ N(0, I).
 
     x0, eps: (B, ...); t: () or (B,). Ho et al. 2020, arXiv:2006.11239, eq. 4.
@@ -40,7 +41,7 @@ def diffuse(schedule: Schedule, x0: Array, eps: Array, t: Array) -> Array:
     return expand(schedule.alpha(t), x0) * x0 + expand(schedule.sigma(t), x0) * eps
 
 
-def noise_of(schedule: Schedule, x_t: Array, x0: Array, t: Array) -> Array:
+def noise_of(schedule: Rates, x_t: Array, x0: Array, t: Array) -> Array:
     """eps = (x_t - alpha(t) x_0) / sigma(t): the noise that leads from x0 to x_t.
 
     Deriving it from an x_0 that has been clipped keeps x_0 and eps consistent.
@@ -56,7 +57,7 @@ class Kernel(NamedTuple):
     variance: Array
 
 
-def forward_kernel(schedule: Schedule, s: Array, t: Array) -> Kernel:
+def forward_kernel(schedule: Rates, s: Array, t: Array) -> Kernel:
     """q(x_t | x_s) for s < t: mean (alpha_t / alpha_s) x_s, variance sigma_t^2 (1 - SNR_t / SNR_s).
 
     For a variance-preserving schedule and neighbouring steps the variance is beta_t. The ratio of
@@ -68,7 +69,7 @@ def forward_kernel(schedule: Schedule, s: Array, t: Array) -> Kernel:
     return Kernel(ratio, jnp.zeros_like(ratio), schedule.sigma(t) ** 2 * gap)
 
 
-def posterior(schedule: Schedule, t: Array, s: Array) -> Kernel:
+def posterior(schedule: Rates, t: Array, s: Array) -> Kernel:
     """q(x_s | x_t, x_0) for s < t, the reverse step that the truth would take.
 
     mean = (alpha_t / alpha_s) (sigma_s / sigma_t)^2 x_t + alpha_s (1 - SNR_t / SNR_s) x_0,
@@ -85,7 +86,7 @@ VARIANCES = ("small", "large", "learned")
 
 
 def reverse_kernel(
-    schedule: Schedule, estimate: Estimate, x: Array, t: Array, s: Array, variance: str
+    schedule: Rates, estimate: Estimate, x: Array, t: Array, s: Array, variance: str
 ) -> tuple[Array, Array]:
     """(mean, log variance) of the Gaussian p(x_s | x_t) that a model takes for the truth.
 
@@ -106,7 +107,7 @@ def reverse_kernel(
     return mean, small + {"small": 0.0, "large": 1.0}[variance] * excess
 
 
-def sde(schedule: Schedule, t: Array) -> tuple[Array, Array]:
+def sde(schedule: Rates, t: Array) -> tuple[Array, Array]:
     """(f, g^2) of the forward process dx = f(t) x dt + g(t) dw that has the schedule's marginals.
 
     f = d log(alpha) / dt and g^2 = -sigma^2 d logsnr / dt, by automatic differentiation; t: () or

@@ -55,7 +55,7 @@ def _few_colours(frame: np.ndarray) -> Image.Image:
 
 def _mp4(frames: np.ndarray, path: Path, ms: int, hold: int) -> None:
     try:
-        import imageio_ffmpeg
+        import imageio_ffmpeg  # pyright: ignore[reportMissingImports]  - of the extra film
     except ImportError as error:
         raise UserError(
             'an MP4 needs the extra film: pip install -e ".[film]", or a path that ends in .gif'

@@ -121,7 +121,10 @@ def strip(
 
 
 def forward_strip(
-    x_t: np.ndarray, times: Sequence[float], logsnr: Sequence[float], path: Path | None = None
+    x_t: np.ndarray,
+    times: Sequence[float] | np.ndarray,
+    logsnr: Sequence[float],
+    path: Path | None = None,
 ):
     """Images noised to several times, a row each: x_t (n, B, H, W, C) in [0, 1], times (n,).
 
@@ -138,7 +141,7 @@ def forward_strip(
 def reverse_strip(
     x_t: np.ndarray,
     x0: np.ndarray,
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     title: str = "from noise to an image",
     original: np.ndarray | None = None,
     names: Sequence[str] | None = None,

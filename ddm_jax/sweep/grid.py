@@ -123,7 +123,8 @@ def _merged(cells: Iterable[dict[str, Any]]) -> dict[str, Any]:
 class Hyper:
     """What `get_hyper(h)` in a config is given: the functions above under big_vision's names."""
 
-    sweep, fixed, product, zipit = (staticmethod(f) for f in (sweep, fixed, product, zipit))
+    sweep, fixed = staticmethod(sweep), staticmethod(fixed)
+    product, zipit = staticmethod(product), staticmethod(zipit)
     chain = chainit = staticmethod(chain)
 
 

@@ -132,7 +132,8 @@ class _Sweep:
             if code is None:
                 continue
             self.running.remove(one)
-            one.process.stdin.close()
+            if one.process.stdin is not None:
+                one.process.stdin.close()
             one.log.close()
             took = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - one.began))
             if code == 0:
@@ -183,7 +184,7 @@ def submit(
     On "local" it waits for them; on "slurm" it returns once they are queued.
     """
     try:
-        import submitit
+        import submitit  # pyright: ignore[reportMissingImports]  - of the extra slurm
     except ImportError as error:
         raise UserError('--sweep_submit needs submitit: pip install -e ".[slurm]"') from error
     try:

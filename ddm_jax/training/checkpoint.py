@@ -25,7 +25,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0, read_only=False):
-        policies = [_policies.LatestN(max(keep, 1))]
+        policies: list[_policies.PreservationPolicy] = [_policies.LatestN(max(keep, 1))]
         if keep_every:
             policies.append(_policies.EveryNSteps(keep_every))
         self.directory = Path(directory).absolute()

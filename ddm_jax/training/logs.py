@@ -1,6 +1,8 @@
 """What a run tells: metrics as JSON lines and TensorBoard events, progress on the terminal."""
 
+import functools
 import json
+import operator
 import sys
 import time
 from pathlib import Path
@@ -71,8 +73,8 @@ class Meter:
 
     def row(self, step: int, lr: float) -> dict[str, Any]:
         """The row for `step`; loss_by_level has None where no example fell."""
-        count = sum(m.level_count for m in self._steps)
-        total = sum(m.level_sum for m in self._steps)
+        count = functools.reduce(operator.add, (m.level_count for m in self._steps))
+        total = functools.reduce(operator.add, (m.level_sum for m in self._steps))
         levels = [float(s / c) if c else None for s, c in zip(total, count, strict=True)]
         parts = self._steps[0].parts
         elapsed = max(time.monotonic() - self._start, 1e-9)

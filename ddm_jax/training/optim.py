@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from ddm_jax.errors import unknown
 
@@ -53,7 +54,7 @@ class Optim:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} lies in [0, 1), not {getattr(self, name)}")
 
-    def rate(self, n: Array, steps: int) -> Array:
+    def rate(self, n: ArrayLike, steps: int) -> Array:
         """Learning rate of update n = 0, 1, ... of `steps`."""
         n = jnp.asarray(n, jnp.float32)
         progress = jnp.clip((n - self.warmup) / max(steps - self.warmup, 1), 0.0, 1.0)
@@ -80,7 +81,7 @@ class Ema:
         if not 0 <= self.decay < 1:
             raise ValueError(f"decay lies in [0, 1), not {self.decay}")
 
-    def rate(self, n: Array) -> Array:
+    def rate(self, n: ArrayLike) -> Array:
         """d after update n = 1, 2, ..."""
         n = jnp.asarray(n, jnp.float32)
         ramp = (1 + n) / (10 + n) if self.warmup else jnp.ones_like(n)

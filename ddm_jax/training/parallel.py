@@ -24,7 +24,7 @@ AXIS = "devices"
 class Layout:
     """The devices of this process, and which of how many equal processes it is."""
 
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]  # of jax.Device, which jax declares as a variable
     process: int = 0
     processes: int = 1
 

@@ -53,8 +53,8 @@ def interpolate(recipe: Recipe, layout: Layout, params: Any, path: Path) -> None
 
     def walk(params, weight):
         first = jnp.full(len(weight), pair[0])
-        starts = (recipe.start(params, jnp.full(len(weight), k)) for k in pair)
-        x = slerp(*starts, weight)
+        start, end = (recipe.start(params, jnp.full(len(weight), k)) for k in pair)
+        x = slerp(start, end, weight)
         return recipe.generate_from(params, first, x, recipe.image_classes(first))
 
     program = layout.compile(walk, split=(False, True), stacked=True)

@@ -49,7 +49,8 @@ def variance(recipe: Recipe) -> str:
     x, labels = jnp.zeros((1, *recipe.spec.shape)), jnp.zeros(1, jnp.int32)
 
     def one(params):
-        return recipe.denoiser(params, labels if recipe.model.conditional else None)(x, 0.5)
+        denoise = recipe.denoiser(params, labels if recipe.model.conditional else None)
+        return denoise(x, jnp.array(0.5))
 
     estimate = jax.eval_shape(lambda: one(recipe.init_params()))
     return recipe.evaluate.variance if estimate.variance_mix is None else "learned"

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -227,7 +228,7 @@ class _Signals:
     def __init__(self, layout: Layout):
         self.layout, self.number = layout, 0
         watched = (signal.SIGINT, signal.SIGTERM) if layout.processes == 1 else ()
-        self._old = {number: signal.getsignal(number) for number in watched}
+        self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
 
     def __enter__(self) -> "_Signals":
         for number in self._old:

@@ -77,7 +77,7 @@ class HalfBend(DPMpp3M):
         k = (1 + self.eta) * h
         phi3 = (1 + jnp.expm1(-k) / k) / k - 0.5
         change = schedule.alpha(s) * (phi3 - self.eta) * bend
-        return jnp.where(memory.count == 2, full + change, full), memory.push(x0, t)
+        return jnp.where(memory.known == 2, full + change, full), memory.push(x0, t)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])

@@ -52,7 +52,7 @@ def log_prob(
 
         return slope, share * jax.lax.map(along, directions).sum(0)
 
-    def step(state, pair):
+    def step(state: tuple[Array, Array], pair):
         at, to = pair
         return _runge_kutta(rate, *state, at, to - at), None
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr
+from jax.typing import ArrayLike
 
 from ddm_jax.diffusion.arrays import expand, fold_in, normal_like
 from ddm_jax.diffusion.process import Denoise, Estimate, diffuse, posterior, reverse_kernel
@@ -55,8 +56,8 @@ def decoder_term(
     t: Array,
     before: Array,
     variance: str,
-    low: Array,
-    high: Array,
+    low: ArrayLike,
+    high: ArrayLike,
     levels: int = 256,
     decoder: str = "x0",
 ) -> Array:
@@ -98,7 +99,7 @@ def decoder_log_variance(
 
 
 def log_bin(
-    x0: Array, mean: Array, log_variance: Array, low: Array, high: Array, levels: int = 256
+    x0: Array, mean: Array, log_variance: Array, low: ArrayLike, high: ArrayLike, levels: int = 256
 ) -> Array:
     """The logarithm of the share of N(mean, variance) in the bin of x0, right far into the tails.
 
@@ -136,12 +137,12 @@ def bits(nats: Array) -> Array:
 def vlb(
     denoise: Denoise,
     schedule,
-    times: Array,
+    times: ArrayLike,
     x0: Array,
     key: Array,
     variance: str,
-    low: Array,
-    high: Array,
+    low: ArrayLike,
+    high: ArrayLike,
     levels: int = 256,
     decoder: str = "x0",
 ) -> Bound:

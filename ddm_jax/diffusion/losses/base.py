@@ -46,7 +46,7 @@ LossFn = Callable[[Params, Batch, Array, Memory], Terms]  # (params, batch, key,
 class Objective(ABC):
     """What is minimised, and what can be said of it."""
 
-    learns_variance: bool = False  # the network has twice the output channels
+    learns_variance = False  # the network has twice the output channels
     chain: ClassVar[bool] = False  # a bound on the schedule's T levels: times must be levels
     continuous: ClassVar[bool] = False  # a bound in continuous time, which may train a schedule
     unit: ClassVar[str] = "mean over elements"

@@ -1,15 +1,17 @@
 """Training times drawn where the loss is large, learned from the losses seen so far."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.schedules.base import Schedule
 
 
-class History(NamedTuple):
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class History:
     """The last losses at each level, float32 (T, n), and how many there were, int32 (T,)."""
 
     loss: Array

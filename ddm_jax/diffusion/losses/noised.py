@@ -11,7 +11,7 @@ from ddm_jax.diffusion.losses.weightings import Simple
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.predictions import Net, Prediction, predict, target
 from ddm_jax.diffusion.process import Estimate, diffuse
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.schedules.base import Rates
 
 
 class Values(NamedTuple):
@@ -52,9 +52,7 @@ class Predicted(NamedTuple):
     estimate: Estimate
 
 
-def predict_noised(
-    problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
-) -> Predicted:
+def predict_noised(problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch) -> Predicted:
     """Show the network the noised examples."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
     parts = schedule, problem.prediction, problem.noise_cond
@@ -64,7 +62,7 @@ def predict_noised(
     return Predicted(x_t, f, aim, estimate)
 
 
-def weighted_error(problem: Problem, schedule: Schedule, t: Array, predicted: Predicted) -> Array:
+def weighted_error(problem: Problem, schedule: Rates, t: Array, predicted: Predicted) -> Array:
     """distance(sqrt(w) (x0_hat - x_0)) averaged over an example's elements -> (B,).
 
     Taken as sqrt(w) c_out (F - target): the network's own space is where the difference keeps its

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import Times
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.distances import L2
@@ -72,13 +73,13 @@ class Tangent(NamedTuple):
     slope: Array
     power: Array
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         return self.value + self.slope * (t - self.t)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return self.power * jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return self.power * jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.predictions import PREDICTIONS
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.schedules.base import Rates
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Simple:
         if self.space not in ("own", *PREDICTIONS):
             raise ValueError(f"space is 'own' or one of {', '.join(PREDICTIONS)}")
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         space = prediction if self.space == "own" else PREDICTIONS[self.space]()
         _, out, _ = space.coefficients(schedule.alpha(t), schedule.sigma(t))
         return 1 / out**2
@@ -41,7 +41,7 @@ class MinSNR:
 
     gamma: float = 5.0
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         return jnp.minimum(jnp.exp(schedule.logsnr(t)), self.gamma)
 
 
@@ -51,7 +51,7 @@ class SoftMinSNR:
 
     gamma: float = 4.0
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         return self.gamma * jax.nn.sigmoid(schedule.logsnr(t) - jnp.log(self.gamma))
 
 
@@ -62,7 +62,7 @@ class P2:
     gamma: float = 1.0
     k: float = 1.0
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         logsnr = schedule.logsnr(t)
         return jnp.exp(logsnr - self.gamma * jnp.logaddexp(jnp.log(self.k), logsnr))
 
@@ -76,7 +76,7 @@ class EDMWeight:
 
     sigma_data: float = 0.5
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         return jnp.exp(schedule.logsnr(t)) + 1 / self.sigma_data**2
 
 
@@ -89,7 +89,7 @@ class SigmoidWeight:
 
     bias: float = -1.0
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         logsnr = schedule.logsnr(t)
         return jnp.exp(logsnr + jax.nn.log_sigmoid(self.bias - logsnr))
 
@@ -101,7 +101,7 @@ class Likelihood:
     Kingma et al. 2021, arXiv:2107.00630, eq. 17; on eps it is g^2 / (2 sigma^2).
     """
 
-    def on_x0(self, schedule: Schedule, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
         logsnr, slope = jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
         return -0.5 * jnp.exp(logsnr) * slope
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -34,13 +35,18 @@ class Adaptive(Sampler):
     max_steps: int = 1000
     solver: str = "dopri5"
 
-    convergence = math.inf
-    evaluations = None
-
     def __post_init__(self):
         check_among("solver", self.solver, ("tsit5", "dopri5", "bosh3", "dopri8"))
         if not (self.rtol > 0 and self.atol > 0 and self.max_steps > 0):
             raise ValueError("needs rtol > 0, atol > 0 and max_steps > 0")
+
+    @property
+    def convergence(self) -> float:
+        return math.inf
+
+    @property
+    def evaluations(self) -> None:
+        return None
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         import diffrax  # slow to import, and needed here alone
@@ -68,7 +74,8 @@ class Adaptive(Sampler):
                 throw=False,
             )
             good = solution.result == diffrax.RESULTS.successful
-            return jnp.where(good, solution.ys[-1], jnp.nan)
+            ends = cast(Array, solution.ys)  # None where a solver is told to save nothing
+            return jnp.where(good, ends[-1], jnp.nan)
 
         own = (0, *(0 if jnp.ndim(half) else None for half in (start, end)))
         z = jax.vmap(solve, own)(x / expand(_scale(schedule, t), x), start, end)

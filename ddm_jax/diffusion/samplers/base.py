@@ -30,10 +30,19 @@ class Sampler(ABC):
     denoiser must give a learned variance too.
     """
 
-    convergence: ClassVar[float | None] = None
-    evaluations: ClassVar[int | None] = 1
     estimate: ClassVar[str] = "mean"
-    asks_variance: bool = False
+
+    @property
+    def convergence(self) -> float | None:
+        return None
+
+    @property
+    def evaluations(self) -> int | None:
+        return 1
+
+    @property
+    def asks_variance(self) -> bool:
+        return False
 
     def init(self, x: Array) -> Memory:
         """What is remembered before the first step."""
@@ -74,7 +83,13 @@ def half_step(schedule: Schedule, t: Array, s: Array, x: Array) -> Array:
 
 
 def exponential_step(
-    schedule: Schedule, x: Array, x0: Array, t: Array, s: Array, eta: float = 0.0, key=None
+    schedule: Schedule,
+    x: Array,
+    x0: Array,
+    t: Array,
+    s: Array,
+    eta: float = 0.0,
+    key: Array | None = None,
 ) -> Array:
     """(sigma_s / sigma_t) e^(-eta h) x + alpha_s (1 - e^-(1 + eta) h) x0 + spread z.
 
@@ -86,6 +101,8 @@ def exponential_step(
     mean = decay * x - expand(alpha_s, x) * jnp.expm1(-(1 + eta) * h) * x0
     if eta == 0:
         return mean
+    if key is None:
+        raise ValueError(f"eta={eta} draws noise, which needs a key")
     spread = expand(sigma_s, x) * jnp.sqrt(-jnp.expm1(-2 * eta * h))
     return mean + spread * normal_like(key, x)
 

@@ -31,7 +31,7 @@ def _extrapolate(
     """
     h = half_step(schedule, t, s, x0)
     places = [jnp.zeros_like(h), *(over(half_step(schedule, t, u, x0), h) for u in history.times)]
-    return x0 + excess([x0, *history.values], places, history.count, _growing(rate))
+    return x0 + excess([x0, *history.values], places, history.known, _growing(rate))
 
 
 def _growing(rate: Array):
@@ -65,7 +65,7 @@ class DPMpp2M(Sampler):
     def step(self, denoise, schedule, x, t, s, key, memory):
         x0, h = denoise(x, t).x0, half_step(schedule, t, s, x)
         h_before = half_step(schedule, memory.times[0], t, x)
-        w = jnp.where(expand(memory.count, x) > 0, over(h, 2 * h_before), 0.0)
+        w = jnp.where(expand(memory.known, x) > 0, over(h, 2 * h_before), 0.0)
         mean = x0 + w * (x0 - memory.values[0])
         return exponential_step(schedule, x, mean, t, s, self.eta, key), memory.push(x0, t)
 
@@ -138,11 +138,11 @@ class UniPC(Sampler):
             t,
             (behind.values[0], x0, *behind.values[1:]),
             (t, *behind.times[1:]),
-            behind.count,
+            behind.known,
         )
-        x = jnp.where(expand(behind.count, x) == 0, x, corrected)
+        x = jnp.where(expand(behind.known, x) == 0, x, corrected)
         predicted = self._move(
-            schedule, x, t, s, (x0, *behind.values[:-1]), behind.times[:-1], behind.count
+            schedule, x, t, s, (x0, *behind.values[:-1]), behind.times[:-1], behind.known
         )
         return predicted, (x, behind.push(x0, t))
 

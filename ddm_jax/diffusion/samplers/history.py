@@ -18,15 +18,15 @@ class History(NamedTuple):
 
     values: tuple[Array, ...]
     times: tuple[Array, ...]
-    count: Array
+    known: Array
 
     def push(self, value: Array, t: Array) -> "History":
         """`value` at time t in front; the oldest is forgotten."""
         length = len(self.values)
         if length == 0:
             return self
-        count = jnp.minimum(self.count + 1, length)
-        return History((value, *self.values[:-1]), (t, *self.times[:-1]), count)
+        known = jnp.minimum(self.known + 1, length)
+        return History((value, *self.values[:-1]), (t, *self.times[:-1]), known)
 
 
 def no_history(x: Array, length: int) -> History:
@@ -53,7 +53,7 @@ def excess(
     values: Sequence[Array],
     places: Sequence[Array],
     count: Array,
-    share: Callable[[np.ndarray], Array],
+    share: Callable[[np.ndarray], Array | np.ndarray],
 ) -> Array:
     """E[P(u)] - values[0] for the polynomial P through `values` (B, ...) at `places`.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand
@@ -31,7 +32,7 @@ def _multistep(
         l_u = half_step(schedule, t, u, x)
         return over(jnp.expm1(-l_u), jnp.expm1(-h)) if variable == "rho" else over(l_u, h)
 
-    def share(u: Array) -> Array:
+    def share(u: np.ndarray) -> Array | np.ndarray:
         """(r - r_t) / (r_s - r_t) at places u (n, 1, ...)."""
         if variable == "rho":
             return u
@@ -43,7 +44,7 @@ def _multistep(
 
     slope = noise_of(schedule, x, x0, t)
     places = [jnp.zeros_like(h), *(place(u) for u in history.times)]
-    more = excess([slope, *history.values], places, history.count, share)
+    more = excess([slope, *history.values], places, history.known, share)
     x = exponential_step(schedule, x, x0, t, s) + turn(schedule, more, t, s)
     return x, history.push(slope, t)
 
@@ -124,10 +125,12 @@ class PNDM(Sampler):
 
     warmup: str = "plms"
 
-    convergence = 2
-
     def __post_init__(self):
         check_among("warmup", self.warmup, ("plms", "runge_kutta"))
+
+    @property
+    def convergence(self) -> int:
+        return 2
 
     @property
     def evaluations(self) -> int | None:
@@ -141,12 +144,13 @@ class PNDM(Sampler):
         slope = noise_of(schedule, x, x0, t)
 
         def linear() -> Array:
-            weights = (expand(jnp.asarray(w, x.dtype)[memory.count], x) for w in EQUAL[1:])
-            return sum(w * (e - slope) for w, e in zip(weights, memory.values, strict=True))
+            weights = (expand(jnp.asarray(w, x.dtype)[memory.known], x) for w in EQUAL[1:])
+            terms = (w * (e - slope) for w, e in zip(weights, memory.values, strict=True))
+            return sum(terms, start=jnp.zeros_like(slope))
 
         more = linear()
         if self.warmup == "runge_kutta":
-            early = expand(memory.count, x) < 3
+            early = expand(memory.known, x) < 3
             more = jax.lax.cond(
                 early.any(),
                 lambda: jnp.where(early, _runge_kutta(denoise, schedule, x, x0, t, s), more),

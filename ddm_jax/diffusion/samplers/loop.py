@@ -10,12 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from ddm_jax.diffusion.arrays import expand, fold_in, normal_like, real
 from ddm_jax.diffusion.process import Denoise
 
 
-def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+def integrate(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
     """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
 
     times: (n,) decreasing, or (n, B) for times of each example's own; a time that comes twice in
@@ -24,7 +25,9 @@ def integrate(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: 
     return _walk(denoise, schedule, sampler, times, x, key, lambda x: None)[0]
 
 
-def trajectory(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+def trajectory(
+    denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array
+) -> Array:
     """x at every one of the times, (n, B, ...): the path whose end is `integrate`'s."""
     _, path = _walk(denoise, schedule, sampler, times, x, key, lambda x: x)
     return jnp.concatenate([x[None], path])
@@ -52,7 +55,7 @@ def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
     return x, kept
 
 
-def invert(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+def invert(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
     """x at times[-1] -> the x at times[0] that leads there: the grid walked backwards.
 
     For deterministic samplers; exact in the limit of many steps. Song et al. 2020,
@@ -61,7 +64,7 @@ def invert(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Arr
     return integrate(denoise, schedule, sampler, jnp.asarray(times)[::-1], x, key)
 
 
-def sample(denoise: Denoise, schedule, sampler, times: Array, x: Array, key: Array) -> Array:
+def sample(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
     """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise to s = 0."""
     x, last = integrate(denoise, schedule, sampler, times, x, key), jnp.asarray(times)[-1]
     return denoise(x, last, jnp.zeros_like(last)).x0

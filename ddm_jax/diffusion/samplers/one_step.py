@@ -72,7 +72,9 @@ class DDIM(Sampler):
 class Euler(Sampler):
     """y_s = y_t + (r_s - r_t) dy/dr: order 1. It is DDIM with eta = 0, written as an ODE solver."""
 
-    convergence = 1
+    @property
+    def convergence(self) -> int:
+        return 1
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         return exponential_step(schedule, x, denoise(x, t, s).x0, t, s), memory
@@ -124,11 +126,13 @@ class Heun(Sampler):
     high: float = 1e6
     noise: float = 1.0
 
-    evaluations = 2
-
     def __post_init__(self):
         if self.churn < 0 or self.noise < 0:
             raise ValueError("needs churn >= 0 and noise >= 0")
+
+    @property
+    def evaluations(self) -> int:
+        return 2
 
     @property
     def convergence(self) -> int | None:
@@ -163,8 +167,13 @@ class Midpoint(Sampler):
     data-prediction form takes the same point.
     """
 
-    convergence = 2
-    evaluations = 2
+    @property
+    def convergence(self) -> int:
+        return 2
+
+    @property
+    def evaluations(self) -> int:
+        return 2
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         middle = schedule.time(0.5 * (schedule.logsnr(t) + schedule.logsnr(s)))

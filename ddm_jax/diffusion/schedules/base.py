@@ -5,35 +5,49 @@ from typing import Any, Protocol
 
 from jax import Array
 
+from ddm_jax.diffusion.arrays import Times
 
-class Schedule(Protocol):
-    """What everything asks of a noise schedule; methods of times are elementwise and jittable."""
+
+class Rates(Protocol):
+    """The rates of signal and noise; methods of times are elementwise and jittable."""
 
     @property
     def num_timesteps(self) -> int:
         """T: level i of T stands at t = i / (T - 1). All that count timesteps read it here."""
+        ...
+
+    def alpha(self, t: Times) -> Array:
+        """Signal rate."""
+        ...
+
+    def sigma(self, t: Times) -> Array:
+        """Noise rate."""
+        ...
+
+    def logsnr(self, t: Times) -> Array:
+        """2 log(alpha / sigma), strictly decreasing in t."""
+        ...
+
+
+class Schedule(Rates, Protocol):
+    """What everything asks of a noise schedule."""
 
     @property
     def zero_terminal(self) -> bool:
         """Whether the schedule was made to end without signal."""
-
-    def alpha(self, t: Array) -> Array:
-        """Signal rate."""
-
-    def sigma(self, t: Array) -> Array:
-        """Noise rate."""
-
-    def logsnr(self, t: Array) -> Array:
-        """2 log(alpha / sigma), strictly decreasing in t."""
+        ...
 
     def time(self, logsnr: Array) -> Array:
         """The inverse of logsnr(t)."""
+        ...
 
     def init_params(self, key: Array) -> Any:
         """Fresh parameters, () of a schedule that is not trained."""
+        ...
 
     def with_params(self, params: Any) -> "Schedule":
         """The schedule with these parameters, which may be traced."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.curve import Curve
 from ddm_jax.diffusion.schedules.ends import check_noisy_end, check_range, check_signal
@@ -41,10 +41,10 @@ class ContinuousCosine(Curve):
         return 2 / jnp.pi * jnp.arctan(jnp.exp(-half)), 2 / jnp.pi * jnp.arctan(jnp.exp(half))
 
     def ends(self) -> tuple[float, float]:
-        return tuple(
-            float(2 / np.pi * np.arctan(np.exp(half)))
-            for half in (-0.5 * self.max_logsnr, 0.5 * self.min_logsnr)
-        )
+        def place(half: float) -> float:
+            return float(2 / np.pi * np.arctan(np.exp(half)))
+
+        return place(-0.5 * self.max_logsnr), place(0.5 * self.min_logsnr)
 
 
 @dataclass(frozen=True)
@@ -179,17 +179,17 @@ class SubVP(Fixed):
         super().__post_init__()
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
-    def _b(self, t: Array) -> Array:
+    def _b(self, t: Times) -> Array:
         u = self.epsilon + real(t) * (1 - self.epsilon)
         return _integral(self.beta_min, self.beta_max, u)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.exp(-0.5 * self._b(t))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return -jnp.expm1(-self._b(t))
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         return -self._b(t) - 2 * jnp.log(self.sigma(t))
 
     def time(self, logsnr: Array) -> Array:

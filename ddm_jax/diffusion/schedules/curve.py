@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 
 
@@ -32,7 +32,7 @@ class Curve(Fixed, ABC):
     def ends(self) -> tuple[float, float]:
         """u at t = 0, and 1 - u at t = 1."""
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         (start, end), t = self.ends(), real(t)
         span = 1 - start - end
         return self.curve(start + t * span, end + (1 - t) * span)
@@ -43,8 +43,8 @@ class Curve(Fixed, ABC):
         span = 1 - start - end
         return jnp.where(u < rest, (u - start) / span, 1 - (rest - end) / span)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))

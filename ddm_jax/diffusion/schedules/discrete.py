@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_signal
 
@@ -48,7 +48,7 @@ class DiscreteSchedule(Fixed, ABC):
             log_abar = 2 * np.log(root)
         return log_abar - np.log(-np.expm1(log_abar))
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         table = real(self.levels())
         u = jnp.clip(real(t), 0.0, 1.0) * (self.num_timesteps - 1)
         below = jnp.minimum(jnp.floor(u).astype(jnp.int32), self.num_timesteps - 2)
@@ -57,10 +57,10 @@ class DiscreteSchedule(Fixed, ABC):
     def time(self, logsnr: Array) -> Array:
         return jnp.interp(-logsnr, real(-self.levels()), jnp.linspace(0.0, 1.0, self.num_timesteps))
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
 
 

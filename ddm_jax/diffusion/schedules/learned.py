@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_range, check_signal
 
@@ -47,7 +47,7 @@ class Monotone(Fixed, ABC):
         units = jax.nn.sigmoid(plus(w.rates) * t[..., None] + w.shifts)
         return plus(w.slope) * t + units @ plus(w.heights)
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         w, t = self.weights(), real(t)
         start, end = self._g(jnp.array([0.0, 1.0]))
         return w.max_logsnr - jax.nn.softplus(w.span) * (self._g(t) - start) / (end - start)
@@ -66,10 +66,10 @@ class Monotone(Fixed, ABC):
         low, high = jax.lax.fori_loop(0, HALVINGS, halve, (zero, zero + 1))
         return 0.5 * (low + high)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
 
 

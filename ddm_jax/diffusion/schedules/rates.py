@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_noisy_end
 
@@ -37,13 +37,13 @@ class OffsetCosine(Fixed):
     def _span(self) -> float:
         return np.pi / 2 - sum(self._ends())
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.sin(self._ends()[1] + (1 - real(t)) * self._span())
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return jnp.sin(self._ends()[0] + real(t) * self._span())
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         return 2 * jnp.log(self.alpha(t) / self.sigma(t))
 
     def time(self, logsnr: Array) -> Array:
@@ -67,13 +67,13 @@ class VE(Fixed):
         super().__post_init__()
         _check_sigmas(self.min_sigma, self.max_sigma)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.ones_like(real(t))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return jnp.exp(-0.5 * self.logsnr(t))
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         ratio = np.log(self.max_sigma / self.min_sigma)
         return -2 * (np.log(self.min_sigma) + real(t) * ratio)
 
@@ -103,14 +103,14 @@ class EDM(Fixed):
     def _ends(self) -> tuple[float, float]:
         return self.min_sigma ** (1 / self.rho), self.max_sigma ** (1 / self.rho)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return jnp.ones_like(real(t))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         start, end = self._ends()
         return (start + real(t) * (end - start)) ** self.rho
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         return -2 * jnp.log(self.sigma(t))
 
     def time(self, logsnr: Array) -> Array:
@@ -138,13 +138,13 @@ class Flow(Fixed):
             raise ValueError("needs 0 < epsilon < 1/2")
         check_noisy_end(2.0, self.epsilon, 4 * float(np.log(1 / self.epsilon - 1)))
 
-    def sigma(self, t: Array) -> Array:
+    def sigma(self, t: Times) -> Array:
         return self.epsilon + real(t) * (1 - 2 * self.epsilon)
 
-    def alpha(self, t: Array) -> Array:
+    def alpha(self, t: Times) -> Array:
         return self.sigma(1 - real(t))
 
-    def logsnr(self, t: Array) -> Array:
+    def logsnr(self, t: Times) -> Array:
         return 2 * jnp.log(self.alpha(t) / self.sigma(t))
 
     def time(self, logsnr: Array) -> Array:
