@@ -13,7 +13,7 @@ from configs import cifar_linear
 def get_config():
     config = cifar_linear.get_config()
     config.schedule.name = "cosine"
-    config.ema.warmup = True
+    config.average.ema.warmup = True
     config.sampler.name = "ddim"
     config.sample.steps = 100
     return config

@@ -14,7 +14,7 @@ def get_config():
     config.schedule.name = "linear"
     config.time_sampler.name = "discrete"
     config.optim.update(lr=2e-4, warmup=5000, clip=1.0)
-    config.ema.update(decay=0.9999, warmup=False)
+    config.average.ema.update(decay=0.9999, warmup=False)
     config.train.update(steps=800_000, batch=128, save_every=5000, sample_every=10_000)
     config.train.update(keep_every=100_000)
     config.sampler.name = "ddpm"

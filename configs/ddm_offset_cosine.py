@@ -13,14 +13,15 @@ from configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="tfds:fashion_mnist", scaling="fitted")
+    config.data.name = "tfds:fashion_mnist"
+    config.codec.pixels.scaling = "fitted"
     config.model.name = "ddm_unet"
     config.model.ddm_unet.channels = (32, 64, 96)
     config.schedule.name = "offset_cosine"
     config.noise_cond.name = "noise_variance"
     config.distance.name = "l1"
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
-    config.ema.decay = 0.999
+    config.average.ema.decay = 0.999
     config.train.update(steps=1200, batch=64, log_every=50, save_every=300, sample_every=937)
     config.sampler.name = "ddim"
     config.timesteps.name = "trailing"

@@ -23,7 +23,7 @@ def get_config(variant: str = "published"):
     config.schedule.linear.update(num_timesteps=200, scaled=False)
     config.time_sampler.name = "discrete"
     config.optim.lr = 1e-3
-    config.ema.decay = 0.999
+    config.average.ema.decay = 0.999
     config.train.update(steps=16_000, batch=128, log_every=100, save_every=2000, sample_every=0)
     config.sampler.name = "ddpm"
     config.sample.update(count=60, batch=60, steps=200)

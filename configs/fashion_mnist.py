@@ -16,13 +16,14 @@ def get_config():
         patch=2,
         attention=(7,),
         dropout=0.0,
-        conditional=True,
     )
+    config.condition.name = "classes"
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=200, decay="cosine")
-    config.ema.decay = 0.998
+    config.average.ema.decay = 0.998
     config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)
     config.sampler.name = "ddpm"
-    config.sample.update(count=100, batch=100, steps=100, guidance=1.5)
+    config.sample.update(count=100, batch=100, steps=100)
+    config.guidance.name = "classifier_free"
     return config

@@ -10,7 +10,7 @@ from configs import fashion_mnist
 
 def get_config():
     config = fashion_mnist.get_config()
-    config.data.update(name="shapes", size=32, count=20_000)
+    config.data.update(name="shapes", size=(32,), count=20_000)
     config.model.ddpm_unet.attention = (8,)
     config.sample.update(count=96, batch=96)
     return config

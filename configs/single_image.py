@@ -16,13 +16,13 @@ def get_config(size: str = "published"):
     if size not in ("published", "cpu"):
         raise ValueError(f"single_image:{size} is not known; take published or cpu")
     config = base.get_config()
-    config.data.update(name="photo:china", size=64, channels=1)
+    config.data.update(name="photo:china", size=(64,), channels=1)
     config.model.name = "vanilla_unet"
     config.schedule.name = "linear"
     config.schedule.linear.update(num_timesteps=300, beta_end=0.04, scaled=False)
     config.time_sampler.name = "discrete"
     config.optim.lr = 2e-4
-    config.ema.decay = 0.995
+    config.average.ema.decay = 0.995
     config.train.update(steps=6400, batch=64, log_every=50, save_every=400, sample_every=1600)
     config.sampler.name = "ddpm"
     config.sample.update(count=8, batch=8, steps=300)

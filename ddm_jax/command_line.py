@@ -156,6 +156,6 @@ def _itself() -> list[str]:
 
 
 def _join(flags: argparse.Namespace) -> None:
-    from ddm_jax.training import parallel
+    from ddm_jax.training.layout import join_processes
 
-    parallel.join_hosts(flags.distributed, flags.coordinator, flags.processes, flags.process)
+    join_processes(flags.distributed, flags.coordinator, flags.processes, flags.process)

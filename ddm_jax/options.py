@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ddm_jax.diffusion.guidance import CLIPS
+from ddm_jax.diffusion.clipping import CLIPS
 from ddm_jax.diffusion.likelihood.flow import TRACES
 from ddm_jax.diffusion.likelihood.vlb import DECODERS
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
@@ -52,8 +52,7 @@ class TrainOptions:
 class SampleOptions:
     """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
     with samplers that look ahead, but for the last). evaluations: the number of evaluations that
-    the steps follow from, 0 to give the steps. guidance: 1 is the plain conditional model,
-    anything else evaluates the network twice. classes: indices dealt to the images in turn, ()
+    the steps follow from, 0 to give the steps. classes: indices dealt to the images in turn, ()
     for all. clip: how estimates of x_0 are held in the range of the data. film: of how many images
     the way from noise is drawn too.
     """
@@ -63,7 +62,6 @@ class SampleOptions:
     steps: int = 50
     evaluations: int = 0
     seed: int = 0
-    guidance: float = 1.0
     clip: str = "static"
     classes: tuple[int, ...] = ()
     film: int = 0
@@ -82,15 +80,16 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The `evaluate` section. count: examples. split: "" for the test split where the data have
-    one, else the training examples. steps: times of the variational bound (0: all of the
-    schedule's levels). variance: of the bound where the network learned none,
-    "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
+    """The `evaluate` section of diffusion. metrics: rows of METRICS. count: examples. split: "" for
+    the test split where the data have one, else the training examples. steps: times of the
+    variational bound (0: all of the schedule's levels). variance: of the bound where the network
+    learned none, "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
     vlb.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
     steps of the ODE, four evaluations each; trace and probes: how its divergence is taken, "exact"
     costs one derivative an element of the data.
     """
 
+    metrics: tuple[str, ...] = ("bound", "ode")
     count: int = 128
     batch: int = 64
     split: str = ""
@@ -116,7 +115,38 @@ class EvaluateOptions:
             raise unknown("evaluate.trace", self.trace, TRACES)
 
 
-EDIT_KINDS = ("interpolate", "denoise")
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """The `classifier` section. noisy: whether it is trained on noised examples, or on examples as
+    they are; uniforms: how the times of a batch are drawn together, a row of
+    time_samplers.UNIFORMS.
+    """
+
+    noisy: bool = True
+    uniforms: str = "stratified"
+
+    def __post_init__(self):
+        if self.uniforms not in UNIFORMS:
+            raise unknown("classifier.uniforms", self.uniforms, UNIFORMS)
+
+
+@dataclass(frozen=True)
+class AccuracyOptions:
+    """The `evaluate` section of classifiers. metrics: rows of METRICS. count: examples, 0 for all.
+    split: "" for the test split where the data have one, else the training examples. levels: times
+    from 0 to 1, evenly spaced, at which the accuracy is taken.
+    """
+
+    metrics: tuple[str, ...] = ("accuracy",)
+    count: int = 0
+    batch: int = 256
+    split: str = ""
+    seed: int = 0
+    levels: int = 11
+
+    def __post_init__(self):
+        if self.batch < 1 or self.levels < 2 or self.count < 0:
+            raise ValueError("batch must be at least 1, levels at least 2 and count at least 0")
 
 
 @dataclass(frozen=True)
@@ -135,8 +165,6 @@ class EditOptions:
     levels: tuple[int, ...] = ()
 
     def __post_init__(self):
-        if self.kind not in EDIT_KINDS:
-            raise unknown("edit.kind", self.kind, EDIT_KINDS)
         if len(self.pair) != 2 or not all(0 <= k < 2**31 for k in self.pair):
             raise ValueError(f"pair takes two indices of images, as in 0,1, not {self.pair}")
         if self.frames < 2:

@@ -1,55 +1,27 @@
-"""A run's folder: who may write it, and which config and data it belongs to."""
+"""A run's folder: which config and data it belongs to, what it holds, and what it borrows."""
 
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
 
 from ddm_jax import files
-from ddm_jax.config.assemble import assemble
+from ddm_jax.config.assemble import assemble, loans, make_average, make_task
 from ddm_jax.config.load import load_config, override, save_config, used
-from ddm_jax.config.tables import FREE, complete
+from ddm_jax.config.schema import part
+from ddm_jax.config.setup import Setup
+from ddm_jax.config.tables import complete, free, task_of
 from ddm_jax.data import dataset
 from ddm_jax.data.dataset import Dataset, Spec
+from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.errors import UserError
-from ddm_jax.recipe import Recipe
+from ddm_jax.tasks.base import Task
 from ddm_jax.training.checkpoint import Checkpoints
-
-
-@contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Hold the folder for training; the system lets go of it however the process ends."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"cannot write to {workdir}: {error.strerror}; give --workdir") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another process trains in {workdir}; wait for it, or give another --workdir"
-            ) from None
-        yield
-
-
-def busy(workdir: Path) -> bool:
-    """Whether a process holds the folder for training."""
-    try:
-        with (workdir / ".lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+from ddm_jax.training.weights import digest_of
 
 
 def check_same(config: ConfigDict, workdir: Path) -> None:
@@ -60,7 +32,7 @@ def check_same(config: ConfigDict, workdir: Path) -> None:
     differ = [
         f"{key} is {now.get(key)!r}, was {saved.get(key)!r}"
         for key in sorted(saved.keys() | now.keys())
-        if saved.get(key) != now.get(key) and not key.startswith(FREE)
+        if saved.get(key) != now.get(key) and not key.startswith(free(config))
     ]
     if differ:
         more = f" (and {len(differ) - 3} more)" if len(differ) > 3 else ""
@@ -88,7 +60,7 @@ def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:
 def saved_config(workdir: Path) -> ConfigDict:
     """The config of the run in `workdir`."""
     if not (workdir / "config.json").exists():
-        raise UserError(f"no run in {workdir}; train first, or name its folder with --workdir")
+        raise UserError(f"no run in {workdir}; train first, or name the folder of a run")
     return complete(load_config(str(workdir / "config.json")))
 
 
@@ -102,23 +74,154 @@ def saved_spec(workdir: Path) -> Spec:
         ) from error
 
 
-def saved_recipe(workdir: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of the run in `workdir`, with overrides that touch no weight.
+class Saved(NamedTuple):
+    """Averaged weights as they were found: at which step, and the sha256 of their leaves."""
 
-    overrides: as on the command line, `--config.sampler.name=heun`.
+    step: int
+    params: Params
+    sha256: str
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What tells them from others, wherever they lie."""
+        return {"step": self.step, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained run, opened; step: the checkpoint that is asked for, None for the newest."""
+
+    folder: Path
+    step: int | None
+    config: ConfigDict
+    spec: Spec
+
+    def task(self) -> Task:
+        """What it does, without what it borrowed itself."""
+        return make_task(self.config, self.spec, {})
+
+    def saved(self) -> Saved:
+        """Its averaged weights, of the newest usable checkpoint or of the one asked for."""
+        directory = self.folder / "checkpoints"
+        checkpoints = Checkpoints(directory, read_only=True)
+        average = make_average(self.config)
+        like = jax.eval_shape(lambda: average.init(self.task().init(jax.random.key(0))))
+        found = checkpoints.restore(Averaged(like), ("ema_params",), print, self.step)
+        if found is None and self.step is not None:
+            there = ", ".join(map(str, sorted(checkpoints.steps()))) or "none"
+            raise UserError(f"{directory} has no usable step {self.step}; there are: {there}")
+        if found is None:
+            raise UserError(f"no usable checkpoint in {directory}; train first, or put a copy back")
+        step, fields = found
+        params = average.read(fields["ema_params"])
+        return Saved(step, params, digest_of(params))
+
+
+class Averaged(NamedTuple):
+    """The field of a state that is read of other runs."""
+
+    ema_params: Any
+
+
+def open(name: str | Path) -> Run:
+    """The run in a folder, or at one of its checkpoints: `runs/x` or `runs/x@500`."""
+    folder, _, step = str(name).rpartition("@")
+    if not (folder and step.isascii() and step.isdigit()):
+        folder, step = str(name), ""
+    path = Path(folder)
+    return Run(path, int(step) if step else None, saved_config(path), saved_spec(path))
+
+
+def borrow(config: ConfigDict, workdir: Path, training: bool) -> dict[str, Run]:
+    """The runs that a config borrows, by role, each at the step that borrowed.json has for it.
+
+    training: whether those that the loss reads are needed too.
     """
-    config = override(saved_config(workdir), overrides)
-    check_same(config, workdir)
-    return assemble(config, saved_spec(workdir))
+    recorded, found = borrowed(workdir), {}
+    for role, name in loans(config).items():
+        loan = task_of(config).borrows[role]
+        if loan.training and not training:
+            continue
+        try:
+            run = open(name)
+        except UserError as error:
+            raise UserError(f"--config.{loan.key}={name}: {error}") from error
+        kind = part(run.config, "task")
+        if kind != loan.task:
+            raise UserError(
+                f"--config.{loan.key}={name} is a run of task {kind!r}; this takes one of "
+                f"{loan.task!r}"
+            )
+        if run.step is None and loan.training and role in recorded:
+            run = Run(run.folder, recorded[role]["step"], run.config, run.spec)
+        found[role] = run
+    return found
 
 
-def averaged_weights(recipe: Recipe, workdir: Path) -> tuple[int, Any]:
-    """(step, averaged parameters) of the newest usable checkpoint."""
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    found = checkpoints.restore(jax.eval_shape(recipe.init_state), ("ema_params",), print)
-    if found is None:
-        raise UserError(
-            f"no usable checkpoint in {workdir / 'checkpoints'}; train first, or put a copy back"
-        )
-    step, fields = found
-    return step, fields["ema_params"]
+def borrowed(workdir: Path) -> dict[str, Any]:
+    """What borrowed.json says the run in `workdir` was trained with, by role."""
+    path = workdir / "borrowed.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        return {role: {**row, "step": int(row["step"])} for role, row in found.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is broken ({error}); put a good copy back") from error
+
+
+def keep_borrowed(
+    config: ConfigDict, origins: Mapping[str, Mapping[str, Any]], workdir: Path
+) -> None:
+    """Write what the weights of a run depend on, by role, into borrowed.json: name and origin.
+
+    UserError where the run was begun with other weights; what is written there already stays.
+    """
+    roles = {r for r, loan in task_of(config).borrows.items() if loan.training} | {"init"}
+    names = {**loans(config), "init": part(part(config, "init"), "run")}
+    new = {r: {"run": names[r], **origin} for r, origin in origins.items() if r in roles}
+    recorded = borrowed(workdir)
+    for role in new.keys() & recorded.keys():
+        was = recorded[role]
+        if new[role]["sha256"] != was.get("sha256"):
+            raise UserError(
+                f"{workdir} was trained with the weights of {was.get('run')} at step {was['step']} "
+                f"as its {role}, and those of {names[role]} are others; bring them back, or train "
+                "anew in another --workdir"
+            )
+    if new.keys() - recorded.keys():
+        files.write_json(workdir / "borrowed.json", {**new, **recorded})
+
+
+def first_weights(name: str, workdir: Path) -> Run | None:
+    """The run that a fresh run takes its first weights from; None for one that has begun."""
+    if not name or Checkpoints(workdir / "checkpoints", read_only=True).steps():
+        return None
+    try:
+        run = open(name)
+    except UserError as error:
+        raise UserError(f"--config.init.run={name}: {error}") from error
+    recorded = borrowed(workdir).get("init")
+    if run.step is None and recorded:
+        run = Run(run.folder, recorded["step"], run.config, run.spec)
+    return run
+
+
+def assembled(
+    config: ConfigDict, spec: Spec, workdir: Path, training: bool
+) -> tuple[Setup, dict[str, Run]]:
+    """The setup of a config for the run in `workdir`, and the runs that it borrows, by role."""
+    lent = borrow(config, workdir, training)
+    return assemble(config, spec, {role: run.task() for role, run in lent.items()}), lent
+
+
+def use(workdir: Path, overrides: Sequence[str] = ()) -> tuple[Run, Setup, dict[str, Run]]:
+    """(the run in `workdir`, its setup, the runs that it borrows to be used).
+
+    overrides: as on the command line, `--config.sampler.name=heun`; none may touch the weights.
+    """
+    run = open(workdir)
+    config = override(run.config, overrides)
+    check_same(config, run.folder)
+    setup, lent = assembled(config, run.spec, run.folder, training=False)
+    return Run(run.folder, run.step, config, run.spec), setup, lent

@@ -19,6 +19,12 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE if CACHE.name == WORKER else
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
+from jaxtyping import install_import_hook  # noqa: E402
+
+# Every call of these modules has the shapes of its arrays checked. Before anything imports them.
+CHECKED = ("process", "schedules", "noise_conds", "editing")
+install_import_hook([f"ddm_jax.diffusion.{name}" for name in CHECKED], "beartype.beartype")
+
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import orbax.checkpoint as ocp  # noqa: E402
@@ -26,7 +32,7 @@ import pytest  # noqa: E402
 
 import launch as launch_  # noqa: E402
 from ddm_jax.training.checkpoint import Checkpoints  # noqa: E402
-from ddm_jax.training.parallel import Layout  # noqa: E402
+from ddm_jax.training.layout import Layout  # noqa: E402
 
 gc.set_threshold(100_000, 50, 100)  # tracing makes millions of objects that live on
 
@@ -133,9 +139,14 @@ def state_of(run):
     step = Checkpoints(run / "checkpoints", read_only=True).steps()[0]
     manager = ocp.CheckpointManager(run / "checkpoints")
     saved = {path.name for path in (run / "checkpoints" / str(step)).iterdir()}
-    fields = saved & {"step", "params", "ema_params", "opt_state", "times"}
+    fields = saved & {"step", "params", "ema_params", "opt_state", "memory"}
     items = {name: ocp.args.StandardRestore() for name in fields}
     return step, manager.restore(step, args=ocp.args.Composite(**items))
+
+
+def constant_bytes(program, *arguments) -> int:
+    """About how much of a compiled program's own text is the numbers of its constants."""
+    return len(program.lower(*arguments).as_text()) // 2
 
 
 def images_of(capfd, run, *arguments):
@@ -186,4 +197,19 @@ def tiny_run(tmp_path_factory) -> Path:
     arguments = ("--config", ROOT / "configs/quickstart.py", *TINY, "--config.sample.film=3")
     with compiled_fast():
         assert launch_.main([*map(str, arguments), "--workdir", str(run)]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory) -> Path:
+    """A run of a classifier of digits, shrunk. Tests change copies of it."""
+    run = tmp_path_factory.mktemp("tiny_classifier") / "run"
+    small = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
+    arguments = [f"--config.model.unet_encoder.{s}" for s in small]
+    arguments += [
+        argument for argument in TINY if argument.startswith(("--config.train", "--config.optim"))
+    ]
+    with compiled_fast():
+        config = ("--config", str(ROOT / "configs/digits_classifier.py"))
+        assert launch_.main([*config, *arguments, "--workdir", str(run)]) == 0
     return run

@@ -102,9 +102,14 @@ def mutated(mutation: Mutation) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Empty the caches of compiled programs and of functions of the package."""
+    """Empty the caches of compiled programs, and of functions of the package and of the tests."""
     jax.clear_caches()
-    for module in [m for name, m in sys.modules.items() if name.startswith("ddm_jax")]:
+    tests = str(HERE)
+    for module in [
+        m
+        for name, m in sys.modules.items()
+        if name.startswith("ddm_jax") or (getattr(m, "__file__", None) or "").startswith(tests)
+    ]:
         classes = [v for v in vars(module).values() if inspect.isclass(v)]
         for value in (*vars(module).values(), *(v for c in classes for v in vars(c).values())):
             if hasattr(value, "cache_clear"):

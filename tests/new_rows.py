@@ -2,13 +2,23 @@
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.diffusion import noise_conds, predictions, samplers, schedules
+from ddm_jax import evaluation, tasks
+from ddm_jax.data import sources
+from ddm_jax.data.dataset import Dataset, Spec, spec_of
+from ddm_jax.data.pipeline import prepare
+from ddm_jax.diffusion import guidance, noise_conds, predictions, samplers, schedules
 from ddm_jax.diffusion.losses import distances, objectives, time_samplers, weightings
+from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
+from ddm_jax.figures import artists
+from ddm_jax.models import codecs, conditions
+from ddm_jax.training import averages
+from ddm_jax.verbs import editing
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,151 @@ class Doubled(objectives.Weighted):
         return 2 * loss, parts
 
 
+@dataclass(frozen=True)
+class RunningMean:
+    """The mean of all weights so far: m_n = m_{n-1} + (w_n - m_{n-1}) / (n + 1)."""
+
+    def init(self, params):
+        return jax.tree.map(jnp.copy, params)
+
+    def update(self, memory, params, step):
+        return jax.tree.map(lambda m, w: m + (w - m) / (step + 1), memory, params)
+
+    def read(self, memory):
+        return memory
+
+
+@dataclass(frozen=True)
+class Halved(codecs.Pixels):
+    """Half of what pixels are: x in [-0.5, 0.5]."""
+
+    def encode(self, values, borrowed, keys=None):
+        return super().encode(values, borrowed, keys) / 2
+
+    def decode(self, x, borrowed):
+        return super().decode(2 * x, borrowed)
+
+
+def tones(argument, options, report):
+    """Sixty-four sines of 16 samples, floats in [-1, 1], 8,000 a second."""
+    phase = 2 * np.pi * np.arange(64)[:, None, None] / 64
+    x = np.sin(phase + np.arange(16)[:, None]).astype(np.float32)
+    about = {"kind": "wave", "low": -1.0, "high": 1.0, "levels": 0, "rate": 8000.0}
+    return Dataset(spec_of("tones", {"x": x}, **about), {"x": x})
+
+
+@dataclass(frozen=True)
+class Scribe:
+    """Writes what it is asked to draw, and the range of its values, as text."""
+
+    low: float
+    high: float
+
+    def _write(self, what, values, path):
+        inside = self.low <= values.min() and values.max() <= self.high
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{what} {values.shape} {self.low:g} {self.high:g} {inside}")
+
+    def grid(self, examples, path, columns=10, captions=None):
+        self._write("grid", examples, path)
+
+    def strip(self, rows, path, names, columns, title=""):
+        self._write("strip", rows, path)
+
+    def forward(self, x_t, path, times, logsnr):
+        self._write("forward", x_t, path)
+
+    def reverse(self, x_t, x0, path, times, title, names, original=None):
+        self._write("reverse", x_t, path)
+
+    def animation(self, frames, path, ms=60, hold=1500):
+        self._write("animation", frames, path)
+
+
+@dataclass(frozen=True)
+class Negated(guidance.ClassifierFree):
+    """The unconditional model led away from the conditional one."""
+
+    def guide(self, denoise, given):
+        swapped = given._replace(null=denoise)
+        return super().guide(given.null, swapped)
+
+
+@dataclass(frozen=True)
+class Parity(conditions.Classes):
+    """Whether the class is odd."""
+
+    def embed(self, params, raw):
+        known = jnp.where(raw == self.classes, raw, raw % 2)
+        return super().embed(params, known)
+
+
+class Brightness:
+    """The mean of an example's values: a metric that needs no weights."""
+
+    task, of_example = "diffusion", "mean"
+
+    def check(self, task):
+        pass
+
+    def measure(self, task, weights, x, label, key):
+        return {"mean": task.spec.show(x).mean(axis=tuple(range(1, x.ndim)))}
+
+    def settings(self, task):
+        return {}
+
+    def summary(self, task, rows):
+        return {"mean": float(rows["mean"].mean())}
+
+    def lines(self, summary, settings):
+        return [f"brightness {summary['mean']:.3f}"]
+
+
+def count(setup, layout, loaded, path):
+    """An edit that only says how many parameters there are."""
+    print(f"edited {setup.parameter_count()} parameters")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A task: learn the mean of the data, with |x - m|^2 for a loss."""
+
+    spec: Spec
+    codec: codecs.Codec
+
+    tables = {"codec": codecs.CODECS}
+    parts = {}
+    free = ()
+    borrows = {}
+    unit = "square"
+
+    @classmethod
+    def make(cls, build, spec, batch, lent):
+        return cls(spec, build("codec", spec=spec))
+
+    def init(self, key):
+        return {"mean": jnp.zeros(self.codec.shape)}
+
+    def memory(self):
+        return ()
+
+    def remember(self, memory, t, loss):
+        return memory
+
+    def prepare(self, feed, constants):
+        columns = prepare(feed, constants.pool)
+        return Batch(self.codec.encode(columns["x"], {}), None, columns["place"])
+
+    def loss(self, params, batch, key, borrowed, view):
+        loss = ((batch.x0 - params["mean"]) ** 2).mean((1, 2, 3))
+        return Terms(loss, None, jnp.ones_like(loss))
+
+
+tasks.TASKS["mean"] = Mean
+evaluation.METRICS["brightness"] = Brightness()
+editing.EDITS["count"] = count
+guidance.GUIDANCES["negated"] = Negated
+conditions.CONDITIONS["parity"] = Parity
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR
@@ -109,3 +264,7 @@ distances.DISTANCES["quartic"] = Quartic
 time_samplers.TIME_SAMPLERS["root"] = Root
 noise_conds.NOISE_CONDS["noise_rate"] = NoiseRate
 objectives.OBJECTIVES["doubled"] = Doubled
+averages.AVERAGES["running_mean"] = RunningMean
+codecs.CODECS["halved"] = Halved
+sources.SOURCES["tones"] = tones
+artists.ARTISTS["wave"] = Scribe

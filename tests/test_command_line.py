@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
         ((*QUICK, "--config.sample.classes=one"), "classes takes whole numbers"),
         ((*QUICK, "--config.loss.class_dropout=0"), "loss.class_dropout=0.1"),
-        ((*QUICK, "--config.model.ddpm_unet.conditional=False"), "conditional=True"),
+        ((*QUICK, "--config.condition.name=nothing"), "condition.name=classes"),
         ((*QUICK, "--config.data.name=tfds:cifar11"), "did you mean 'cifar10"),
         ((*QUICK, "--config.data.name=folder:/nowhere"), "folder:<path>"),
         ((*QUICK, "--process", "1"), "go together"),
@@ -160,7 +160,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
 
 
 def test_two_processes_cannot_train_in_one_folder(capsys, tmp_path):
-    from ddm_jax.runs import locked
+    from ddm_jax.lock import locked
 
     with locked(tmp_path / "run"):
         code, _, err = answer(capsys, *QUICK, *TINY, "--workdir", tmp_path / "run")

@@ -14,8 +14,9 @@ from PIL import Image
 
 import launch
 from ddm_jax.command_line import parse
-from ddm_jax.config.tables import TABLES
+from ddm_jax.config.tables import COMMON_TABLES
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
+from ddm_jax.tasks.diffusion import Diffusion
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
@@ -56,7 +57,13 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
             arguments += [f"--config.data.dir={SHARED / 'tfds'}", "--config.data.split=test"]
         if "cifar" in shown:
             arguments.append("--config.data.size=8")
-        if "evaluate" in arguments:
+        arguments = [argument.replace("@500", "@6") for argument in arguments]
+        if "configs/digits_classifier.py" in arguments:
+            arguments += [f"--config.train.{s}" for s in ("steps=2", "batch=8", "sample_every=0")]
+            arguments.append("--config.optim.warmup=0")
+        elif "runs/digits_classifier" in arguments:
+            arguments += ["--config.evaluate.count=4", "--config.evaluate.levels=2"]
+        elif "evaluate" in arguments:
             arguments += [f"--config.evaluate.{s}" for s in ("count=4", "steps=4", "ode_steps=3")]
         elif "--mode" in arguments:
             arguments.append("--config.sample.steps=3")
@@ -70,6 +77,7 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
     assert ran >= len(LAUNCHES) - 4
     assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
     assert (tmp_path / "runs/mine/samples").exists()
+    assert (tmp_path / "runs/student/borrowed.json").exists()
     assert len(list(tmp_path.glob("runs/quickstart_sweep/*/samples/step_6.png"))) == 3
     assert "channels=32,lr=0.001" in (tmp_path / "runs/quickstart_sweep/sweep.html").read_text()
     (left_out,) = json.loads((tmp_path / "runs/mine/data_report.json").read_text())
@@ -105,7 +113,7 @@ def test_functions_and_rows_that_are_named_exist():
     choices = README.split("| section | choices |")[1].split("\n\n")[0]
     for row in choices.splitlines()[2:]:
         section, text = (cell.strip() for cell in row.strip("|").split("|", 1))
-        table = TABLES[section.strip("`")]
+        table = {**COMMON_TABLES, **Diffusion.tables}[section.strip("`")]
         named = set(re.findall(r"`(\w+)`", text)) - {"zero_terminal", *UNIFORMS}
         assert named <= table.keys(), section
 

@@ -7,22 +7,58 @@ holds this page equal to the dataclasses.
 
 from typing import Any
 
-DEFAULTS: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "seed": 0,  # of the first weights, the order of the data and every draw of training
     "data": {
         "name": "digits",  # digits, shapes, photo[:flower], tfds:<name>, folder:<path>
         "split": "train",  # of a TFDS set
         "dir": "",  # where TFDS keeps prepared data; "" for its own default
         "downloads": "",  # a folder of original files to prepare TFDS data from
-        "size": 0,  # pixels a side after cropping and resizing; 0 for the data's own
+        "size": (),  # pixels after resizing, 32 or 24,32 (height, width); () for the data's own
         "channels": 0,  # 1 or 3; 0 for the data's own
         "count": 20000,  # shapes to draw
         "strict": False,  # stop at the first bad file of a folder
         "flip": False,  # mirror half of the training examples
-        "scaling": "unit",  # unit: to [-1, 1]; fitted: to the data's zero mean and unit variance
         "on_device": False,  # keep the whole set on the accelerator
         "cache": "",  # folder of decoded copies; "" for the user's cache folder
     },
+    "codec": {  # between the values of the data and the x of diffusion
+        "name": "pixels",
+        "pixels": {"scaling": "unit"},  # to [-1, 1]; fitted: to zero mean and unit variance
+    },
+    "optim": {
+        "name": "adam",  # adam, adamw, sgd
+        "lr": 2e-4,
+        "warmup": 0,  # steps in which the rate rises
+        "decay": "constant",  # after that: constant, linear, cosine
+        "clip": 1.0,  # largest global norm of the gradient; 0: any
+        "b1": 0.9,
+        "b2": 0.999,
+        "eps": 1e-8,
+        "weight_decay": 0.0,  # of adamw
+    },
+    "average": {  # of the weights, that samples are drawn with
+        "name": "ema",
+        "ema": {
+            "decay": 0.9999,
+            "warmup": True,  # early averages forget the first weights faster
+        },
+    },
+    "train": {
+        "steps": 10000,
+        "batch": 128,  # examples a step, over all devices
+        "accumulate": 1,  # parts of a batch, one after the other
+        "log_every": 100,
+        "save_every": 1000,
+        "sample_every": 2000,  # a grid of samples; 0: at the end alone
+        "keep": 2,  # newest checkpoints that stay
+        "keep_every": 0,  # those at its multiples stay too; 0: none
+    },
+    "init": {"run": ""},  # a run whose weights the first ones are taken from, as far as they fit
+}
+
+DIFFUSION: dict[str, Any] = {
+    "task": "diffusion",
     "model": {
         "name": "ddpm_unet",
         "ddpm_unet": {
@@ -35,7 +71,6 @@ DEFAULTS: dict[str, Any] = {
             "dropout": 0.1,
             "scale_shift": False,  # the noise embedding scales and shifts instead of being added
             "resample": "conv",  # conv, or block: in a residual block
-            "conditional": False,  # on the class
             "dtype": "float32",  # or bfloat16; weights and losses stay float32
             "remat": False,  # recompute blocks in the backward pass to save memory
         },
@@ -51,6 +86,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "prediction": {"name": "eps", "eps": {}},  # what the network predicts
     "noise_cond": {"name": "timestep", "timestep": {"scale": 1.0}},  # what it is told of the noise
+    "condition": {"name": "nothing", "nothing": {}},  # what it is told beside: nothing, classes
     "time_sampler": {"name": "uniform", "uniform": {}},  # density of training times
     "objective": {"name": "weighted", "weighted": {}},
     "weighting": {"name": "simple", "simple": {"space": "own"}},  # of squared errors over time
@@ -59,45 +95,22 @@ DEFAULTS: dict[str, Any] = {
         "class_dropout": 0.0,  # how often the class is replaced by the null class
         "uniforms": "independent",  # how a batch draws: independent, antithetic, stratified
     },
-    "optim": {
-        "name": "adam",  # adam, adamw, sgd
-        "lr": 2e-4,
-        "warmup": 0,  # steps in which the rate rises
-        "decay": "constant",  # after that: constant, linear, cosine
-        "clip": 1.0,  # largest global norm of the gradient; 0: any
-        "b1": 0.9,
-        "b2": 0.999,
-        "eps": 1e-8,
-        "weight_decay": 0.0,  # of adamw
-    },
-    "ema": {
-        "decay": 0.9999,  # of the average that samples are drawn with
-        "warmup": True,  # early averages forget the first weights faster
-    },
-    "train": {
-        "steps": 10000,
-        "batch": 128,  # examples a step, over all devices
-        "accumulate": 1,  # parts of a batch, one after the other
-        "log_every": 100,
-        "save_every": 1000,
-        "sample_every": 2000,  # a grid of samples; 0: at the end alone
-        "keep": 2,  # newest checkpoints that stay
-        "keep_every": 0,  # those at its multiples stay too; 0: none
-    },
+    "teacher": {"run": ""},  # the run that objective.name=teacher learns from
     "sampler": {"name": "ddim", "ddim": {"eta": 0.0}},  # eta: how much of its noise is drawn
     "timesteps": {"name": "uniform", "uniform": {}},  # the sampling grid
+    "guidance": {"name": "none", "none": {}},  # none, classifier_free, auto, classifier
     "sample": {
         "count": 64,
         "batch": 64,
         "steps": 50,  # times of the grid
         "evaluations": 0,  # of the network, from which the steps follow; 0: as steps says
         "seed": 0,
-        "guidance": 1.0,  # 1: plain conditional
         "clip": "static",  # estimates to the data's range: none, static, dynamic
         "classes": (),  # dealt to the images in turn; () for all
         "film": 0,  # of how many images the way from noise is drawn
     },
     "evaluate": {
+        "metrics": ("bound", "ode"),
         "count": 128,  # examples
         "batch": 64,
         "split": "",  # "" for the test split where there is one
@@ -118,3 +131,38 @@ DEFAULTS: dict[str, Any] = {
         "levels": (),  # to which denoise noises; () for one at 0.6 of all
     },
 }
+
+CLASSIFIER: dict[str, Any] = {
+    "task": "classifier",
+    "model": {
+        "name": "unet_encoder",
+        "unet_encoder": {
+            "channels": 32,  # of the first level
+            "multipliers": (1, 2),
+            "blocks": 1,
+            "attention": (),
+            "heads": 4,  # of attention, that of the pooling too
+            "dropout": 0.1,
+            "scale_shift": True,
+            "resample": "conv",
+            "dtype": "float32",
+        },
+    },
+    "schedule": DIFFUSION["schedule"],
+    "noise_cond": DIFFUSION["noise_cond"],
+    "time_sampler": DIFFUSION["time_sampler"],
+    "classifier": {
+        "noisy": True,  # False: of examples as they are
+        "uniforms": "stratified",
+    },
+    "evaluate": {
+        "metrics": ("accuracy",),
+        "count": 0,  # examples; 0: all
+        "batch": 256,
+        "split": "",  # "" for the test split where there is one
+        "seed": 0,
+        "levels": 11,  # times from 0 to 1
+    },
+}
+
+DEFAULTS = {section["task"]: {**COMMON, **section} for section in (DIFFUSION, CLASSIFIER)}

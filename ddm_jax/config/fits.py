@@ -1,51 +1,101 @@
-"""Whether the parts of a recipe fit the data and each other at all."""
+"""Whether the parts of a setup fit the data and each other at all."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from ddm_jax.errors import UserError
+from ddm_jax.config.setup import Setup
+from ddm_jax.errors import UserError, unknown
+from ddm_jax.evaluation import METRICS
+from ddm_jax.tasks.diffusion import Diffusion
+from ddm_jax.tasks.generator import Generator
 
-if TYPE_CHECKING:
-    from ddm_jax.recipe import Recipe
 
-
-def check_fit(recipe: "Recipe") -> None:
+def check_fit(setup: Setup) -> None:
     """Raises UserError where parts do not fit the data or each other."""
+    FITS.get(setup.name, lambda task: None)(setup.task)
+    _metrics(setup)
+
+
+def _diffusion(task: Diffusion) -> None:
+    model, generator = task.model, task.generator
+    _network(model.net, task.codec.shape)
     try:
-        recipe.model.check(recipe.spec.shape[:-1])
+        model.condition.check(task.spec)
     except ValueError as error:
-        raise UserError(f"model: {error}") from error
+        raise UserError(f"condition: {error}") from error
+    if model.condition.parts and not model.net.width:
+        raise UserError(
+            "this network reads no condition; take condition.name=nothing, or model.name=ddpm_unet"
+        )
     try:
-        recipe.timesteps.times(recipe.schedule, recipe.grid_steps)
+        generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:
         raise UserError(f"timesteps: {error}; see sample.steps") from error
-    _check_budget(recipe)
-    bad = [c for c in recipe.sample.classes if not 0 <= c < recipe.null]
-    if bad:
+    _budget(generator)
+    _classes(generator)
+    if not task.spec.levels and (task.objective.chain or task.objective.continuous):
         raise UserError(
-            f"sample.classes holds {bad[0]}, but {recipe.spec.name} has classes 0 to "
-            f"{recipe.null - 1}"
+            f"the objective bounds the probability of values with levels, and those of "
+            f"{task.spec.name} are continuous; take objective.name=weighted"
         )
-    if recipe.edit.first >= recipe.spec.count:
+    if task.edit.first >= task.spec.count:
         raise UserError(
-            f"edit.first={recipe.edit.first} is no example; {recipe.spec.name} has 0 to "
-            f"{recipe.spec.count - 1}"
+            f"edit.first={task.edit.first} is no example; {task.spec.name} has 0 to "
+            f"{task.spec.count - 1}"
         )
-    levels = recipe.schedule.num_timesteps
-    bad = [level for level in recipe.edit.levels if not 0 <= level < levels]
+    levels = model.schedule.num_timesteps
+    bad = [level for level in task.edit.levels if not 0 <= level < levels]
     if bad:
         raise UserError(f"edit.levels holds {bad[0]}, but the noise levels are 0 to {levels - 1}")
 
 
-def _check_budget(recipe: "Recipe") -> None:
+def _classifier(task: Any) -> None:
+    _network(task.net, task.codec.shape)
+
+
+def _network(net: Any, shape: tuple[int, ...]) -> None:
+    try:
+        net.check(shape[:-1])
+    except ValueError as error:
+        raise UserError(f"model: {error}") from error
+
+
+def _metrics(setup: Setup) -> None:
+    good = [row for row, metric in METRICS.items() if metric.task == setup.name]
+    if good and not setup.task.evaluate.metrics:
+        raise UserError(f"evaluate.metrics is empty; name some of {', '.join(good)}")
+    for name in setup.task.evaluate.metrics if good else ():
+        if name not in good:
+            raise unknown("evaluate.metrics", name, good)
+
+
+def _classes(generator: Generator) -> None:
+    """Raises UserError where `sample.classes` asks for classes that there are not."""
+    count = len(generator.classes)
+    bad = [c for c in generator.options.classes if not 0 <= c < count]
+    if bad and not count:
+        raise UserError(
+            f"sample.classes={generator.options.classes} asks for classes, and nothing here knows "
+            "any: the model has no condition and no classifier guides it; leave it empty"
+        )
+    if bad:
+        raise UserError(
+            f"sample.classes holds {bad[0]}, but {generator.spec.name} has classes 0 to {count - 1}"
+        )
+
+
+def _budget(generator: Generator) -> None:
     """Raises UserError where the steps of the sampler cannot spend `sample.evaluations`."""
-    budget, each = recipe.sample.evaluations, recipe.sampler.evaluations
+    budget, each = generator.options.evaluations, generator.sampler.evaluations
     if budget and each is None:
         raise UserError(
             "this sampler makes as many evaluations as it needs; leave sample.evaluations at 0"
         )
-    if budget and (budget - 1) % each:
+    if budget and each and (budget - 1) % each:
         below = budget - (budget - 1) % each
         raise UserError(
             f"{each} evaluations a step and one at the end cannot make {budget}; take "
             f"sample.evaluations={below} or {below + each}"
         )
+
+
+FITS = {"diffusion": _diffusion, "classifier": _classifier}

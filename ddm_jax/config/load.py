@@ -82,6 +82,8 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     config = ConfigDict(config.to_dict())
     known = dict(leaves(config))
     for key in overridden(arguments):
+        if key == "task":
+            raise UserError("the config file sets the task, since its sections follow from it")
         if key not in known:
             if any(name.startswith(key + ".") for name in known):
                 inside = ", ".join(n for n in known if n.startswith(key + "."))

@@ -1,5 +1,6 @@
-"""The sections of a config: tables to choose from, and plain options."""
+"""The sections of a config: those of every run, and those of its task."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -7,42 +8,22 @@ from ml_collections import ConfigDict
 from ddm_jax.config.defaults import DEFAULTS
 from ddm_jax.config.schema import build, choice, part, section
 from ddm_jax.data.dataset import DataOptions
-from ddm_jax.diffusion.losses.distances import DISTANCES
-from ddm_jax.diffusion.losses.objectives import OBJECTIVES
-from ddm_jax.diffusion.losses.time_samplers import TIME_SAMPLERS
-from ddm_jax.diffusion.losses.weightings import WEIGHTINGS
-from ddm_jax.diffusion.noise_conds import NOISE_CONDS
-from ddm_jax.diffusion.predictions import PREDICTIONS
-from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS
-from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.errors import UserError, unknown
-from ddm_jax.models import MODELS
-from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions, TrainOptions
-from ddm_jax.training.optim import Ema, Optim
+from ddm_jax.options import TrainOptions
+from ddm_jax.tasks import TASKS
+from ddm_jax.tasks.base import RunName, Task
+from ddm_jax.training.averages import AVERAGES
+from ddm_jax.training.optim import Optim
 
-TABLES = {
-    "model": MODELS,
-    "schedule": SCHEDULES,
-    "prediction": PREDICTIONS,
-    "noise_cond": NOISE_CONDS,
-    "time_sampler": TIME_SAMPLERS,
-    "objective": OBJECTIVES,
-    "weighting": WEIGHTINGS,
-    "distance": DISTANCES,
-    "sampler": SAMPLERS,
-    "timesteps": TIMESTEPS,
-}
-PARTS = {
+# Plain sections and choices of every run, whatever its task.
+COMMON: Mapping[str, type] = {
     "data": DataOptions,
-    "loss": LossOptions,
     "optim": Optim,
-    "ema": Ema,
     "train": TrainOptions,
-    "sample": SampleOptions,
-    "evaluate": EvaluateOptions,
-    "edit": EditOptions,
+    "init": RunName,
 }
+
+COMMON_TABLES: Mapping[str, Mapping[str, type]] = {"average": AVERAGES}
 
 # Settings that a run may change when it goes on: they touch no weight.
 FREE = (
@@ -52,41 +33,65 @@ FREE = (
     "train.sample_every",
     "train.keep",
     "train.keep_every",
-    "sample.",
-    "evaluate.",
-    "edit.",
-    "sampler.",
-    "timesteps.",
     "data.dir",
     "data.downloads",
     "data.cache",
     "data.strict",
     "data.on_device",
+    "init.run",
 )
+
+
+def task_of(config: ConfigDict) -> type[Task]:
+    """The row of TASKS that a config names."""
+    name = part(config, "task") if "task" in config else "diffusion"
+    if name not in [*TASKS]:
+        raise unknown("task", name, TASKS)
+    return TASKS[name]
+
+
+def tables_of(config: ConfigDict) -> dict[str, Mapping[str, type]]:
+    """The sections that are choices, with their tables."""
+    return {**COMMON_TABLES, **task_of(config).tables}
+
+
+def free(config: ConfigDict) -> tuple[str, ...]:
+    """The beginnings of keys that touch no weight."""
+    return FREE + task_of(config).free
 
 
 def complete(config: ConfigDict) -> ConfigDict:
     """`config` with the sections, rows and settings that it lacks at their defaults.
 
-    So a config saved by an earlier version can be read, and a new one can be short.
+    Which sections there are, its task says. So a config saved by an earlier version can be read,
+    and a new one can be short.
     """
-    full = ConfigDict({"seed": DEFAULTS["seed"]})
-    for name, cls in PARTS.items():
+    task, named = task_of(config), part(config, "task") if "task" in config else "diffusion"
+    defaults = DEFAULTS.get(named, {})
+    full = ConfigDict({"task": named, "seed": 0})
+    for name, cls in {**COMMON, **task.parts}.items():
         full[name] = section(cls)
-    for name, table in TABLES.items():
-        full[name] = choice(table, DEFAULTS[name]["name"])
+    for name, table in tables_of(config).items():
+        first = next(iter(table))
+        full[name] = choice(table, defaults[name]["name"] if name in defaults else first)
     for key, value in config.items():
         if key not in full:
-            raise UserError(f"the config has a section {key!r} that nothing reads; remove it")
-        _merge(full, key, value)
+            raise UserError(
+                f"the config has a section {key!r} that task {named!r} does not read; remove it"
+            )
+        _merge(full, key, value, key)
+    if type(full.seed) is not int:
+        raise UserError(f"seed={full.seed!r} must be a whole number")
     return full.lock()
 
 
-def _merge(into: ConfigDict, key: str, value: Any) -> None:
+def _merge(into: ConfigDict, key: str, value: Any, path: str) -> None:
     """Set `into[key]`, section by section; keys that nothing knows are left for `build` to name."""
-    if isinstance(value, ConfigDict) and isinstance(into.get(key), ConfigDict):
+    if isinstance(into.get(key), ConfigDict):
+        if not isinstance(value, ConfigDict):
+            raise UserError(f"the config has {path}={value!r} where settings of {path} belong")
         for name, inner in value.items():
-            _merge(part(into, key).unlock(), name, inner)
+            _merge(part(into, key).unlock(), name, inner, f"{path}.{name}")
     else:
         with into.ignore_type():
             into.unlock()[key] = value
@@ -94,9 +99,9 @@ def _merge(into: ConfigDict, key: str, value: Any) -> None:
 
 def check_names(config: ConfigDict) -> None:
     """UserError for a choice of a row that its table lacks."""
-    for name, table in TABLES.items():
-        row = part(config, name).name
-        if row not in table:
+    for name, table in tables_of(config).items():
+        row = part(part(config, name), "name")
+        if row not in [*table]:
             raise unknown(name, row, table)
 
 

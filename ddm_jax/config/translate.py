@@ -10,42 +10,78 @@ SECTIONS = {
     "times": "time_sampler",
     "error": "distance",
     "grid": "timesteps",
+    "ema": "average.ema",
 }
 
 
 def renamed(key: str) -> str:
     """Today's name of a dotted key, the key itself where it is as it was."""
     section, _, rest = key.partition(".")
+    if key == "sample.guidance":
+        return "guidance.classifier_free.scale"
+    if section == "model" and rest.endswith(".conditional"):
+        return "condition.name"
     if section == "schedule" and rest.endswith(".steps"):
         rest = rest.removesuffix("steps") + "num_timesteps"
     if (section, rest) == ("loss", "label_dropout"):
         rest = "class_dropout"
+    if (section, rest) == ("data", "scaling"):
+        section, rest = "codec", "pixels.scaling"
     return ".".join(filter(None, (SECTIONS.get(section, section), rest)))
 
 
 def translated(plain: Any) -> Any:
-    """A saved config with today's names; one that has them is returned as it is.
+    """A saved config with today's names and sections; one that has them is returned as it is.
 
     Earlier versions counted timesteps in five places. The schedule's count stays (that of the
     training times, where the schedule had none); the label's becomes a scale of the noise_cond.
-    Raises UserError where two counts that touch the weights cannot both be kept.
+    Networks held the table of classes, guidance was one number of `sample`, and the codec's scaling
+    and one number as the size were settings of the data. Raises UserError where two counts that
+    touch the weights cannot both be kept.
     """
-    if not isinstance(plain, dict) or not plain.keys() & SECTIONS.keys():
+    if not isinstance(plain, dict) or ("task" in plain and not plain.keys() & SECTIONS.keys()):
         return plain
-    broken = [
-        name for name, value in plain.items() if name != "seed" and not isinstance(value, dict)
-    ]
+    values = {name: value for name, value in plain.items() if name not in ("task", "seed")}
+    broken = [name for name, value in values.items() if not isinstance(value, dict)]
     if broken:
         raise ValueError(f"{broken[0]!r} is no section")
-    new = {
+    new: dict[str, Any] = {
         SECTIONS[name] if name in SECTIONS else name: copy.deepcopy(value)
         for name, value in plain.items()
     }
+    if "average.ema" in new:
+        new["average"] = {"name": "ema", "ema": new.pop("average.ema")}
     try:
-        _count_once(new)
+        if plain.keys() & SECTIONS.keys() - {"ema"}:
+            _count_once(new)
+        _condition_apart(new)
+        _guidance_apart(new)
+        _codec_apart(new)
     except (AttributeError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"a setting of an earlier version is broken ({error})") from error
     return new
+
+
+def _condition_apart(new: dict[str, Any]) -> None:
+    model = new.get("model", {})
+    chosen = model.get("name", "ddpm_unet")
+    for name, row in model.items():
+        if isinstance(row, dict) and row.pop("conditional", False) and name == chosen:
+            new["condition"] = {"name": "classes"}
+
+
+def _guidance_apart(new: dict[str, Any]) -> None:
+    scale = new.get("sample", {}).pop("guidance", 1.0)
+    if scale != 1.0:
+        new["guidance"] = {"name": "classifier_free", "classifier_free": {"scale": float(scale)}}
+
+
+def _codec_apart(new: dict[str, Any]) -> None:
+    data = new.get("data", {})
+    if "scaling" in data:
+        new["codec"] = {"name": "pixels", "pixels": {"scaling": data.pop("scaling")}}
+    if type(data.get("size")) is int:
+        data["size"] = [data["size"]] if data["size"] else []
 
 
 def _count_once(new: dict[str, Any]) -> None:

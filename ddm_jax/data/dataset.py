@@ -1,22 +1,21 @@
-"""What a data set is once decoded, and the cache that keeps it so."""
+"""What a data set is once decoded: its columns, and what a model must know of them."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ddm_jax.errors import UserError
 
 Report = Callable[[str], None]  # told of progress, a line at a time
+
+# Names of columns, in the order of `Spec.sha256`, and what messages call them.
+COLUMNS = {"x": "examples", "label": "labels", "text": "captions"}
 
 
 class NoSplit(UserError):
@@ -29,40 +28,53 @@ class DataOptions:
 
     name: `digits`, `shapes`, `photo`, `tfds:<name>` or `folder:<path>`. dir: where TFDS keeps
     prepared data ("" for its own default). downloads: a folder of original files to prepare from.
-    size: side in pixels after cropping and resizing, 0 for the data's own. channels: 1 or 3, 0 for
-    the data's own. count: how many `shapes` to draw. strict: stop at the first bad file of a
-    folder. scaling: "unit" for [-1, 1], "fitted" for zero mean and unit variance by the data's
-    own. cache: folder of the decoded copies ("" for the user's cache folder).
+    size: pixels after cropping and resizing, (side,) or (height, width), () for the data's own.
+    channels: 1 or 3, 0 for the data's own. count: how many `shapes` to draw. strict: stop at the
+    first bad file of a folder. cache: folder of the decoded copies ("" for the user's cache
+    folder).
     """
 
     name: str = "digits"
     split: str = "train"
     dir: str = ""
     downloads: str = ""
-    size: int = 0
+    size: tuple[int, ...] = ()
     channels: int = 0
     count: int = 20000
     strict: bool = False
     flip: bool = False
-    scaling: str = "unit"
     on_device: bool = False
     cache: str = ""
 
     def __post_init__(self):
-        if self.scaling not in ("unit", "fitted"):
-            raise ValueError(f"scaling is 'unit' or 'fitted', not {self.scaling!r}")
         if self.channels not in (0, 1, 3):
             raise ValueError(f"channels is 1, 3 or 0 (the data's own), not {self.channels}")
-        if self.size < 0 or self.count < 1:
-            raise ValueError("size must be at least 0 and count at least 1")
+        if len(self.size) > 2 or not all(type(n) is int and n > 0 for n in self.size):
+            raise ValueError(
+                "size is a side or a height and a width in pixels, as in 32 or 24,32, or () for "
+                f"the data's own; not {','.join(map(str, self.size))}"
+            )
+        if self.count < 1:
+            raise ValueError(f"count={self.count} must be at least 1")
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """(height, width) of `size`, () for the data's own."""
+        return self.size * 2 if len(self.size) == 1 else self.size
 
 
 @dataclass(frozen=True)
 class Spec:
     """What a model must know of its data, and which data they are.
 
-    mean and std: per channel, of values in [0, 1]. sha256: of images, labels and captions, "" of
-    what there is none of; () in files that earlier versions wrote.
+    shape: of one example. mean and std: per channel, of the values of x scaled from [low, high] to
+    [0, 1]. sha256: of each of COLUMNS, "" of what there is none of; () in files that earlier
+    versions wrote. kind: `image`, a row of `figures.artists.ARTISTS`. low, high: the range of the
+    values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
+    continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
+    example is one of the data too, which it is not of written characters.
+
+    What has defaults here is what files of earlier versions do not say, and is so of images.
     """
 
     name: str
@@ -73,6 +85,12 @@ class Spec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: tuple[str, ...] = ()
+    kind: str = "image"
+    low: float = 0.0
+    high: float = 255.0
+    levels: int = 256
+    rate: float = 0.0
+    mirrors: bool = True
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Spec":
@@ -82,65 +100,103 @@ class Spec:
         }
         return cls(**fields)
 
+    @property
+    def shown(self) -> tuple[float, float]:
+        """The range of decoded values: [0, 1] where they have levels, else that of x itself."""
+        return (0.0, 1.0) if self.levels else (self.low, self.high)
+
+    def show(self, x: Any) -> Any:
+        """Values of x, an array of jax or numpy, in the range `shown`: float32."""
+        x = x.astype(np.float32)
+        return (x - self.low) / (self.high - self.low) if self.levels else x
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Decoded images uint8 (N, H, W, C), labels int32 (N,) or None, captions or None.
+    """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode.
 
-    problems: (file, reason) of what was left out.
+    attributes: what else is known of them, (N,) each. problems: (file, reason) of what was left
+    out.
     """
 
     spec: Spec
-    images: np.ndarray
-    labels: np.ndarray | None = None
-    captions: tuple[str, ...] | None = None
-    attributes: dict[str, np.ndarray] = field(default_factory=dict)
+    columns: Mapping[str, np.ndarray]
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
+
+    def labels(self, index: np.ndarray) -> np.ndarray:
+        """The classes (n,) of examples `index` (n,), 0 where there are none."""
+        known = self.columns.get("label")
+        return np.zeros(len(index), np.int32) if known is None else known[index]
 
 
 def spec_of(
-    name: str,
-    images: np.ndarray,
-    classes: Iterable[str] = (),
-    labels: np.ndarray | None = None,
-    captions: Iterable[str] | None = None,
+    name: str, columns: Mapping[str, np.ndarray], classes: Iterable[str] = (), **about: Any
 ) -> Spec:
-    """The Spec of decoded images, with exact mean and deviation from their histogram."""
-    levels = np.arange(256) / 255
-    channels = images.shape[-1]
+    """The Spec of decoded columns; `about` are its fields from `kind` on.
+
+    Mean and deviation of bytes are exact, from their histogram; others are summed in float64.
+    Raises UserError for values that are not finite.
+    """
+    x = columns["x"]
+    spec = Spec(
+        name,
+        tuple(x.shape[1:]),
+        len(x),
+        tuple(classes),
+        "text" in columns,
+        mean=(),
+        std=(),
+        sha256=digests(columns),
+        **about,
+    )
+    moments = _moments_of_bytes if x.dtype == np.uint8 else _moments
+    mean, variance = moments(x, spec.low, spec.high - spec.low)
+    if not np.isfinite(mean).all():
+        raise UserError(f"{name} holds values that are not finite; mend or leave out such examples")
+    std = np.sqrt(np.maximum(variance, 1e-12))
+    return dataclasses.replace(spec, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+
+
+def _moments_of_bytes(x: np.ndarray, low: float, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (C,) of (x - low) / width for uint8 x (N, ..., C)."""
+    levels, channels = (np.arange(256) - low) / width, x.shape[-1]
     counts = np.zeros((channels, 256), np.int64)
-    for block in _blocks(images):
+    for block in _blocks(x):
         block = block.reshape(-1, channels)
         counts += [np.bincount(block[:, c], minlength=256) for c in range(channels)]
     weights = counts / counts.sum(1, keepdims=True)
     mean = weights @ levels
-    std = np.sqrt(np.maximum(weights @ levels**2 - mean**2, 1e-12))
-    return Spec(
-        name,
-        tuple(images.shape[1:]),
-        len(images),
-        tuple(classes),
-        captions is not None,
-        tuple(map(float, mean)),
-        tuple(map(float, std)),
-        digests(images, labels, captions),
-    )
+    return mean, weights @ levels**2 - mean**2
 
 
-def digests(
-    images: np.ndarray, labels: np.ndarray | None, captions: Iterable[str] | None
-) -> tuple[str, str, str]:
+def _moments(x: np.ndarray, low: float, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (C,) of (x - low) / width for any x (N, ..., C), each in a pass."""
+    axes, each = tuple(range(x.ndim - 1)), x[..., 0].size
+
+    def average(of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        parts = ((block.astype(np.float64) - low) / width for block in _blocks(x))
+        return np.sum([of(part).sum(axes) for part in parts], axis=0) / each
+
+    mean = average(lambda u: u)
+    return mean, average(lambda u: (u - mean) ** 2)
+
+
+def digests(columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """`Spec.sha256` of data: they are the same data where these are, wherever they lie."""
-    found = []
-    for array in (images, labels):
-        digest = hashlib.sha256()
-        if array is not None:
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            for block in _blocks(array):
-                digest.update(np.ascontiguousarray(block).data)
-        found.append("" if array is None else digest.hexdigest())
-    text = "" if captions is None else json.dumps(list(captions))
-    return *found, hashlib.sha256(text.encode()).hexdigest() if text else ""
+    return tuple(_digest(columns[name]) if name in columns else "" for name in COLUMNS)
+
+
+def _digest(column: np.ndarray) -> str:
+    """The sha256 sum of an array; of text whatever the room that the array has for it."""
+    digest = hashlib.sha256()
+    if column.dtype.kind == "U":
+        digest.update(json.dumps(column.tolist()).encode())
+        return digest.hexdigest()
+    digest.update(f"{column.dtype.str}{column.shape}".encode())
+    for block in _blocks(column):
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
 
 
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -153,13 +209,15 @@ def check_same_data(now: Spec, was: Spec) -> None:
     differ = []
     if now.count != was.count:
         differ.append(f"count is {now.count:,}, was {was.count:,}")
-    if now.shape != was.shape:
-        differ.append(f"shape is {now.shape}, was {was.shape}")
+    for part in ("kind", "shape", "low", "high", "levels", "rate"):
+        new, old = getattr(now, part), getattr(was, part)
+        if new != old:
+            differ.append(f"{part} is {new}, was {old}")
     if now.classes != was.classes:
         pairs = itertools.zip_longest(now.classes, was.classes)
         k, (new, old) = next((k, pair) for k, pair in enumerate(pairs) if pair[0] != pair[1])
         differ.append(f"class {k} is {new!r}, was {old!r}")
-    parts = zip(("images", "labels", "captions"), now.sha256, was.sha256, strict=False)
+    parts = zip(COLUMNS.values(), now.sha256, was.sha256, strict=False)
     differ += [f"the {part} differ" for part, new, old in parts if new != old]
     if not differ and not np.allclose(now.mean + now.std, was.mean + was.std, rtol=1e-9):
         differ.append("mean and deviation differ")
@@ -168,82 +226,3 @@ def check_same_data(now: Spec, was: Spec) -> None:
             f"{now.name} is no longer what the run was trained on: {'; '.join(differ)}; bring the "
             "data back, or train anew in another --workdir"
         )
-
-
-def fit(image: Image.Image, size: int, channels: int) -> np.ndarray:
-    """uint8 (h, w, channels): converted, and cropped and resized to size x size if size > 0."""
-    image = image if image.mode in ("L", "RGB") else image.convert("RGB")
-    image = image.convert("L" if channels == 1 else "RGB")
-    if size and image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-    pixels = np.asarray(image)
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def cached(folder: str, key: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> Dataset:
-    """The data set stored under `key`, memory-mapped; `make` decodes it where it is not there.
-
-    `make(images_path)` writes an .npy of uint8 images and returns {classes, labels, captions,
-    problems}. An entry whose data do not match their sha256 sums is made anew.
-    Entries appear whole or not at all, so several processes may build the same one.
-    """
-    root = Path(folder or os.environ.get("DDM_JAX_CACHE") or _user_cache()).expanduser()
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    label = "".join(c if c.isalnum() else "_" for c in str(key["name"]))[-40:]
-    entry = root / f"{label}-{digest}"
-    found = _open(entry)
-    if found is not None:
-        return found
-    root.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=root))
-    try:
-        meta = make(part / "images.npy")
-        images = np.load(part / "images.npy", mmap_mode="r")
-        labels, captions = meta.pop("labels", None), meta.pop("captions", None)
-        if labels is not None:
-            labels = np.asarray(labels, np.int32)
-            np.save(part / "labels.npy", labels)
-        spec = spec_of(key["name"], images, meta["classes"], labels, captions)
-        meta = {
-            "key": key,
-            "spec": asdict(spec),
-            "captions": captions,
-            "problems": meta.get("problems", []),
-        }
-        (part / "meta.json").write_text(json.dumps(meta))
-        if entry.exists():
-            shutil.rmtree(entry)
-        try:
-            part.rename(entry)
-        except OSError:  # another process was first
-            if _open(entry) is None:
-                raise
-    except OSError as error:
-        raise UserError(
-            f"cannot cache the decoded data in {root}: {error}; give --config.data.cache=<folder>"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    made = _open(entry)
-    if made is None:
-        raise UserError(f"{entry} cannot be read back; give --config.data.cache=<another folder>")
-    return made
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
-
-
-def _open(entry: Path) -> Dataset | None:
-    try:
-        meta = json.loads((entry / "meta.json").read_text())
-        spec, captions = Spec.read(meta["spec"]), meta["captions"]
-        images = np.load(entry / "images.npy", mmap_mode="r")
-        labels = np.load(entry / "labels.npy") if spec.sha256[1:2] != ("",) else None
-        if digests(images, labels, captions) != spec.sha256:
-            return None
-    except (OSError, ValueError, TypeError, KeyError, EOFError):
-        return None
-    captions = None if captions is None else tuple(captions)
-    problems = tuple(map(tuple, meta["problems"]))
-    return Dataset(spec, images, labels, captions, problems=problems)

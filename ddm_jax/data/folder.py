@@ -1,17 +1,23 @@
 """`folder:<path>`: the user's own images, sub-folders as classes, captions from metadata.jsonl."""
 
 import json
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-from ddm_jax.data.dataset import DataOptions, Dataset, Report, cached, fit
+from ddm_jax.data.cache import Decoded, cached
+from ddm_jax.data.dataset import DataOptions, Dataset, Report
+from ddm_jax.data.images import fit
 from ddm_jax.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 MAX_PIXELS = 64_000_000  # a larger picture is taken for a decompression bomb
+# What reading a picture may raise; struct.error comes of EXIF that is cut short.
+_BROKEN = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
@@ -19,9 +25,9 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     """Every readable image below `path`, in the order of its relative name.
 
     Grey, RGB, RGBA (on white), palette and 16-bit images are taken, turned as their EXIF says,
-    cropped to the centre square and resized to `data.size`. What cannot be used is listed in
-    `Dataset.problems`; with `data.strict` the first such file raises UserError. Files that a link
-    leads to outside the folder are not read.
+    and kept at the size that all share, or cropped to the ratio of `data.size` around their centre
+    and resized to it. What cannot be used is listed in `Dataset.problems`; with `data.strict` the
+    first such file raises UserError. Files that a link leads to outside the folder are not read.
     """
     root = Path(path).expanduser()
     if not path or not root.is_dir():
@@ -35,12 +41,12 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
         "files": [[_relative(p, root), *_stamp(p)] for p in files],
         "captions": captions,
         "bad_captions": bad_captions,
-        "size": options.size,
+        "size": options.space,
         "channels": options.channels,
     }
 
-    def make(images_path: Path) -> dict:
-        return _decode(root, files, captions, bad_captions, options, images_path, report)
+    def make(path: Path) -> Decoded:
+        return _decode(root, files, captions, bad_captions, options, path, report)
 
     data = cached(options.cache, key, make)
     if data.problems and options.strict:
@@ -81,15 +87,23 @@ def _captions(root: Path) -> tuple[dict[str, str] | None, list[tuple[str, str]]]
     return captions, bad
 
 
-def _decode(root, files, captions, problems, options, path: Path, report: Report) -> dict:
+def _decode(
+    root: Path,
+    files: list[Path],
+    captions: dict[str, str] | None,
+    problems: list[tuple[str, str]],
+    options: DataOptions,
+    path: Path,
+    report: Report,
+) -> Decoded:
     problems = list(problems)
-    size, channels = options.size, options.channels
+    space, channels = options.space, options.channels
     classes = sorted({_relative(p, root).split("/")[0] for p in files if p.parent != root})
-    if not size or not channels:
-        size, own_channels = _own_format(root, files, size)
-        channels = channels or own_channels
-    kept, labels, texts = 0, [], []
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (len(files), size, size, channels))
+    if not space or not channels:
+        own_space, own_channels = _own_format(root, files, space)
+        space, channels = space or own_space, channels or own_channels
+    kept, refitted, labels, texts = 0, 0, [], []
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, (len(files), *space, channels))
     for i, file in enumerate(files):
         if i % 1000 == 0:
             report(f"decoding {root}: {i:,} of {len(files):,}")
@@ -99,11 +113,13 @@ def _decode(root, files, captions, problems, options, path: Path, report: Report
                 raise ValueError("stands beside the class folders, in none of them")
             if captions is not None and name not in captions:
                 raise ValueError("has no line in metadata.jsonl")
-            images[kept] = fit(_read(file, root), size, channels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image = _read(file, root)
+            images[kept] = fit(image, space, channels)
+        except _BROKEN as error:
             problems.append((name, str(error) or type(error).__name__))
             continue
         kept += 1
+        refitted += image.size != space[::-1]
         labels.append(classes.index(name.split("/")[0]) if classes else 0)
         texts.append(captions[name] if captions is not None else "")
     known = {_relative(p, root) for p in files}
@@ -118,12 +134,16 @@ def _decode(root, files, captions, problems, options, path: Path, report: Report
             f"{problems[0][0]}: {problems[0][1]}"
         )
     _truncate(images, path, kept)
-    return {
-        "classes": classes,
-        "labels": labels if classes else None,
-        "captions": texts if captions is not None else None,
-        "problems": problems,
-    }
+    if refitted:
+        height, width = space
+        report(
+            f"{refitted:,} of {kept:,} images in {root} were of other sizes: cropped around their "
+            f"centre to {height}:{width} and resized to {height} x {width} pixels"
+        )
+    columns = {"label": np.array(labels, np.int32)} if classes else {}
+    if captions is not None:
+        columns["text"] = np.array(texts)
+    return Decoded(columns, classes, problems)
 
 
 def _truncate(images: np.memmap, path: Path, kept: int) -> None:
@@ -139,19 +159,39 @@ def _truncate(images: np.memmap, path: Path, kept: int) -> None:
         path.with_suffix(".cut").replace(path)
 
 
-def _own_format(root: Path, files: list[Path], size: int) -> tuple[int, int]:
-    """(side, channels) that all readable images share, by their headers; 1 channel if all grey."""
-    sides, grey = set(), True
+def _own_format(
+    root: Path, files: list[Path], space: tuple[int, ...]
+) -> tuple[tuple[int, ...], int]:
+    """((height, width), channels) that all readable images share; 1 channel if all are grey.
+
+    Sizes do not matter where `space` is given.
+    """
+    spaces, grey = set(), True
     for file in files:
         try:
-            with Image.open(file) as image:
-                sides.add(image.size)
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                spaces.add(_upright(image))
                 grey = grey and image.mode in ("1", "L", *_SIXTEEN_BIT)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except _BROKEN:
             continue
-    if not size and (len(sides) > 1 or any(w != h for w, h in sides)):
-        raise UserError(f"images in {root} differ in size; set --config.data.size=64, say")
-    return size or (next(iter(sides))[0] if sides else 1), 1 if grey else 3
+    if not space and len(spaces) > 1:
+        raise UserError(
+            f"images in {root} differ in size; set --config.data.size=64, say, or 48,64 (height, "
+            "width)"
+        )
+    return space or (spaces.pop() if spaces else (1, 1)), 1 if grey else 3
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """(height, width) of an image once it is turned as its EXIF says.
+
+    Square ones and bombs are not asked, since to look for its EXIF may mean to decode a picture.
+    """
+    width, height = image.size
+    if width == height or width * height > MAX_PIXELS:
+        return height, width
+    turned = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
+    return (width, height) if turned else (height, width)
 
 
 def _read(file: Path, root: Path) -> Image.Image:
@@ -160,13 +200,12 @@ def _read(file: Path, root: Path) -> Image.Image:
         raise ValueError("a link that leads outside the folder")
     if file.stat().st_size == 0:
         raise ValueError("an empty file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,}")
-            image.load()
-            image = ImageOps.exif_transpose(image)
+    # Pillow warns of bombs, which are refused here, and of broken EXIF, which does no harm.
+    with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,}")
+        image.load()
+        image = ImageOps.exif_transpose(image)
     if image.mode in _SIXTEEN_BIT:
         grey = np.asarray(image, np.float64) / 257
         return Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))

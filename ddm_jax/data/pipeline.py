@@ -7,28 +7,21 @@ size B is the stretch [k B, (k + 1) B) of that stream. A host takes its part of 
 import functools
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ddm_jax.data.counter import uniform
-from ddm_jax.data.dataset import Dataset, Spec
-from ddm_jax.diffusion.losses.base import Batch
+from ddm_jax.data.dataset import Dataset
 
 _FLIP_STREAM = 1
 
 
-class Feed(NamedTuple):
-    """What travels to the device for a batch: images, or their indices where the set is there."""
-
-    image: np.ndarray  # uint8 (B, H, W, C), or int32 (B,) indices into the pool
-    label: np.ndarray | None
-    flip: np.ndarray  # bool (B,)
-    place: np.ndarray  # int32 (B,), position in the whole batch
+Feed = dict[str, np.ndarray]  # columns (B, ...) of a batch, as they travel to the device
 
 
 @dataclass(frozen=True)
@@ -59,20 +52,33 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def feed(
-    data: Dataset, k: int, batch: int, seed: int, flip: bool, by_index: bool, part=(0, 1)
+    data: Dataset,
+    k: int,
+    batch: int,
+    seed: int,
+    flip: bool,
+    by_index: bool,
+    part: tuple[int, int] = (0, 1),
 ) -> Feed:
-    """Part `part[0]` of `part[1]` equal parts of batch k."""
-    stretch = Stretch(len(data.images), batch, seed)
+    """Part `part[0]` of `part[1]` equal parts of batch k.
+
+    "x" are the examples, or "index", int32, where by_index says that the set is on the device;
+    "place", int32, their places in the whole batch; "flip", where wanted, fair coins; and all other
+    columns of numbers that the data have.
+    """
+    stretch = Stretch(data.spec.count, batch, seed)
     size = batch // part[1]
     mine = slice(part[0] * size, (part[0] + 1) * size)
     index = stretch.indices(k)[mine]
-    flips = stretch.flips(k)[mine] if flip else np.zeros(size, bool)
-    return Feed(
-        index.astype(np.int32) if by_index else data.images[index],
-        None if data.labels is None else data.labels[index],
-        flips,
-        np.arange(batch, dtype=np.int32)[mine],
-    )
+    fed = {"place": np.arange(batch, dtype=np.int32)[mine]}
+    for name, column in data.columns.items():
+        if column.dtype.kind != "U" and not (by_index and name == "x"):
+            fed[name] = column[index]
+    if by_index:
+        fed["index"] = index.astype(np.int32)
+    if flip:
+        fed["flip"] = stretch.flips(k)[mine]
+    return fed
 
 
 def prefetch(
@@ -111,45 +117,14 @@ def prefetch(
         thread.join()
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """x = (pixel / 255 - mean) / std per channel, and back to [0, 1] with clipping."""
+def prepare(part: Mapping[str, Any], pool: Array | None) -> dict[str, Array]:
+    """The columns (B, ...) of a Feed on the device: x gathered from `pool` and mirrored.
 
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def encode(self, pixels: Array | np.ndarray) -> Array:
-        """uint8 (..., C) -> float32."""
-        x = jnp.asarray(pixels.astype(jnp.float32) / 255)
-        return (x - jnp.asarray(self.mean, jnp.float32)) / jnp.asarray(self.std, jnp.float32)
-
-    def decode(self, x: Array | np.ndarray) -> Array:
-        """float32 (..., C) -> [0, 1]; nan for what is not finite, which no clipping may hide."""
-        x = x * jnp.asarray(self.std, jnp.float32) + jnp.asarray(self.mean, jnp.float32)
-        return jnp.where(jnp.isfinite(x), jnp.clip(x, 0.0, 1.0), jnp.nan)
-
-    def limits(self) -> tuple[Array, Array]:
-        """The images of pixel values 0 and 255, each (C,)."""
-        ends = jnp.broadcast_to(jnp.array([[0], [255]]), (2, len(self.mean)))
-        low, high = self.encode(ends)
-        return low, high
-
-
-def scaling_of(spec: Spec, kind: str) -> Scaling:
-    """`unit`: pixels to [-1, 1]; `fitted`: to zero mean and unit variance by the data's own."""
-    if kind == "fitted":
-        return Scaling(spec.mean, spec.std)
-    half = (0.5,) * spec.shape[-1]
-    return Scaling(half, half)
-
-
-def prepare(scaling: Scaling, part: Feed, pool: Array | None) -> Batch:
-    """The training examples of a Feed, on the device: gathered from `pool`, flipped, scaled.
-
-    pool: uint8 (N, H, W, C), or None where the Feed holds the images themselves.
+    pool: the column x (N, ...), where the Feed holds indices into it.
     """
-    pixels = part.image if pool is None else pool[part.image]
-    flip = part.flip.reshape(-1, *(1,) * (pixels.ndim - 1))
-    pixels = jnp.where(flip, jnp.flip(pixels, axis=-2), pixels)
-    cond = None if part.label is None else jnp.asarray(part.label)
-    return Batch(scaling.encode(pixels), cond, jnp.asarray(part.place))
+    x = jnp.asarray(part["x"]) if pool is None else pool[part["index"]]
+    if "flip" in part:
+        flip = part["flip"].reshape(-1, *(1,) * (x.ndim - 1))
+        x = jnp.where(flip, jnp.flip(x, axis=-2), x)
+    rest = {name: jnp.asarray(v) for name, v in part.items() if name not in ("index", "flip")}
+    return {**rest, "x": x}

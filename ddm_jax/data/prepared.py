@@ -7,16 +7,19 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
-from ddm_jax.data.dataset import DataOptions, Dataset, NoSplit, Report, cached, fit
+from ddm_jax.data.cache import Decoded, cached
+from ddm_jax.data.dataset import DataOptions, Dataset, NoSplit, Report
+from ddm_jax.data.images import fit
 from ddm_jax.errors import UserError, unknown
 
 _PATIENCE = 3.0  # seconds that a host may take to answer
 _NAME = re.compile(r"[a-zA-Z]\w*(/[\w+-][\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?")
+_CHARACTERS = ("emnist", "kmnist", "mnist", "svhn_cropped")  # sets that mirroring spoils
 _FEATURES = frozenset(  # what image sets are made of; these hold data and import nothing
     f"tensorflow_datasets.core.features.{name}"
     for name in (
@@ -73,14 +76,14 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
         "version": builder.info.full_name,
         "path": str(builder.data_path),
         "split": options.split,
-        "size": options.size,
+        "size": options.space,
         "channels": options.channels,
     }
     return cached(options.cache, key, lambda path: _decode(builder, name, options, path, report))
 
 
 @contextmanager
-def _only_data(name: str, directory: str | None, tfds_) -> Iterator[None]:
+def _only_data(name: str, directory: str | None, tfds_: Any) -> Iterator[None]:
     """Within, TFDS restores features of the classes in _FEATURES alone; UserError for others.
 
     The JSON files of a prepared set name the class of each feature, and where TFDS does not know
@@ -92,7 +95,7 @@ def _only_data(name: str, directory: str | None, tfds_) -> Iterator[None]:
 
     def known(class_name: str) -> type:
         if class_name not in _FEATURES:
-            folder = Path(directory or tfds_.core.constants.DATA_DIR) / re.split("[/:]", name)[0]
+            folder = Path(directory or tfds_.core.constants.DATA_DIR) / _set_of(name)
             raise UserError(
                 f"{_file_with(class_name, folder)} names the class {class_name!r}, which TFDS "
                 "would import; choose a set of plain image features, or mend the file"
@@ -106,20 +109,25 @@ def _only_data(name: str, directory: str | None, tfds_) -> Iterator[None]:
         connector.cls_from_name = original
 
 
+def _set_of(name: str) -> str:
+    """`emnist` of `emnist/digits:3.0.1`."""
+    return re.split("[/:]", name)[0]
+
+
 def _file_with(text: str, folder: Path) -> Path:
     """The JSON file of a prepared set in which `text` stands, or the set's folder."""
     files = [file for depth in ("*", "*/*") for file in sorted(folder.glob(f"{depth}/*.json"))]
     return next((file for file in files if str(text) in file.read_text(errors="replace")), folder)
 
 
-def _decode(builder, name: str, options: DataOptions, path: Path, report: Report) -> dict:
+def _decode(builder: Any, name: str, options: DataOptions, path: Path, report: Report) -> Decoded:
     features, count = builder.info.features, builder.info.splits[options.split].num_examples
     shape = features["image"].shape
-    side = (options.size, options.size) if options.size else shape[:2]
-    if None in side:
+    space = options.space or shape[:2]
+    if None in space:
         raise UserError(f"images of tfds:{name} differ in size; set --config.data.size=64, say")
     channels = options.channels or shape[2] or 3
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *side, channels))
+    images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *space, channels))
     label = features["label"] if "label" in features else None
     classes = getattr(label, "names", None) or ()  # other kinds of label are no classes
     labels = np.zeros(count, np.int32) if classes else None
@@ -129,15 +137,16 @@ def _decode(builder, name: str, options: DataOptions, path: Path, report: Report
         pixels = example["image"]
         if pixels.shape != images.shape[1:]:
             mode = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-            pixels = fit(Image.fromarray(mode), options.size, channels)
+            pixels = fit(Image.fromarray(mode), space, channels)
         images[i] = pixels
         if labels is not None:
             labels[i] = example["label"]
     images.flush()
-    return {"classes": classes, "labels": labels}
+    about = {"mirrors": _set_of(name) not in _CHARACTERS}
+    return Decoded({} if labels is None else {"label": labels}, classes, about=about)
 
 
-def _examples(builder, name: str, split: str, count: int):
+def _examples(builder: Any, name: str, split: str, count: int) -> Iterator[dict[str, Any]]:
     """Every example in its stored order; without TensorFlow where the format allows it."""
     if builder.info.file_format.value == "array_record":
         source = builder.as_data_source(split)
@@ -154,7 +163,7 @@ def _examples(builder, name: str, split: str, count: int):
         )
 
 
-def _prepare(builder, name: str, options: DataOptions, tfds_, report: Report) -> None:
+def _prepare(builder: Any, name: str, options: DataOptions, tfds_: Any, report: Report) -> None:
     where = f"tfds:{name} is not prepared in {builder.data_path}"
     if not find_spec("tensorflow"):
         raise UserError(
@@ -176,7 +185,7 @@ def _prepare(builder, name: str, options: DataOptions, tfds_, report: Report) ->
         raise UserError(f"preparing tfds:{name} failed: {_first_line(error)}") from error
 
 
-def _require_network(builder, where: str) -> None:
+def _require_network(builder: Any, where: str) -> None:
     urls = list(getattr(builder, "url_infos", None) or {}) or ["https://storage.googleapis.com"]
     host = urllib.parse.urlparse(urls[0]).hostname
     try:
@@ -188,7 +197,7 @@ def _require_network(builder, where: str) -> None:
         ) from None
 
 
-def _not_found(name: str, tfds_) -> UserError:
+def _not_found(name: str, tfds_: Any) -> UserError:
     error = unknown("TFDS data set", name, tfds_.list_builders(with_community_datasets=False))
     return UserError(error.args[0].split(" choose one of")[0].rstrip(";") + " (tfds:<name>)")
 

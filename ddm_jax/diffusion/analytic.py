@@ -8,6 +8,7 @@ from jax.scipy.special import log_ndtr
 from jax.scipy.stats import norm
 
 from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.guidance import LogProb
 from ddm_jax.diffusion.process import Denoise, Estimate
 
 
@@ -82,6 +83,23 @@ def mixture(schedule, means: Array, std: float, weights: Array) -> Denoise:
         return Estimate((share * (means + gain * away)).sum(1))
 
     return denoise
+
+
+def component(schedule, means: Array, std: float, weights: Array, label: Array) -> LogProb:
+    """log p(label | x_t), (x_t (B, d), t) -> (B,), which component an example is of.
+
+    x_t given component k is N(alpha means_k, (alpha^2 std^2 + sigma^2) I). label: (B,).
+    """
+    means, log_weights = jnp.asarray(means), jnp.log(jnp.asarray(weights))
+
+    def log_prob(x_t: Array, t: Array) -> Array:
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        away = x_t[:, None] - jnp.reshape(alpha, (-1, 1, 1)) * means  # (B, K, d)
+        variance = jnp.reshape(alpha**2 * std**2 + sigma**2, (-1, 1))
+        share = jax.nn.log_softmax(log_weights - 0.5 * (away**2).sum(-1) / variance, axis=1)
+        return jnp.take_along_axis(share, label[:, None], 1)[:, 0]
+
+    return log_prob
 
 
 def dataset(schedule, points: Array) -> Denoise:

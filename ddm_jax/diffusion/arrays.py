@@ -1,12 +1,26 @@
 """Per-example values and draws: shapes, precision and keys."""
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float, Key
 
-Times = Array | np.ndarray | np.floating | float  # what functions of time take, jax's own or not
+# Shapes, which tests check at run time: b counts examples, d stands for the axes of one.
+Number = Array | np.ndarray | np.floating | float
+Times = Float[Number, "*t"]  # what functions of time take, jax's own or not
+OfTimes = Float[Array, "*t"]  # what they give, one for each
+X = Float[Array, "b *d"]  # examples
+PerExample = Float[Array, "b"]
+Keys = Key[Array, ""] | Key[Array, "b"]
+Grid = Float[Number, "n"] | Float[Number, "n b"]  # n times of a walk, or those of each example
+if TYPE_CHECKING:
+    T = Array  # one time for all, or one for each example
+else:  # a notebook may give a number
+    T = Float[Number, ""] | Float[Number, "b"]
 
 
 def real(a: ArrayLike) -> Array:
@@ -18,6 +32,11 @@ def expand(a: ArrayLike, x: Array) -> Array:
     """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
+
+
+def length(x: X) -> PerExample:
+    """|x| over all elements of an example, (B, ...) -> (B,)."""
+    return jnp.sqrt((x**2).sum(tuple(range(1, x.ndim))))
 
 
 def normal_like(key: Array, x: Array) -> Array:

@@ -5,12 +5,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.arrays import T, X, expand, length
 
 _STRAIGHT = 1e-4  # sine of the angle below which great circles are taken for straight lines
 
 
-def slerp(a: Array, b: Array, weight: Array) -> Array:
+def slerp(a: X, b: X, weight: T) -> X:
     """(sin((1 - w) theta) a + sin(w theta) b) / sin(theta), theta the angle between a and b.
 
     The angle is that of each example, over all its elements. Independent noises are nearly at
@@ -22,7 +22,7 @@ def slerp(a: Array, b: Array, weight: Array) -> Array:
     a, b, w = (jnp.asarray(v, jnp.float32) for v in (a, b, weight))
     along, across = _unit(a) + _unit(b), _unit(a) - _unit(b)
     # Digits of the angle are lost in its cosine near 0 and pi, here nowhere.
-    theta = 2 * jnp.arctan2(_length(across), _length(along))
+    theta = 2 * jnp.arctan2(length(across), length(along))
     sine = jnp.sin(theta)
     straight = sine < _STRAIGHT
     below = jnp.where(straight, 1.0, sine)
@@ -31,14 +31,9 @@ def slerp(a: Array, b: Array, weight: Array) -> Array:
     return expand(of_a, a) * a + expand(of_b, b) * b
 
 
-def _length(v: Array) -> Array:
-    """|v| over all elements of an example, (B,)."""
-    return jnp.sqrt((v**2).sum(tuple(range(1, v.ndim))))
-
-
 def _unit(v: Array) -> Array:
     """v / |v|, 0 where v is 0."""
-    return v / expand(jnp.maximum(_length(v), jnp.finfo(v.dtype).tiny), v)
+    return v / expand(jnp.maximum(length(v), jnp.finfo(v.dtype).tiny), v)
 
 
 def from_level(times: ArrayLike, t: float | np.floating) -> np.ndarray:

@@ -1,12 +1,52 @@
-"""Denoisers made of denoisers: guided, and with estimates held in the range of the data."""
+"""Denoisers made of denoisers: the table of ways to guide."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.process import Denoise, Estimate
+from ddm_jax.diffusion.schedules.base import Rates, Schedule
+
+LogProb = Callable[[Array, Array], Array]  # (x (B, ...), t (B,)) -> log p(y | x) (B,)
 
 
-def guide(main: Denoise, reference: Denoise, scale: float) -> Denoise:
+class Judge(NamedTuple):
+    """A classifier of noised examples: its schedule, and its logarithm of the asked class."""
+
+    schedule: Schedule
+    log_prob: LogProb
+
+
+class Given(NamedTuple):
+    """What a guidance may use beside the denoiser that it guides, None for what there is not.
+
+    null: the model without its condition; reference: another run's model under the same condition;
+    judge: another run's classifier, asked for the same classes.
+    """
+
+    schedule: Rates
+    null: Denoise | None = None
+    reference: Denoise | None = None
+    judge: Judge | None = None
+
+
+class Guidance(Protocol):
+    """A way to guide: a denoiser and what else is given, to a denoiser."""
+
+    @property
+    def asks(self) -> str | None:
+        """The field of Given, beside the schedule, that it uses; None for none."""
+        ...
+
+    def guide(self, denoise: Denoise, given: Given) -> Denoise: ...
+
+
+def combine(main: Denoise, reference: Denoise, scale: float) -> Denoise:
     """x0 = u + scale (c - u), c = main and u = reference.
 
     scale = 1 is exactly `main` (the reference is not called), 0 is the reference, and above 1
@@ -23,41 +63,176 @@ def guide(main: Denoise, reference: Denoise, scale: float) -> Denoise:
     return guided
 
 
-def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
-    """The denoiser whose x0_hat is clipped to the range of the data, per channel or overall.
+def within(low: float, high: float, inside: Denoise, outside: Denoise) -> Denoise:
+    """`inside` at times low <= t <= high, `outside` elsewhere."""
+    if low <= 0 and high >= 1:
+        return inside
 
-    Samplers derive eps from x_t and x0_hat, so their eps follows the clipped estimate.
+    def chosen(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        one, other = inside(x_t, t, s), outside(x_t, t, s)
+        use = expand((t >= low) & (t <= high), x_t)
+        return one._replace(x0=jnp.where(use, one.x0, other.x0))
+
+    return chosen
+
+
+def rescaled(guided: Denoise, main: Denoise, share: float) -> Denoise:
+    """x0_hat of `guided` with the deviation that `main` gives it, for a `share` of the way.
+
+    x0 <- mean + (share std_main / std_guided + 1 - share) (x0 - mean), mean and deviation over an
+    example's elements. Guidance at large scales raises the deviation, and so the contrast. Lin et
+    al. 2023, arXiv:2305.08891, eq. 15 and 16, who scale about zero.
+    """
+    if share == 0.0:
+        return guided
+
+    def even(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        estimate, aim = guided(x_t, t, s), main(x_t, t, s).x0
+        x0, axes = estimate.x0, tuple(range(1, x_t.ndim))
+        mean, std = x0.mean(axes, keepdims=True), x0.std(axes, keepdims=True)
+        ratio = aim.std(axes, keepdims=True) / jnp.where(std > 0, std, 1.0)
+        return estimate._replace(x0=mean + (share * ratio + 1 - share) * (x0 - mean))
+
+    return even
+
+
+@dataclass(frozen=True)
+class NoGuidance:
+    """The model as it is, under its condition."""
+
+    asks = None
+
+    def guide(self, denoise: Denoise, given: Given) -> Denoise:
+        return denoise
+
+
+@dataclass(frozen=True)
+class ClassifierFree:
+    """Away from the model without its condition: x0 = u + scale (c - u), at times in [low, high].
+
+    scale 1 is the conditional model, 0 the unconditional one. rescale: see `rescaled`. Ho &
+    Salimans 2022, arXiv:2207.12598; the interval: Kynkaanniemi et al. 2024, arXiv:2404.07724.
     """
 
-    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
-        estimate = denoise(x_t, t, s)
-        return estimate._replace(x0=jnp.clip(estimate.x0, low, high))
+    scale: float = 1.5
+    low: float = 0.0
+    high: float = 1.0
+    rescale: float = 0.0
 
-    return clipped
+    asks = "null"
+
+    def __post_init__(self):
+        _check_interval(self.low, self.high)
+        if not 0 <= self.rescale <= 1:
+            raise ValueError(f"rescale lies in [0, 1], not {self.rescale}")
+
+    def guide(self, denoise: Denoise, given: Given) -> Denoise:
+        assert given.null is not None
+        guided = rescaled(combine(denoise, given.null, self.scale), denoise, self.rescale)
+        return within(self.low, self.high, guided, denoise)
 
 
-def clip_x0_dynamically(
-    denoise: Denoise, low: Array, high: Array, percentile: float = 99.5
-) -> Denoise:
-    """The denoiser whose x0_hat is clipped at a percentile of its own size and scaled to the range.
+@dataclass(frozen=True)
+class AutoGuidance:
+    """Away from a worse model, a smaller or less trained run: x0 = u + scale (c - u).
 
-    In units where the range is [-1, 1]: s = max(1, percentile of |x0_hat| over the example),
-    x0 = clip(x0_hat, -s, s) / s. Saharia et al. 2022, arXiv:2205.11487, section 2.3.
+    c is the model and u the run's, both under the asked condition and at one log-SNR. Karras et al.
+    2024, arXiv:2406.02507.
     """
-    middle, half = (low + high) / 2, (high - low) / 2
 
-    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
-        estimate = denoise(x_t, t, s)
-        unit = (estimate.x0 - middle) / half
-        axes = tuple(range(1, unit.ndim))
-        size = jnp.maximum(jnp.percentile(abs(unit), percentile, axis=axes, keepdims=True), 1.0)
-        return estimate._replace(x0=middle + half * jnp.clip(unit, -size, size) / size)
+    run: str = ""
+    scale: float = 2.0
+    low: float = 0.0
+    high: float = 1.0
 
-    return clipped
+    asks = "reference"
+
+    def __post_init__(self):
+        _check_interval(self.low, self.high)
+
+    def guide(self, denoise: Denoise, given: Given) -> Denoise:
+        assert given.reference is not None
+        return within(self.low, self.high, combine(denoise, given.reference, self.scale), denoise)
 
 
-CLIPS = {
-    "none": lambda denoise, low, high: denoise,
-    "static": clip_x0,
-    "dynamic": clip_x0_dynamically,
+@dataclass(frozen=True)
+class ClassifierGuidance:
+    """Uphill on a classifier of noised examples: x0 = x0_hat + scale sigma^2 / alpha g.
+
+    g is the gradient of log p(y | x_t) at x_t, which is added to the score; a conditional model's
+    own condition stays. Dhariwal & Nichol 2021, arXiv:2105.05233, section 4; Song et al. 2021,
+    arXiv:2011.13456, eq. 14.
+    """
+
+    run: str = ""
+    scale: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+
+    asks = "judge"
+
+    def __post_init__(self):
+        _check_interval(self.low, self.high)
+
+    def guide(self, denoise: Denoise, given: Given) -> Denoise:
+        assert given.judge is not None
+        schedule, judge = given.schedule, given.judge
+
+        def guided(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+            estimate = denoise(x_t, t, s)
+            push = uphill(schedule, judge, x_t, t)
+            gain = self.scale * schedule.sigma(t) ** 2 / schedule.alpha(t)
+            return estimate._replace(x0=estimate.x0 + expand(gain, x_t) * push)
+
+        return within(self.low, self.high, guided, denoise)
+
+
+def meet(ours: Rates, theirs: Schedule, t: Array) -> tuple[Array, Array]:
+    """(u, ratio): their time of the log-SNR that ours has at t, and x_u / x_t there.
+
+    ratio = alpha_theirs(u) / alpha_ours(t), taken of the larger rates, where it loses no digits.
+    Where theirs never has that log-SNR, u is its nearer end.
+    """
+    logsnr = ours.logsnr(t)
+    most, least = theirs.logsnr(jnp.array([0.0, 1.0]))
+    u = jnp.clip(theirs.time(jnp.clip(logsnr, least, most)), 0.0, 1.0)
+    of_signal, of_noise = theirs.alpha(u) / ours.alpha(t), theirs.sigma(u) / ours.sigma(t)
+    return u, jnp.where(logsnr > 0, of_signal, of_noise)
+
+
+def uphill(schedule: Rates, judge: Judge, x_t: Array, t: Array) -> Array:
+    """The gradient (B, ...) at x_t of the judge's log p(y | x_t), t: () or (B,).
+
+    The judge is asked at the same log-SNR of its own schedule. Where x_t has less noise than it
+    ever saw it is asked at its least noise; where x_t has more, classes cannot be told apart and
+    the gradient is 0.
+    """
+    t = jnp.broadcast_to(t, x_t.shape[:1])
+    u, ratio = meet(schedule, judge.schedule, t)
+    push = jax.grad(lambda x: judge.log_prob(expand(ratio, x) * x, u).sum())(x_t)
+    least = judge.schedule.logsnr(jnp.ones(()))
+    seen = schedule.logsnr(t) >= least - 1e-3 * abs(least)
+    return jnp.where(expand(seen, x_t), push, 0.0)
+
+
+def at_the_same_noise(denoise: Denoise, theirs: Schedule, ours: Rates) -> Denoise:
+    """A denoiser made for the schedule `theirs`, for x_t of the schedule `ours`."""
+
+    def moved(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        u, ratio = meet(ours, theirs, t)
+        return denoise(expand(ratio, x_t) * x_t, u, None if s is None else meet(ours, theirs, s)[0])
+
+    return moved
+
+
+def _check_interval(low: float, high: float) -> None:
+    if not 0 <= low < high <= 1:
+        raise ValueError(f"guides at times low <= t <= high within [0, 1], not {low} to {high}")
+
+
+GUIDANCES = {
+    "none": NoGuidance,
+    "classifier_free": ClassifierFree,
+    "auto": AutoGuidance,
+    "classifier": ClassifierGuidance,
 }

@@ -1,18 +1,17 @@
 """What the network is told of the noise level, one number for each example."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from jax import Array
-
-from ddm_jax.diffusion.arrays import real
+from ddm_jax.diffusion.arrays import OfTimes, Times, real
 from ddm_jax.diffusion.schedules.base import Rates
 
 
+@runtime_checkable
 class NoiseCond(Protocol):
     """One number for each time."""
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         """t: (B,) -> (B,)."""
         ...
 
@@ -23,7 +22,7 @@ class Timestep:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * real(t) * (schedule.num_timesteps - 1)
 
 
@@ -33,7 +32,7 @@ class Time:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * real(t)
 
 
@@ -43,7 +42,7 @@ class LogSNR:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * schedule.logsnr(t)
 
 
@@ -53,7 +52,7 @@ class NoiseVariance:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * schedule.sigma(t) ** 2
 
 
@@ -63,7 +62,7 @@ class LnSigma:
 
     scale: float = 1.0
 
-    def __call__(self, schedule: Rates, t: Array) -> Array:
+    def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * -0.125 * schedule.logsnr(t)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Rates
@@ -20,7 +21,7 @@ class Net(Protocol):
     """A network F; with dropout keys (B,) it trains, each example with a mask of its own."""
 
     def __call__(
-        self, params: Any, x: Array, noise_cond: Array, cond: Array | None, keys: Array | None
+        self, params: Any, x: Array, noise_cond: Array, context: Context, keys: Array | None
     ) -> Array:
         """x: (B, ..., C); noise_cond: (B,); -> (B, ..., C or 2 C)."""
         ...
@@ -148,17 +149,17 @@ def predict(
     noise_cond: NoiseCond,
     x_t: Array,
     t: Array,
-    cond: Array | None = None,
+    context: Context = NO_CONTEXT,
     keys: Array | None = None,
 ) -> Output:
     """x0_hat = c_skip x_t + c_out F(c_in x_t, noise_cond(t)): where coefficients meet a network.
 
-    x_t: (B, ...); t: () or (B,); cond: (B,) or None; keys: (B,) of each example's dropout where
-    the network is trained. Computed in the precision of x_t.
+    x_t: (B, ...); t: () or (B,); keys: (B,) of each example's dropout where the network is
+    trained. Computed in the precision of x_t.
     """
     t = jnp.broadcast_to(t, x_t.shape[:1])
     skip, out, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-    raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), cond, keys)
+    raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), context, keys)
     f, mix = split(raw.astype(x_t.dtype), x_t)
     return Output(f, Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix))
 
@@ -169,11 +170,11 @@ def denoiser(
     schedule: Rates,
     prediction: Prediction,
     noise_cond: NoiseCond,
-    cond: Array | None = None,
+    context: Context = NO_CONTEXT,
 ) -> Denoise:
-    """The denoiser of a trained network of one time, under conditions (B,) or None."""
+    """The denoiser of a network of one time, in a context that is embedded already."""
 
     def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
-        return predict(net, params, schedule, prediction, noise_cond, x_t, t, cond).estimate
+        return predict(net, params, schedule, prediction, noise_cond, x_t, t, context).estimate
 
     return denoise

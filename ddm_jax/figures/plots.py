@@ -200,12 +200,16 @@ def loss_curve(
     return _saved(figure, path)
 
 
-def loss_by_level(
-    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
+def by_level(
+    rows: list[dict[str, Any]],
+    path: Path | None = None,
+    name: str = "loss",
+    unit: str = "mean over elements",
 ):
-    """Loss against noise level, the mean of the last quarter of the rows; a matplotlib Figure."""
-    figure, axes = _figure("loss per noise level", "t (0: least noise, 1: most)", f"loss ({unit})")
-    last = [r["loss_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
+    """`<name>_by_level`, the mean of the last quarter of the rows; a matplotlib Figure."""
+    label = f"{name} ({unit})" if name == "loss" else name
+    figure, axes = _figure(f"{name} per noise level", "t (0: least noise, 1: most)", label)
+    last = [r[f"{name}_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
     table = np.array(last, float)  # None becomes nan
     seen = ~np.isnan(table)
     mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)

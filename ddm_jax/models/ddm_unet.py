@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import Norm, divides, downsample, frequency_embedding, zero_init
 
 
@@ -22,13 +23,12 @@ class DDMUNet(nn.Module):
     """
 
     out_channels: int
-    classes: int
     channels: tuple[int, ...] = (32, 64, 96, 128)
     depth: int = 2
     embedding: int = 32
     max_frequency: float = 1000.0
 
-    conditional = False
+    width = 0
     dtype = "float32"
     dropout = 0.0
 
@@ -41,7 +41,13 @@ class DDMUNet(nn.Module):
         divides(space, len(self.channels) - 1, "channels")
 
     @nn.compact
-    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
+    def __call__(
+        self,
+        x: Array,
+        noise_cond: Array,
+        context: Context = NO_CONTEXT,
+        train: bool = False,
+    ) -> Array:
         space = x.ndim - 2
 
         def conv(h, width, taps, name):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import zero_init
 
 
@@ -18,10 +19,9 @@ class MLP(nn.Module):
     """
 
     out_channels: int
-    classes: int
     hidden: tuple[int, ...] = (512, 512)
 
-    conditional = False
+    width = 0
     dtype = "float32"
     dropout = 0.0
 
@@ -31,7 +31,13 @@ class MLP(nn.Module):
             raise ValueError(f"hidden={self.hidden}: at least one layer of at least 1 is needed")
 
     @nn.compact
-    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
+    def __call__(
+        self,
+        x: Array,
+        noise_cond: Array,
+        context: Context = NO_CONTEXT,
+        train: bool = False,
+    ) -> Array:
         shape = *x.shape[:-1], self.out_channels
         h = jnp.concatenate([x.reshape(len(x), -1), noise_cond[:, None].astype(x.dtype)], -1)
         for i, width in enumerate(self.hidden):

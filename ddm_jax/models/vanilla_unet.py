@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import divides, pool_max, sinusoidal_embedding
 
 he_init = nn.initializers.he_normal()
@@ -20,12 +21,11 @@ class VanillaUNet(nn.Module):
     """
 
     out_channels: int
-    classes: int
     channels: tuple[int, ...] = (64, 128, 256, 512, 1024)
     dropout: float = 0.1
     noise_level: bool = False
 
-    conditional = False
+    width = 0
     dtype = "float32"
 
     def check(self, space: tuple[int, ...]) -> None:
@@ -37,7 +37,13 @@ class VanillaUNet(nn.Module):
         divides(space, len(self.channels) - 1, "channels")
 
     @nn.compact
-    def __call__(self, x: Array, noise_cond: Array, cond: Array | None = None, train: bool = False):
+    def __call__(
+        self,
+        x: Array,
+        noise_cond: Array,
+        context: Context = NO_CONTEXT,
+        train: bool = False,
+    ) -> Array:
         space = x.ndim - 2
 
         def conv(h, width, name):

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ddm_jax import files, runs
-from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import call_file, leaves, load_config, overridden, override, used
 from ddm_jax.config.tables import check_names, complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid, report
-from ddm_jax.training import parallel
+from ddm_jax.training.layout import all_devices, leave_accelerators
 
 
 @dataclass(frozen=True)
@@ -91,14 +90,14 @@ def _cell(base: Any, asked: dict[str, Any], overrides: Sequence[str], workdir: P
 
 def refusals(cells: Sequence[Cell]) -> dict[Path, str]:
     """Why cells cannot work, by their folders; the data are loaded, no accelerator is touched."""
-    parallel.leave_accelerators()
+    leave_accelerators()
     specs, refused = {}, {}
     for cell in cells:
         try:
             options = data_options(cell.config)
             if options not in specs:
                 specs[options] = sources.load(options).spec
-            assemble(cell.config, specs[options])
+            runs.assembled(cell.config, specs[options], cell.workdir, training=True)
         except UserError as error:
             refused[cell.workdir] = str(error)
     return refused
@@ -124,7 +123,7 @@ def pick(cells: Sequence[Cell], index: int) -> Cell:
 @contextmanager
 def recorded(cell: Cell) -> Iterator[None]:
     """Around a cell that trains in this process: error.txt holds what ended it, or goes."""
-    first = parallel.layout().first
+    first = all_devices().first
     try:
         yield
     except Exception as error:

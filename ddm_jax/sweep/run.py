@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ddm_jax import runs
+from ddm_jax import lock
 from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid, report
 from ddm_jax.sweep.plan import Cell, forgive, record, refusals
@@ -41,7 +41,7 @@ def run_cells(cells: Sequence[Cell], workdir: Path, workers: int, command: Seque
     """
     if workers < 1:
         raise UserError(f"--sweep_workers={workers}: give 1 or more")
-    with runs.locked(workdir):
+    with lock.locked(workdir):
         return _Sweep(cells, workers, command).run() or conclude(cells, workdir)
 
 
@@ -92,7 +92,7 @@ class _Sweep:
         for cell in list(waiting):
             if len(self.running) >= self.workers:
                 return
-            if not runs.busy(cell.workdir):
+            if not lock.busy(cell.workdir):
                 waiting.remove(cell)
                 if cell.finished:
                     self._end(cell, "finished by another process")

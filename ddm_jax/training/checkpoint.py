@@ -14,6 +14,10 @@ from ddm_jax.errors import RunError, UserError
 from ddm_jax.training.step import TrainState
 
 _policies = ocp.checkpoint_managers
+# What earlier versions called fields of the state, and leaves of a field: networks held the table
+# of classes, which is the condition's now.
+_FORMER = {"memory": "times"}
+_FORMER_LEAVES = {".net['classes']['embedding']": ".cond['embedding']"}
 
 
 class Checkpoints:
@@ -76,9 +80,15 @@ class Checkpoints:
         return 0
 
     def restore(
-        self, like: Any, fields: tuple[str, ...], say: Callable[[str], None]
+        self,
+        like: Any,
+        fields: tuple[str, ...],
+        say: Callable[[str], None],
+        only: int | None = None,
     ) -> tuple[int, dict[str, Any]] | None:
         """(step, {field: tree}) of the newest checkpoint whose digests hold, None if none does.
+
+        only: the one step that will do, None for any.
 
         `like` has the fields as attributes, with leaves of the shapes and dtypes expected; another
         shape is the config's fault (UserError), a wrong digest the file's: it is put aside, `say`
@@ -87,7 +97,7 @@ class Checkpoints:
         """
         self._manager.wait_until_finished()
         self._manager.reload()
-        for step in self.steps():
+        for step in self.steps() if only is None else [s for s in self.steps() if s == only]:
             found = self._verified(step, fields)
             if isinstance(found, str):
                 say(f"checkpoint {step} is damaged ({found}); falling back to the one before")
@@ -104,22 +114,24 @@ class Checkpoints:
 
     def _verified(self, step: int, fields: tuple[str, ...]) -> dict[str, dict] | str:
         try:
-            read = ocp.args.Composite(sha256=ocp.args.JsonRestore())
-            sums = self._manager.restore(step, args=read)["sha256"]
-            present = {name: ocp.args.StandardRestore() for name in fields if name in sums}
-            items = self._manager.restore(step, args=ocp.args.Composite(**present))
-            found = {name: items[name] if name in present else {} for name in fields}
+            digests = ocp.args.Composite(sha256=ocp.args.JsonRestore())
+            sums = self._manager.restore(step, args=digests)["sha256"]
+            names = {name: name if name in sums else _FORMER.get(name, name) for name in fields}
+            present = {name: saved for name, saved in names.items() if saved in sums}
+            read = {saved: ocp.args.StandardRestore() for saved in present.values()}
+            items = self._manager.restore(step, args=ocp.args.Composite(**read))
+            found = {name: items[present[name]] if name in present else {} for name in fields}
         except Exception as error:  # orbax and tensorstore raise many kinds for a broken file
             return type(error).__name__ + ": " + str(error).strip().split("\n")[0][:120]
-        for name in present:
-            if sums[name].keys() != found[name].keys():
+        for name, saved in present.items():
+            if sums[saved].keys() != found[name].keys():
                 return f"{name} has other leaves than were saved"
             for key, leaf in found[name].items():
-                if _sha256(leaf) != sums[name][key]:
+                if _sha256(leaf) != sums[saved][key]:
                     return f"sha256 of {name}{key} differs"
                 if not np.isfinite(leaf).all():
                     return f"{name}{key} is not finite"
-        return found
+        return {name: _today(leaves) for name, leaves in found.items()}
 
     def _existed(self) -> bool:
         """Whether there was a checkpoint, damaged or removed as it may be now."""
@@ -143,6 +155,13 @@ class Checkpoints:
 def _flat(tree: Any) -> dict[str, np.ndarray]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {"." + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def _today(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leaves by their names of today."""
+    for former, now in _FORMER_LEAVES.items():
+        leaves = {key.replace(former, now): leaf for key, leaf in leaves.items()}
+    return leaves
 
 
 def _like(tree: Any, leaves: dict[str, np.ndarray], step: int) -> Any:

@@ -1,10 +1,10 @@
 """What a run tells: metrics as JSON lines and TensorBoard events, progress on the terminal."""
 
-import functools
 import json
-import operator
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +64,21 @@ class Meter:
         self._steps: list[Metrics] = []
         self._start = time.monotonic()
 
-    def skip_time(self, seconds: float) -> None:
-        """Do not count `seconds` spent on something else than steps."""
-        self._start += seconds
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time within, spent on something else than steps."""
+        began = time.monotonic()
+        yield
+        self._start += time.monotonic() - began
 
     def add(self, metrics: Metrics) -> None:
         self._steps.append(metrics)
 
     def row(self, step: int, lr: float) -> dict[str, Any]:
-        """The row for `step`; loss_by_level has None where no example fell."""
-        count = functools.reduce(operator.add, (m.level_count for m in self._steps))
-        total = functools.reduce(operator.add, (m.level_sum for m in self._steps))
-        levels = [float(s / c) if c else None for s, c in zip(total, count, strict=True)]
+        """The row for `step`; `<name>_by_level` has None where no example fell.
+
+        A task without noise levels has none of these.
+        """
         parts = self._steps[0].parts
         elapsed = max(time.monotonic() - self._start, 1e-9)
         row = {
@@ -84,18 +87,31 @@ class Meter:
             "grad_norm": float(np.mean([m.grad_norm for m in self._steps])),
             "lr": lr,
             "images_per_s": len(self._steps) * self.batch / elapsed,
-            **{
-                f"loss_{name}": float(np.mean([m.parts[name] for m in self._steps]))
-                for name in parts
-            },
-            "loss_by_level": levels,
+            **{name: float(np.mean([m.parts[name] for m in self._steps])) for name in parts},
+            **_by_level(self._steps),
         }
         self._reset()
         return row
 
 
+def _by_level(steps: Sequence[Metrics]) -> dict[str, list[float | None]]:
+    if steps[0].level_sum is None:
+        return {}
+    count = np.sum([np.asarray(m.level_count) for m in steps], axis=0)
+
+    def means(sums: list[Any]) -> list[float | None]:
+        total = np.sum([np.asarray(s) for s in sums], axis=0)
+        return [float(s / c) if c else None for s, c in zip(total, count, strict=True)]
+
+    parts = {name: means([m.parts_by_level[name] for m in steps]) for name in steps[0].parts}
+    means_of = {"loss": means([m.level_sum for m in steps]), **parts}
+    return {f"{name}_by_level": row for name, row in means_of.items()}
+
+
 def bad_level(metrics: Metrics) -> str:
     """Where on t a non-finite loss came from."""
+    if metrics.level_sum is None:
+        return "of a task without noise levels"
     bad = np.flatnonzero(~np.isfinite(metrics.level_sum))
     if not len(bad):
         return "in the gradient, at no single noise level"

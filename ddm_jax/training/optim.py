@@ -1,8 +1,7 @@
-"""The optimiser and the exponential moving average of its weights."""
+"""The optimiser and its learning rate."""
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -65,29 +64,3 @@ class Optim:
         """The optax transformation, for a run of `steps` updates."""
         clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
         return optax.chain(*clip, OPTIMIZERS[self.name](self, lambda n: self.rate(n, steps)))
-
-
-@dataclass(frozen=True)
-class Ema:
-    """ema <- d ema + (1 - d) params, with d = min(decay, (1 + n) / (10 + n)) after update n.
-
-    The warm-up keeps early averages from being the initial weights; `warmup=False` is d = decay.
-    """
-
-    decay: float = 0.9999
-    warmup: bool = True
-
-    def __post_init__(self):
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay lies in [0, 1), not {self.decay}")
-
-    def rate(self, n: ArrayLike) -> Array:
-        """d after update n = 1, 2, ..."""
-        n = jnp.asarray(n, jnp.float32)
-        ramp = (1 + n) / (10 + n) if self.warmup else jnp.ones_like(n)
-        return jnp.minimum(self.decay, ramp)
-
-    def update(self, ema, params, n: Array):
-        """The average after update n; float32 whatever computes with the weights."""
-        d = self.rate(n)
-        return jax.tree.map(lambda e, p: d * e + (1 - d) * p, ema, params)

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ddm_jax.diffusion.losses.base import Batch, LossFn
-from ddm_jax.training.optim import Ema
+from ddm_jax.diffusion.losses.base import Batch
+from ddm_jax.training.averages import Average
+from ddm_jax.training.base import Constants, Task, View
 
 LEVELS = 10  # bins of t for the loss per noise level
 
@@ -20,89 +21,119 @@ class TrainState(NamedTuple):
 
     step: Array
     params: Any
-    ema_params: Any
+    ema_params: Any  # what the average keeps: of the plain one, the averaged parameters
     opt_state: Any
-    times: Any = ()  # what the density of training times remembers
+    memory: Any = ()  # what the task remembers of losses
 
 
 class Metrics(NamedTuple):
-    """Of one step: mean loss, gradient norm before clipping, loss sums by bins of t, mean parts."""
+    """Of one step: mean loss and parts, gradient norm before clipping, sums of both by bins of t.
+
+    A task without noise levels has no sums.
+    """
 
     loss: Array
     grad_norm: Array
-    level_sum: Array  # (LEVELS,)
-    level_count: Array  # (LEVELS,)
-    parts: Mapping[str, Array] = MappingProxyType({})  # of the loss, by name
+    level_sum: Array | None = None  # (LEVELS,)
+    level_count: Array | None = None  # (LEVELS,)
+    parts: Mapping[str, Array] = MappingProxyType({})  # by name
+    parts_by_level: Mapping[str, Array] = MappingProxyType({})  # (LEVELS,) each
 
 
-def init_state(params, tx: optax.GradientTransformation, times: Any = ()) -> TrainState:
-    """The state before the first step; the average starts as a copy of the weights."""
-    copy = jax.tree.map(jnp.copy, params)
-    return TrainState(jnp.zeros((), jnp.int32), params, copy, tx.init(params), times)
+class Seen(NamedTuple):
+    """What became of each example (B,): its place in the whole batch, its time, loss and parts."""
+
+    place: Array
+    t: Array | None
+    loss: Array
+    parts: Mapping[str, Array]
+
+
+def init_state(
+    params: Any, tx: optax.GradientTransformation, average: Average, memory: Any = ()
+) -> TrainState:
+    """The state before the first step."""
+    kept, opt_state = average.init(params), tx.init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, kept, opt_state, memory)
 
 
 def make_train_step(
-    loss_fn: LossFn,
-    prepare: Callable[..., Batch],
+    task: Task,
     tx: optax.GradientTransformation,
-    ema: Ema,
-    remember: Callable[..., Any] = lambda times, t, loss: times,
+    average: Average,
     accumulate: int = 1,
     axis: str | None = None,
-) -> Callable[..., tuple[TrainState, Metrics]]:
-    """(state, feed, pool, key) -> (state, metrics), per device.
+) -> Callable[[TrainState, Any, Constants, Array], tuple[TrainState, Metrics]]:
+    """(state, feed, constants, key) -> (state, metrics), per device.
 
     The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
     whole batch, so neither on the split over devices nor on `accumulate`, the number of equal parts
     whose gradients are averaged before the one update. With `axis`, gradients and metrics are
-    averaged over it before anything (clipping included) uses them. `remember` takes the state's
-    memory of times, and times and losses of the whole batch in the order of their places, to the
-    memory of the next step.
+    averaged over it before anything (clipping included) uses them.
     """
 
-    def grads_of(state: TrainState, batch: Batch, key: Array):
-        def mean_loss(p):
-            terms = loss_fn(p, batch, key, state.times)
-            return (terms.weight * terms.loss).mean(), terms
-
-        (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-        parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
-        return (grads, loss, parts), (batch.place, terms.t, terms.loss)
-
-    def step(state: TrainState, feed, pool, key: Array) -> tuple[TrainState, Metrics]:
+    def step(
+        state: TrainState, feed: Any, constants: Constants, key: Array
+    ) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        batch = prepare(feed, pool)
-        if accumulate == 1:
-            means, seen = grads_of(state, batch, key)
-        else:
-            parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
-            first = jax.tree.map(lambda a: a[0], parts)
-            totals, _ = jax.eval_shape(lambda b: grads_of(state, b, key), first)
+        view = View(state.step, average.read(state.ema_params), state.memory)
 
-            def add(total, part):
-                means, seen = grads_of(state, part, key)
-                return jax.tree.map(jnp.add, total, means), seen
+        def grads_of(batch: Batch) -> tuple[Any, Seen]:
+            def mean_loss(params: Any):
+                terms = task.loss(params, batch, key, constants.borrowed, view)
+                return (terms.weight * terms.loss).mean(), terms
 
-            zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), totals)
-            sums, seen = jax.lax.scan(add, zeros, parts)
-            means = jax.tree.map(lambda a: a / accumulate, sums)
-            seen = jax.tree.map(lambda a: a.reshape(-1), seen)
+            (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+            parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
+            return (grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
+
+        means, seen = in_parts(grads_of, task.prepare(feed, constants), accumulate)
         if axis is not None:
             means = jax.lax.pmean(means, axis)
             seen = jax.tree.map(lambda a: jax.lax.all_gather(a, axis, tiled=True), seen)
         grads, loss, parts = means
-        place, t, losses = seen
-        order = jnp.argsort(place)
-        t, losses = t[order], losses[order]
-        level = jnp.clip((t * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
-        sums = jax.ops.segment_sum(losses, level, LEVELS)
-        counts = jax.ops.segment_sum(jnp.ones_like(losses), level, LEVELS)
+        order = jnp.argsort(seen.place)
+        seen = jax.tree.map(lambda a: a[order], seen)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         n = state.step + 1
-        ema_params = ema.update(state.ema_params, params, n)
-        times = remember(state.times, t, losses)
-        metrics = Metrics(loss, optax.tree.norm(grads), sums, counts, parts)
-        return TrainState(n, params, ema_params, opt_state, times), metrics
+        kept = average.update(state.ema_params, params, n)
+        memory = task.remember(state.memory, seen.t, seen.loss)
+        norm, (sums, count, parts_by_level) = optax.tree.norm(grads), by_level(seen)
+        metrics = Metrics(loss, norm, sums, count, parts, parts_by_level)
+        return TrainState(n, params, kept, opt_state, memory), metrics
 
     return step
+
+
+def in_parts(
+    grads_of: Callable[[Batch], tuple[Any, Seen]], batch: Batch, count: int
+) -> tuple[Any, Seen]:
+    """grads_of(batch) from `count` equal parts, one after the other: means averaged, all seen."""
+    if count == 1:
+        return grads_of(batch)
+    parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
+    first = jax.tree.map(lambda a: a[0], parts)
+    totals, _ = jax.eval_shape(grads_of, first)
+
+    def add(total: Any, part: Batch) -> tuple[Any, Seen]:
+        means, seen = grads_of(part)
+        return jax.tree.map(jnp.add, total, means), seen
+
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), totals)
+    sums, seen = jax.lax.scan(add, zeros, parts)
+    means = jax.tree.map(lambda a: a / count, sums)
+    return means, jax.tree.map(lambda a: a.reshape(-1), seen)
+
+
+def by_level(seen: Seen) -> tuple[Array | None, Array | None, dict[str, Array]]:
+    """(sums of losses, numbers of examples, sums of parts), (LEVELS,) each, in equal bins of t."""
+    if seen.t is None:
+        return None, None, {}
+    level = jnp.clip((seen.t * LEVELS).astype(jnp.int32), 0, LEVELS - 1)
+
+    def total(values: Array) -> Array:
+        return jax.ops.segment_sum(values, level, LEVELS)
+
+    parts = {name: total(part) for name, part in seen.parts.items()}
+    return total(seen.loss), total(jnp.ones_like(seen.loss)), parts

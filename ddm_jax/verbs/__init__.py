@@ -6,10 +6,16 @@ Each verb is a function, in a notebook as on the command line:
 
     verbs.train("configs/quickstart.py", overrides=["--config.train.steps=600"])
     verbs.sample("runs/quickstart", overrides=["--config.sample.count=64"])
+    run = verbs.open("runs/quickstart")
+    images = run.setup.task.generator.generate(run.load().weights, jax.numpy.arange(8))
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ddm_jax.verbs.opened import Opened
 
 
 def train(
@@ -45,6 +51,13 @@ def evaluate(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool =
 def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
     """Edit with the run in `workdir` as `edit.kind` says, into its `edits/`."""
     return _use("edit", workdir, overrides, dry_run)
+
+
+def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
+    """The run in `workdir`, to compute with: its setup, and by `load` its weights."""
+    from ddm_jax.verbs.opened import open_run
+
+    return open_run(workdir, overrides)
 
 
 def _use(verb: str, workdir: str | Path, overrides: Sequence[str], dry_run: bool) -> int:

@@ -1,82 +1,107 @@
 """From settings and folders to the verbs: what all of them do before they begin."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from ddm_jax import runs
-from ddm_jax.config.assemble import assemble
-from ddm_jax.config.load import leaves, override, used
+from ddm_jax.config.assemble import loans
+from ddm_jax.config.load import leaves, used
+from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
-from ddm_jax.recipe import Recipe
-from ddm_jax.training import parallel
-from ddm_jax.training.parallel import Layout
-from ddm_jax.verbs.editing import edit
+from ddm_jax.errors import UserError, unknown
+from ddm_jax.lock import locked
+from ddm_jax.training.layout import Layout, all_devices, together
+from ddm_jax.verbs.editing import EDITS, edit
 from ddm_jax.verbs.evaluating import evaluate
+from ddm_jax.verbs.opened import Opened, load, open_run
+from ddm_jax.verbs.previews import PREVIEWS, Preview
 from ddm_jax.verbs.sampling import sample
 from ddm_jax.verbs.training import train
 
-USES = {"sample": sample, "evaluate": evaluate, "edit": edit}
+# What can be done with a trained run, by its task.
+USES: dict[str, dict[str, Callable[[Opened, Layout], None]]] = {
+    "diffusion": {"sample": sample, "evaluate": evaluate, "edit": edit},
+    "classifier": {"evaluate": evaluate},
+}
 
 
 def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
     """Train a config in a folder, or go on there; the exit code."""
-    layout = parallel.layout()
+    layout = all_devices()
     with ExitStack() as stack:
-        with parallel.together(layout):
+        with together(layout):
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
-            recipe = assemble(config, data.spec)
-            layout.split_batch(recipe.train.batch, recipe.train.accumulate)
+            setup, lent = runs.assembled(config, data.spec, workdir, training=True)
+            layout.split_batch(setup.train.batch, setup.train.accumulate)
+            start = runs.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
-                stack.enter_context(runs.locked(workdir))
-                runs.record(config, data, workdir)
-        warn(recipe, layout)
+                stack.enter_context(locked(workdir))
+        warn(setup, layout)
         if dry_run:
-            describe(config, recipe, layout, workdir)
+            describe(config, setup, layout, workdir)
             return 0
+        _, weights, origins = load({**lent, **({"init": start} if start else {})}, layout)
+        with together(layout):
+            if layout.first:
+                runs.keep_borrowed(config, origins, workdir)
+                runs.record(config, data, workdir)
         if data.problems:
             layout.say(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")
-        return train(recipe, data, workdir, layout)
+        draws = PREVIEWS.get(setup.name, Preview)
+        preview = draws(setup, data, workdir, layout, weights.borrowed, origins)
+        return train(setup, data, workdir, layout, preview, weights.borrowed)
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:
     """Sample from, evaluate or edit with a trained run, under its own config; the exit code."""
-    layout = parallel.layout()
-    with parallel.together(layout):
-        recipe = runs.saved_recipe(workdir, overrides)
-    warn(recipe, layout)
+    layout = all_devices()
+    with together(layout):
+        opened = open_run(workdir, overrides)
+        setup = opened.setup
+        uses = USES.get(setup.name, {})
+        if verb not in uses:
+            others = f"be used with --mode {', '.join(uses)}" if uses else "only be trained"
+            raise UserError(
+                f"{workdir} is a run of task {setup.name!r}, which --mode {verb} is not for; it "
+                f"can {others}"
+            )
+        if verb == "edit" and setup.task.edit.kind not in EDITS:
+            raise unknown("edit.kind", setup.task.edit.kind, EDITS)
+    warn(setup, layout)
     if dry_run:
-        config = override(runs.saved_config(workdir), overrides)
-        describe(config, recipe, layout, workdir)
+        describe(opened.run.config, setup, layout, workdir)
     else:
-        USES[verb](recipe, workdir, layout)
+        uses[verb](opened, layout)
     return 0
 
 
-def warn(recipe: Recipe, layout: Layout) -> None:
-    """Print what is dangerous about a recipe, on stderr of the first process."""
-    for line in recipe.warnings if layout.first else ():
+def warn(setup: Setup, layout: Layout) -> None:
+    """Print what is dangerous about a setup, on stderr of the first process."""
+    for line in setup.warnings if layout.first else ():
         print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
-def describe(config: ConfigDict, recipe: Recipe, layout: Layout, workdir: Path) -> None:
+def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) -> None:
     """Print every setting (`#` for rows not chosen), the parameters, the data and the devices."""
     chosen = used(config)
     for key, value in leaves(config):
         print(f"{'  ' if key in chosen else '# '}--config.{key}={value!r}")
-    shape = "x".join(map(str, recipe.spec.shape))
-    per_device = layout.split_batch(recipe.train.batch, recipe.train.accumulate)
-    print(f"parameters: {recipe.parameter_count():,}")
-    extra = ", captions" if recipe.spec.captioned else ""
+    shape = "x".join(map(str, setup.spec.shape))
+    per_device = layout.split_batch(setup.train.batch, setup.train.accumulate)
+    print(f"parameters: {setup.parameter_count():,}")
+    extra = ", captions" if setup.spec.captioned else ""
     print(
-        f"data: {recipe.spec.name}, {recipe.spec.count:,} images {shape}, "
-        f"{len(recipe.spec.classes)} classes{extra}"
+        f"data: {setup.spec.name}, {setup.spec.count:,} images {shape}, "
+        f"{len(setup.spec.classes)} classes{extra}"
     )
     print(f"devices: {layout.describe()}, {per_device} images a device and step part")
+    for role, name in loans(config).items():
+        print(f"borrows: {name} as its {role}")
     print(f"workdir: {workdir}")

@@ -6,33 +6,41 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ddm_jax.diffusion.samplers import SAMPLERS
-from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS
-from ddm_jax.recipe import Recipe
+from ddm_jax.tasks.diffusion import Diffusion
+from ddm_jax.tasks.generator import Generator
+from ddm_jax.verbs.opened import Origins
 
 # Of the `sample` section: what changes no image, and `evaluations`, from which the steps follow.
 _SHAPES_NO_IMAGE = ("count", "batch", "film", "evaluations")
 
 
-def drawing(recipe: Recipe) -> dict[str, Any]:
-    """What shapes an image beside the weights and its index: sampler, timesteps and `sample`."""
-    options = {k: v for k, v in asdict(recipe.sample).items() if k not in _SHAPES_NO_IMAGE}
+def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
+    """What shapes an image beside the weights and its index.
+
+    Sampler, timesteps, guidance and `sample`; a borrowed run by its weights, wherever they lie.
+    """
+    options = {k: v for k, v in asdict(generator.options).items() if k not in _SHAPES_NO_IMAGE}
+    guidance = _chosen("guidance", generator.guidance)
+    asks = generator.guidance.asks
+    if asks and asks in origins:
+        guidance["run"] = origins[asks]
     return {
-        "sampler": _chosen(SAMPLERS, recipe.sampler),
-        "timesteps": _chosen(TIMESTEPS, recipe.timesteps),
-        "sample": {**options, "steps": recipe.grid_steps},
+        "sampler": _chosen("sampler", generator.sampler),
+        "timesteps": _chosen("timesteps", generator.timesteps),
+        "guidance": guidance,
+        "sample": {**options, "steps": generator.grid_steps},
     }
 
 
-def samples(recipe: Recipe) -> dict[str, Any]:
+def samples(generator: Generator, origins: Origins) -> dict[str, Any]:
     """What shapes the samples of a run beside its weights."""
-    return {**drawing(recipe), "count": recipe.sample.count}
+    return {**drawing(generator, origins), "count": generator.options.count}
 
 
-def drawn_as(recipe: Recipe) -> str:
+def drawn_as(generator: Generator) -> str:
     """The head of the names of drawn images: `ddim_50_seed_0`."""
-    sampler = drawing(recipe)["sampler"]["name"]
-    return f"{sampler}_{recipe.grid_steps}_seed_{recipe.sample.seed}"
+    sampler = _chosen("sampler", generator.sampler)["name"]
+    return f"{sampler}_{generator.grid_steps}_seed_{generator.options.seed}"
 
 
 def digest(settings: Mapping[str, Any]) -> str:
@@ -45,6 +53,7 @@ def as_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _chosen(table: Mapping[str, type], row: Any) -> dict[str, Any]:
+def _chosen(section: str, row: Any) -> dict[str, Any]:
+    table = Diffusion.tables[section]
     name = next(name for name, cls in table.items() if cls is type(row))
     return {"name": name, **asdict(row)}

@@ -10,14 +10,16 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from ddm_jax import files
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import to_uint8
-from ddm_jax.recipe import Recipe
-from ddm_jax.runs import averaged_weights
-from ddm_jax.training.parallel import Layout, alone, from_first, gather, share, together
+from ddm_jax.tasks.base import Weights
+from ddm_jax.tasks.generator import Generator
+from ddm_jax.training.layout import Layout, allgather, alone, share
 from ddm_jax.verbs import names, pictures
+from ddm_jax.verbs.opened import Opened
 
 Say = Callable[[str], None]
 
@@ -40,7 +42,7 @@ def in_batches(
     size = -(-min(batch, len(mine)) // devices) * devices
     rows, spoke = [], time.monotonic()
     for start in range(0, len(mine), size):
-        rows.append(gather(layout, call(np.resize(mine[start : start + size], size))))
+        rows.append(allgather(layout, call(np.resize(mine[start : start + size], size))))
         if time.monotonic() - spoke > 5 and start + size < len(mine):
             say(f"{done} {(start + size) * layout.processes:,} of {len(index):,}")
             spoke = time.monotonic()
@@ -50,20 +52,6 @@ def in_batches(
         return found.reshape(-1, *found.shape[2:])[: len(index)]
 
     return jax.tree.map(joined, *rows)
-
-
-def restored(recipe: Recipe, workdir: Path, layout: Layout) -> tuple[int, Any]:
-    """(step, averaged weights) of the newest usable checkpoint, on every process's devices.
-
-    The first process reads them, so that all have those of the same step.
-    """
-    like = jax.eval_shape(recipe.init_params)
-    found = np.array(0), jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
-    with together(layout):
-        if layout.first:
-            found = averaged_weights(recipe, workdir)
-    step, weights = from_first(layout, found)
-    return int(step), alone(layout).place(weights)
 
 
 def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -78,30 +66,31 @@ def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
     return images
 
 
-def make_draw(recipe: Recipe, layout: Layout) -> Callable[..., np.ndarray]:
-    """draw(params, count, say) -> images 0 .. count - 1 in [0, 1], float32 (count, H, W, C).
+def make_draw(generator: Generator, layout: Layout) -> Callable[..., np.ndarray]:
+    """draw(weights, count, say) -> examples 0 .. count - 1 in the range `spec.shown`, float32.
 
     One compiled loop for every batch, on all devices. All processes must draw, and have all images.
     """
     own = alone(layout)
-    generate = own.compile(recipe.generate, split=(False, True), stacked=True)
+    generate = own.compile(generator.generate, split=(False, True), stacked=True)
 
-    def draw(params: Any, count: int, say: Say) -> np.ndarray:
-        def call(index: np.ndarray):
-            return own.join(generate(params, own.put(index)))
+    def draw(weights: Weights, count: int, say: Say) -> np.ndarray:
+        def call(index: np.ndarray) -> np.ndarray:
+            return own.gather(generate(weights, own.shard(index)))
 
         index = np.arange(count, dtype=np.int32)
-        return finite(in_batches(layout, call, index, recipe.sample.batch, say), index)
+        return finite(in_batches(layout, call, index, generator.options.batch, say), index)
 
     return draw
 
 
 def draw_film(
-    recipe: Recipe,
+    generator: Generator,
     layout: Layout,
-    params: Any,
+    weights: Weights,
     index: np.ndarray,
     say: Say,
+    *,
     times: np.ndarray | None = None,
     x: np.ndarray | None = None,
     labels: np.ndarray | None = None,
@@ -112,61 +101,61 @@ def draw_film(
     must draw, and have all of it.
     """
     own = alone(layout)
-    times = np.asarray(recipe.sampling_times(params) if times is None else times)
-    labels = np.asarray(recipe.image_classes(index) if labels is None else labels)
-    x = np.asarray(jax.jit(recipe.start)(params, index) if x is None else x)
-    chosen = pictures.spread(len(times))
+    grid = np.asarray(generator.times(weights) if times is None else times)
+    told = np.asarray(generator.labels(index) if labels is None else labels)
+    starts = np.asarray(jax.jit(generator.start)(weights, index) if x is None else x)
+    chosen = pictures.spread(len(grid))
 
-    def film(params, index, x, labels):
-        return recipe.film(params, index, x, labels, times, chosen)
+    def film(weights: Weights, index: Array, x: Array, labels: Array) -> tuple[Array, Array]:
+        return generator.film(weights, index, x, labels, times=grid, chosen=chosen)
 
     program = own.compile(film, split=(False, True, True, True), stacked=True)
 
-    def call(part: np.ndarray):
-        batch = own.put((index[part], x[part], labels[part]))
-        return own.join(program(params, *batch))
+    def call(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        batch = own.shard((index[part], starts[part], told[part]))
+        return own.gather(program(weights, *batch))
 
-    found = in_batches(layout, call, np.arange(len(index)), recipe.sample.batch, say)
+    found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
-    seen = pictures.shown(recipe, params, x_t, times)
-    return pictures.Film(times, seen, chosen, np.asarray(recipe.scaling.decode(x0)))
+    seen = pictures.shown(generator, weights, x_t, grid)
+    return pictures.Film(grid, seen, chosen, np.asarray(generator.codec.decode(x0, {})))
 
 
-def sample(recipe: Recipe, workdir: Path, layout: Layout) -> None:
+def sample(opened: Opened, layout: Layout) -> None:
     """Write `samples/step_<step>_<sampler>_<times>_seed_<seed>_<digest>.png` and `.npz`.
 
-    The arrays are images, index, labels of a conditional model, and the settings as JSON, of which
-    the name has the digest. The weights are the averaged ones of the newest checkpoint. With
-    sample.film=n the way of the first n images too: a strip `..._film_<n>.png` and an animation
-    `..._film_<n>.gif`.
+    The arrays are images, index, labels where classes are asked for, and the settings as JSON, of
+    which the name has the digest. The weights are the averaged ones. With sample.film=n the way of
+    the first n images too: a strip `..._film_<n>.png` and an animation `..._film_<n>.gif`.
     """
-    step, params = restored(recipe, workdir, layout)
-    count, filmed = recipe.sample.count, np.arange(recipe.sample.film, dtype=np.int32)
+    generator: Generator = opened.setup.task.generator
+    step, weights, origins = opened.load(layout)
+    count, filmed = generator.options.count, np.arange(generator.options.film, dtype=np.int32)
     layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")
-    images = make_draw(recipe, layout)(params, count, layout.say)
-    film = draw_film(recipe, layout, params, filmed, layout.say) if len(filmed) else None
+    images = make_draw(generator, layout)(weights, count, layout.say)
+    film = draw_film(generator, layout, weights, filmed, layout.say) if len(filmed) else None
     if not layout.first:
         return
-    settings = names.samples(recipe)
-    stem = f"step_{step}_{names.drawn_as(recipe)}_{names.digest(settings)}"
-    path = workdir / "samples" / stem
-    pictures.write_grid(recipe, images, path.with_suffix(".png"))
+    settings = names.samples(generator, origins)
+    stem = f"step_{step}_{names.drawn_as(generator)}_{names.digest(settings)}"
+    path = opened.folder / "samples" / stem
+    pictures.write_grid(generator, images, path.with_suffix(".png"))
     index = np.arange(count)
-    arrays = {"images": to_uint8(images), "index": index, "settings": names.as_text(settings)}
-    if recipe.model.conditional:
-        arrays["labels"] = np.asarray(recipe.image_classes(index))
+    values = to_uint8(images) if generator.spec.levels else images
+    arrays = {"images": values, "index": index, "settings": names.as_text(settings)}
+    if generator.classes:
+        arrays["labels"] = np.asarray(generator.labels(index))
     files.write_arrays(path.with_suffix(".npz"), **arrays)
     print(f"wrote {path}.png and {path}.npz")
     if film:
-        write_film(recipe, film, path.with_name(f"{stem}_film_{len(filmed)}"), print)
+        write_film(generator, film, path.with_name(f"{stem}_film_{len(filmed)}"), print)
 
 
-def write_film(recipe: Recipe, film: pictures.Film, path: Path, say: Say) -> None:
+def write_film(generator: Generator, film: pictures.Film, path: Path, say: Say) -> None:
     """Write `<path>.png` and `.gif`, the way of the first images of the run."""
     index = np.arange(film.x_t.shape[1])
-    classes = pictures.class_names(recipe, index) if recipe.model.conditional else None
-    captions = pictures.named("image", index, classes)
+    captions = pictures.named("image", index, generator.names(index))
     strip, gif = path.with_suffix(".png"), path.with_suffix(".gif")
-    pictures.write_strip(recipe, film, captions, "From noise to images", strip)
-    pictures.write_animation(film, gif)
+    pictures.write_strip(generator, film, captions, "From noise to images", strip)
+    pictures.write_animation(generator, film, gif)
     say(f"wrote {strip} and {gif}")

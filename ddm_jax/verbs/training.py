@@ -1,251 +1,173 @@
-"""Train a recipe in a folder: the loop around the one compiled step, and all that it writes."""
+"""Train in a folder: the loop around the one compiled step."""
 
-import signal
-import time
 from collections import deque
-from datetime import UTC, datetime
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
-from ddm_jax import files
+from ddm_jax.config.setup import Setup
 from ddm_jax.data.dataset import Dataset
-from ddm_jax.data.pipeline import feed, prefetch
-from ddm_jax.errors import RunError, UserError
-from ddm_jax.figures import plots
-from ddm_jax.recipe import Recipe
-from ddm_jax.training import logs, parallel
+from ddm_jax.data.pipeline import Feed, feed, prefetch
+from ddm_jax.training import logs
+from ddm_jax.training.base import Constants
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.parallel import Layout
+from ddm_jax.training.layout import Layout, broadcast, together
 from ddm_jax.training.step import Metrics, TrainState
-from ddm_jax.verbs import pictures
-from ddm_jax.verbs.sampling import draw_film, make_draw, write_film
+from ddm_jax.training.stopping import Signals
+from ddm_jax.training.weights import fitted
+from ddm_jax.verbs.previews import Preview
+from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
 
 IN_FLIGHT = 2  # steps dispatched and not yet known to be finite; more deadlocks virtual devices
 
 
-def train(recipe: Recipe, data: Dataset, workdir: Path, layout: Layout) -> int:
+def train(
+    setup: Setup,
+    data: Dataset,
+    workdir: Path,
+    layout: Layout,
+    preview: Preview,
+    borrowed: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
     """Train to `train.steps`, from the newest good checkpoint where there is one.
 
-    Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, whose state is
-    then saved. Raises RunError for a loss or a state that is not finite, of which nothing is
-    saved, and where there were checkpoints but none is usable.
+    preview: what is drawn. borrowed: the weights of other runs by their role, for the loss; a fresh
+    run starts from those with the role "init", as far as they fit. Returns the exit code: 0 at the
+    end, 128 + n when signal n stopped the run, whose state is then saved. Raises RunError for a
+    loss or a state that is not finite, of which nothing is saved, and where there were checkpoints
+    but none is usable. Where one process cannot write, all raise.
     """
-    layout.split_batch(recipe.train.batch, recipe.train.accumulate)
-    return _Run(recipe, data, workdir, layout).run()
-
-
-class _Run:
-    def __init__(self, recipe: Recipe, data: Dataset, workdir: Path, layout: Layout):
-        self.recipe, self.data, self.workdir, self.layout = recipe, data, workdir, layout
-        self.options = recipe.train
-        self.first = layout.first
-        self.draw = make_draw(recipe, layout)
-        self.meter = logs.Meter(self.options.batch)
-        self.pending: deque[tuple[int, Metrics]] = deque()
-
-    def run(self) -> int:
-        options = self.options
-        self.progress = logs.Progress(options.steps, quiet=not self.first)
-        if self.first:
-            directory = self.workdir / "checkpoints"
-            self.checkpoints = Checkpoints(directory, options.keep, options.keep_every)
-        state = self._start()
+    options = setup.train
+    layout.split_batch(options.batch, options.accumulate)
+    with ExitStack() as stack:
+        progress = stack.enter_context(closing(logs.Progress(options.steps, not layout.first)))
+        checkpoints = log = None
+        with together(layout):
+            if layout.first:
+                checkpoints = Checkpoints(workdir / "checkpoints", options.keep, options.keep_every)
+                stack.callback(checkpoints.close)
+        state = start(setup, layout, checkpoints, progress, borrowed)
         step = int(state.step)
-        done = self.workdir / "done.json"
-        if self.first:
-            done.unlink(missing_ok=True)
-        path = self.workdir / "forward.png"
-        if self.first and not path.exists():
-            few = np.asarray(self.data.images[:6])
-            pictures.write_forward(self.recipe, state.params, few, path)
-        if self.first:
-            self.log = logs.MetricLog(self.workdir, step)
-        self.progress.begin(step)
-        try:
-            with _Signals(self.layout) as signals:
-                state, step = self._loop(state, step, signals)
-            if signals.seen(step):
-                self.progress.say(
-                    f"stopped by signal {signals.number}; step {step:,} is saved, "
-                    "the same command goes on from there"
-                )
-                return 128 + signals.number
-            self._finish(state, step)
-        finally:
-            self.progress.close()
-            if self.first:
-                self.log.close()
-                self.checkpoints.close()
-            parallel.meet(self.layout, "end of training")
-        if self.first:  # all is drawn and the last checkpoint is on the disk
-            last = logs.read(self.workdir / "metrics.jsonl")[-1:]
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            files.write_json(
-                done, {"step": step, "loss": last[0]["loss"] if last else None, "time": now}
-            )
-        return 0
+        with together(layout):
+            if layout.first:
+                (workdir / "done.json").unlink(missing_ok=True)
+                log = stack.enter_context(closing(logs.MetricLog(workdir, step)))
+        preview.begin(state.params)
 
-    def _start(self) -> TrainState:
-        """The newest saved state, or a fresh one, on every device of every process."""
-        say = self.progress.say
-        template = jax.eval_shape(self.recipe.init_state)
-        found = None
-        with parallel.together(self.layout):
-            if self.first:
-                try:
-                    found = self.checkpoints.restore(template, TrainState._fields, say)
-                except (RunError, UserError):
-                    self.checkpoints.close()
-                    raise
-        if not parallel.from_first(self.layout, np.array(found is not None)):
-            say(
-                f"training on {self.layout.describe()}, {self.recipe.spec.name}, "
-                f"{self.recipe.parameter_count():,} parameters"
-            )
-            return self.layout.place(jax.jit(self.recipe.init_state)())
-        if found is None:
-            state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
-        else:
-            state = TrainState(**found[1])
-        state = parallel.from_first(self.layout, state)
-        say(f"resuming at step {int(state.step):,} on {self.layout.describe()}")
-        return self.layout.place(state)
-
-    def _loop(self, state: TrainState, step: int, signals: "_Signals") -> tuple[TrainState, int]:
-        recipe, options, layout = self.recipe, self.options, self.layout
-        compiled = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
-        key = layout.place(recipe.train_key())
-        pool = None
-        if recipe.data.on_device:
-            layout.check_room(self.data.images.nbytes)
-            pool = layout.place(np.asarray(self.data.images))
-        part = (layout.process, layout.processes)
-
-        def make(k: int):
-            return layout.put(
-                feed(
-                    self.data,
-                    k,
-                    options.batch,
-                    recipe.seed,
-                    recipe.data.flip,
-                    recipe.data.on_device,
-                    part,
-                )
-            )
-
-        feeds = prefetch(make, step, options.steps)
-        try:
-            for batch in feeds:
-                state, metrics = compiled(state, batch, pool, key)
+        progress.begin(step)
+        records = Records(checkpoints, log, logs.Meter(options.batch), progress)
+        compiled = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+        constants = constants_of(setup, data, layout, borrowed)
+        key = layout.replicate(setup.train_key())
+        in_flight: deque[tuple[int, Metrics]] = deque()
+        with Signals(layout) as signals, closing(feeds(setup, data, layout, step)) as batches:
+            for batch in batches:
+                state, metrics = compiled(state, batch, constants, key)
                 step += 1
-                self.pending.append((step, metrics))
-                if len(self.pending) >= IN_FLIGHT:
-                    self._consume()
+                in_flight.append((step, metrics))
+                report(setup, layout, records, settle(in_flight, IN_FLIGHT - 1))
                 stop = signals.seen(step)
-                if stop or step % options.save_every == 0 or step == options.steps:
-                    self._save(state, step)
-                if options.sample_every and step % options.sample_every == 0 and not stop:
-                    self._sample(state, step)
+                draw = options.sample_every and step % options.sample_every == 0 and not stop
+                save = stop or step % options.save_every == 0 or step == options.steps
+                if save or draw:
+                    report(setup, layout, records, settle(in_flight, 0))
+                if save:
+                    write_state(layout, checkpoints, step, state)
+                if draw:
+                    with records.meter.paused():
+                        preview.draw(setup.average.read(state.ema_params), step, progress.say)
                 if stop:
                     break
-        finally:
-            feeds.close()
-        return state, step
+            stopped = signals.seen(step)
 
-    def _consume(self) -> None:
-        """Wait for the oldest step in flight, check it, and log where a row is due."""
-        step, metrics = self.pending.popleft()
-        metrics = jax.device_get(metrics)
-        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
-            raise self._diverged(
-                f"step {step}: loss {metrics.loss}, gradient norm {metrics.grad_norm} "
-                f"{logs.bad_level(metrics)}"
+        if stopped:
+            progress.say(
+                f"stopped by signal {signals.number}; step {step:,} is saved, the same command "
+                "goes on from there"
             )
-        self.meter.add(metrics)
-        self.progress.advance(step)
-        if step % self.options.log_every == 0 or step == self.options.steps:
-            rate = self.recipe.optim.rate(step - 1, self.options.steps)
-            row = self.meter.row(step, float(rate))
-            if self.first:
-                self.log.write(row)
-            self.progress.row(row)
+        else:
+            preview.end(setup.average.read(state.ema_params), step, progress.say)
+            with together(layout):
+                if layout.first:
+                    write_curves(setup, workdir)
+            progress.say(f"finished step {step:,}; results are in {workdir}")
+        with together(layout):  # none leaves before the last checkpoint is on the disk
+            stack.close()
+            if layout.first and not stopped:
+                write_done(workdir, step)
+    return 128 + signals.number if stopped else 0
 
-    def _save(self, state: TrainState, step: int) -> None:
-        while self.pending:
-            self._consume()
-        bad = self.checkpoints.save(step, state) if self.first else 0
-        if bad := int(parallel.from_first(self.layout, np.array(bad))):
-            raise self._diverged(
-                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
-                "optimiser's memory are not after the update"
-            )
 
-    def _diverged(self, what: str) -> RunError:
-        saved = self.checkpoints.steps() if self.first else []
-        return RunError(
-            f"{what}; nothing of it is saved, the newest checkpoint is step "
-            f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps"
+def start(
+    setup: Setup,
+    layout: Layout,
+    checkpoints: Checkpoints | None,
+    progress: logs.Progress,
+    borrowed: Mapping[str, Any],
+) -> TrainState:
+    """The newest saved state, or a fresh one, on every device of every process."""
+    template = jax.eval_shape(setup.init_state)
+    found = None
+    with together(layout):
+        if checkpoints:
+            found = checkpoints.restore(template, TrainState._fields, progress.say)
+    if not broadcast(layout, np.array(found is not None)):
+        progress.say(
+            f"training on {layout.describe()}, {setup.spec.name}, "
+            f"{setup.parameter_count():,} parameters"
         )
-
-    def _sample(self, state: TrainState, step: int) -> None:
-        while self.pending:
-            self._consume()
-        began = time.monotonic()
-        path = self.workdir / "samples" / f"step_{step}.png"
-        if not parallel.from_first(self.layout, np.array(pictures.has_preview(self.recipe, path))):
-            images = self.draw(state.ema_params, self.recipe.sample.count, self.progress.say)
-            if self.first:
-                pictures.write_preview(self.recipe, images, path)
-                self.progress.say(f"wrote {path}")
-        self.meter.skip_time(time.monotonic() - began)
-
-    def _finish(self, state: TrainState, step: int) -> None:
-        self._sample(state, step)
-        index, say = np.arange(self.recipe.sample.film, dtype=np.int32), self.progress.say
-        if len(index):
-            film = draw_film(self.recipe, self.layout, state.ema_params, index, say)
-            if self.first:
-                path = self.workdir / "samples" / f"step_{step}_film"
-                write_film(self.recipe, film, path, say)
-        rows = logs.read(self.workdir / "metrics.jsonl") if self.first else []
-        if rows:
-            unit = self.recipe.objective.unit
-            plots.loss_curve(rows, self.workdir / "loss.png", unit)
-            plots.loss_by_level(rows, self.workdir / "loss_by_level.png", unit)
-        self.progress.say(f"finished step {step:,}; results are in {self.workdir}")
+        if "init" in borrowed:
+            fresh, left = fitted(jax.jit(setup.init_params)(), borrowed["init"])
+            progress.say(f"starting from {setup.init.run}; {fresh_ones(left)}")
+            return layout.replicate(jax.jit(setup.init_state)(fresh))
+        return layout.replicate(jax.jit(setup.init_state)())
+    if found is None:
+        state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
+    else:
+        state = TrainState(**found[1])
+    state = broadcast(layout, state)
+    progress.say(f"resuming at step {int(state.step):,} on {layout.describe()}")
+    return layout.replicate(state)
 
 
-class _Signals:
-    """Remembers SIGTERM and Ctrl-C until the step at hand is done; a second Ctrl-C cuts short.
+def fresh_ones(names: list[str]) -> str:
+    """Which arrays do not come from the run that this one starts from."""
+    if not names:
+        return "every array is taken"
+    few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{len(names):,} arrays do not fit and start afresh: {few}"
 
-    With several processes the runtime takes SIGTERM and all processes agree on a step.
-    """
 
-    def __init__(self, layout: Layout):
-        self.layout, self.number = layout, 0
-        watched = (signal.SIGINT, signal.SIGTERM) if layout.processes == 1 else ()
-        self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
+def constants_of(
+    setup: Setup, data: Dataset, layout: Layout, borrowed: Mapping[str, Any]
+) -> Constants:
+    """The data, where they are to stay on the device, and what is borrowed, on every device."""
+    pool = None
+    if setup.data.on_device:
+        layout.check_room(data.columns["x"].nbytes)
+        pool = layout.replicate(np.asarray(data.columns["x"]))
+    lent = {role: tree for role, tree in borrowed.items() if role != "init"}
+    return Constants(pool, layout.replicate(lent))
 
-    def __enter__(self) -> "_Signals":
-        for number in self._old:
-            signal.signal(number, self._note)
-        return self
 
-    def __exit__(self, *error) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+def feeds(setup: Setup, data: Dataset, layout: Layout, step: int) -> Generator[Feed, None, None]:
+    """This process's part of batches `step` to the last, on its devices, made in a thread."""
+    part, options = (layout.process, layout.processes), setup.data
 
-    def _note(self, number: int, frame) -> None:
-        self.number = number
-        if number == signal.SIGINT:  # a scheduler may send SIGTERM twice
-            signal.signal(number, self._old[number])
+    def make(k: int) -> Feed:
+        size = setup.train.batch
+        return layout.shard(feed(data, k, size, setup.seed, options.flip, options.on_device, part))
 
-    def seen(self, step: int) -> bool:
-        """Whether to stop after `step`."""
-        if parallel.preempted(self.layout, step):
-            self.number = signal.SIGTERM
-        return self.number != 0
+    return prefetch(make, step, setup.train.steps)
+
+
+def settle(in_flight: deque[tuple[int, Metrics]], most: int) -> Iterator[tuple[int, Metrics]]:
+    """Wait for the oldest steps until at most `most` are in flight; their metrics, in NumPy."""
+    while len(in_flight) > most:
+        step, metrics = in_flight.popleft()
+        yield step, jax.device_get(metrics)

@@ -22,36 +22,37 @@ sys.path.insert(0, str(HERE.parents[1]))
 import launch  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
 from ddm_jax.diffusion.process import diffuse  # noqa: E402
-from ddm_jax.runs import averaged_weights, saved_recipe  # noqa: E402
+from ddm_jax.verbs.opened import open_run  # noqa: E402
 
 LEVELS = (0, 50, 100, 150, 199)
 COUNT = 1000  # test images a level
 
 
-def noise_error(recipe, params, images: jax.Array) -> jax.Array:
+def noise_error(model, codec, params, images: jax.Array) -> jax.Array:
     """E (eps - eps_hat)^2 a pixel at each of the 200 levels, eps_hat what x0_hat implies."""
-    x0, denoise = recipe.scaling.encode(images), recipe.denoiser(params, None)
+    x0, denoise = codec.encode(images, {}), model.denoiser(params, None)
 
     def at(level):
         t = level / 199
         eps = jax.random.normal(jax.random.fold_in(jax.random.key(0), level), x0.shape)
-        x_t = diffuse(recipe.schedule, x0, eps, t)
-        snr = jnp.exp(recipe.schedule.logsnr(t))
+        x_t = diffuse(model.schedule, x0, eps, t)
+        snr = jnp.exp(model.schedule.logsnr(t))
         return snr * jnp.square(denoise(x_t, t).x0 - x0).mean()
 
     return jax.lax.map(at, jnp.arange(200))
 
 
-def three_rows(recipe, params, original: np.ndarray, title: str, path: Path) -> None:
+def three_rows(generator, weights, original: np.ndarray, title: str, path: Path) -> None:
     """An image on its way up to noise, a sample on its way down, and the estimates made of it."""
     times = np.linspace(1, 0, 200, dtype=np.float32)
     down = LEVELS[::-1]
     index, chosen = jnp.arange(1), 199 - np.array(down)
-    x_t, x0 = recipe.film(params, index, recipe.start(params, index), index, times, chosen)
+    start = generator.start(weights, index)
+    x_t, x0 = generator.film(weights, index, start, index, times=times, chosen=chosen)
     t = jnp.asarray(LEVELS) / 199
-    image = recipe.scaling.encode(jnp.asarray(original))
+    image = generator.codec.encode(jnp.asarray(original), {})
     eps = jax.random.normal(jax.random.key(1), image.shape)
-    noised = diffuse(recipe.schedule, jnp.broadcast_to(image, (5, *image.shape)), eps, t)
+    noised = diffuse(generator.model.schedule, jnp.broadcast_to(image, (5, *image.shape)), eps, t)
     up, down = ([f"t = {k}" for k in levels] for levels in (LEVELS, down))
     rows = (
         ("noised", ["original", *up], [image, *noised]),
@@ -63,7 +64,7 @@ def three_rows(recipe, params, original: np.ndarray, title: str, path: Path) -> 
     for panels, (name, labels, pictures) in zip(figure.subplots(3, 6), rows, strict=True):
         panels[0].set_ylabel(name)
         for axes, label, x in zip(panels, labels, pictures, strict=True):
-            axes.imshow(recipe.scaling.decode(x)[..., 0], cmap="gray", vmin=0, vmax=1)
+            axes.imshow(generator.codec.decode(x, {})[..., 0], cmap="gray", vmin=0, vmax=1)
             axes.set_title(label, fontsize=9)
             axes.set(xticks=[], yticks=[])
     figure.savefig(path, dpi=90)
@@ -81,23 +82,26 @@ def main(overrides: list[str]) -> int:
         config = f"configs/fashion_mlp.py:{variant}"
         if code := launch.main(["--config", config, "--workdir", str(workdir), *overrides]):
             return code
-        recipe = saved_recipe(workdir)
-        params = averaged_weights(recipe, workdir)[1]
-        images = sources.load(replace(recipe.data, split="test")).images[:COUNT]
-        left = float(recipe.schedule.alpha(1.0) ** 2)
+        run = open_run(workdir)
+        weights, generator = run.load().weights, run.setup.task.generator
+        model, codec = generator.model, generator.codec
+        images = sources.load(replace(run.setup.data, split="test")).columns["x"][:COUNT]
+        left = float(model.schedule.alpha(1.0) ** 2)
         title = f"fashion_mlp:{variant}, at t = 199 signal is {left:.2g} of the variance"
-        three_rows(recipe, params, images[0], title, HERE / f"{variant}.png")
-        error = jax.jit(noise_error, static_argnums=0)(recipe, params, images)
+        three_rows(generator, weights, images[0], title, HERE / f"{variant}.png")
+        measure = jax.jit(noise_error, static_argnums=(0, 1))
+        error = measure(model, codec, weights.params, images)
         axes.plot(error, label=variant)
         shown = ", ".join(f"{error[k]:.3f}" for k in LEVELS)
         print(f"{variant}: signal at t = 199 {left:.4f}; noise MSE at {LEVELS}: {shown}")
-    bound = 1 - recipe.model.hidden[-1] / images[0].size
+    width = model.net.hidden[-1]
+    bound = 1 - width / images[0].size
     axes.axhline(bound, linestyle="--", color="gray")
-    axes.text(100, bound / 2, f"best of {recipe.model.hidden[-1]} dimensions: {bound:.3f}")
+    axes.text(100, bound / 2, f"best of {width} dimensions: {bound:.3f}")
     axes.set_yscale("log")
     axes.legend()
     figure.savefig(HERE / "noise_mse.png", dpi=90)
-    print(f"best that a layer of {recipe.model.hidden[-1]} can do for eps: {bound:.3f}")
+    print(f"best that a layer of {width} can do for eps: {bound:.3f}")
     return 0
 
 

@@ -44,9 +44,9 @@ def main(overrides):
             pass
 
     def one_by_one():
-        stretch = Stretch(len(data.images), BATCH, 0)
+        stretch = Stretch(data.spec.count, BATCH, 0)
         for k in range(BATCHES):
-            np.stack([data.images[i] for i in stretch.indices(k)])
+            np.stack([data.columns["x"][i] for i in stretch.indices(k)])
 
     ways = {"gather": gather, "gather, prefetched": ahead, "one by one": one_by_one}
     rates = {name: [] for name in ways}

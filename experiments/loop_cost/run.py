@@ -20,35 +20,39 @@ from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.training import logs, parallel
+from ddm_jax.training import logs
+from ddm_jax.training.base import Constants
+from ddm_jax.training.layout import all_devices
+from ddm_jax.verbs.previews import Preview
 from ddm_jax.verbs.training import train
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS, STEPS = 5, 25
 
 
-def bare(recipe, data, layout, step, state):
+def bare(setup, data, layout, step, state):
     """(seconds a step, state) of the compiled step on a batch that is already there."""
-    options = recipe.train
-    batch = layout.put(feed(data, 0, options.batch, 0, recipe.data.flip, recipe.data.on_device))
-    key = layout.place(recipe.train_key())
-    state, metrics = step(state, batch, None, key)
+    options = setup.train
+    batch = layout.shard(feed(data, 0, options.batch, 0, setup.data.flip, setup.data.on_device))
+    key = layout.replicate(setup.train_key())
+    state, metrics = step(state, batch, Constants(None, {}), key)
     jax.block_until_ready(state)
     began = time.perf_counter()
     for _ in range(STEPS):
-        state, new = step(state, batch, None, key)
+        state, new = step(state, batch, Constants(None, {}), key)
         jax.block_until_ready(metrics)
         metrics = new
     jax.block_until_ready(state)
     return (time.perf_counter() - began) / STEPS, state
 
 
-def loop(recipe, data, layout):
+def loop(setup, data, layout):
     """Seconds a step of the real loop, from its own log, the row with the compilation left out."""
     with tempfile.TemporaryDirectory() as folder:
-        train(recipe, data, Path(folder), layout)
+        preview = Preview(setup, data, Path(folder), layout, {}, {})
+        train(setup, data, Path(folder), layout, preview)
         rows = logs.read(Path(folder) / "metrics.jsonl")
-    return [recipe.train.batch / row["images_per_s"] for row in rows[1:]]
+    return [setup.train.batch / row["images_per_s"] for row in rows[1:]]
 
 
 def main(overrides):
@@ -61,15 +65,15 @@ def main(overrides):
         config, [*lengths, "--config.sample.count=1", "--config.sample.steps=1", *overrides]
     )
     data = sources.load(data_options(config), print)
-    recipe = assemble(config, data.spec)
-    layout = parallel.layout()
-    step = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
-    state = layout.place(recipe.init_state())
+    setup = assemble(config, data.spec)
+    layout = all_devices()
+    step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+    state = layout.replicate(setup.init_state())
     bares, loops = [], []
     for _ in range(ROUNDS):
-        seconds, state = bare(recipe, data, layout, step, state)
+        seconds, state = bare(setup, data, layout, step, state)
         bares.append(seconds)
-        loops += loop(recipe, data, layout)
+        loops += loop(setup, data, layout)
         print(f"bare {bares[-1] * 1e3:.1f} ms, loop {loops[-1] * 1e3:.1f} ms a step", flush=True)
     ratio = statistics.median(loops) / statistics.median(bares)
     print(f"median of {ROUNDS}: loop / bare = {ratio:.4f} on {layout.describe()}")

@@ -15,7 +15,7 @@ def get_config():
     )
     config.noise_cond.name = "logsnr"
     config.optim.update(lr=1e-3, warmup=100, decay="cosine")
-    config.ema.decay = 0.998
+    config.average.ema.decay = 0.998
     config.train.update(steps=400, batch=128, log_every=20, save_every=100, sample_every=0)
     config.timesteps.name = "trailing"
     config.sample.update(count=100, batch=100, steps=20)

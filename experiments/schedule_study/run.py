@@ -27,21 +27,21 @@ sys.path.insert(0, str(HERE.parents[1]))
 from ddm_jax.data import sources  # noqa: E402
 from ddm_jax.diffusion.process import diffuse  # noqa: E402
 from ddm_jax.figures import plots  # noqa: E402
-from ddm_jax.runs import averaged_weights, saved_recipe  # noqa: E402
+from ddm_jax.verbs.opened import open_run  # noqa: E402
 
 STEPS = (5, 10, 20, 50)
 LOGSNR = np.linspace(6.0, -6.0, 25)
 COUNT, SHOWN = 500, 4
 
 
-def estimation_error(recipe, params, images: jax.Array) -> jax.Array:
+def estimation_error(model, codec, params, images: jax.Array) -> jax.Array:
     """E (x0_hat - x_0)^2 a pixel at each of LOGSNR; nan outside the schedule's range."""
-    x0, denoise = recipe.scaling.encode(images), recipe.denoiser(params, None)
-    ends = recipe.schedule.logsnr(jnp.array([0.0, 1.0]))
+    x0, denoise = codec.encode(images, {}), model.denoiser(params, None)
+    ends = model.schedule.logsnr(jnp.array([0.0, 1.0]))
 
     def at(logsnr):
-        t = recipe.schedule.time(logsnr)
-        x_t = diffuse(recipe.schedule, x0, jax.random.normal(jax.random.key(0), x0.shape), t)
+        t = model.schedule.time(logsnr)
+        x_t = diffuse(model.schedule, x0, jax.random.normal(jax.random.key(0), x0.shape), t)
         error = jnp.square(denoise(x_t, t).x0 - x0).mean()
         return jnp.where((logsnr <= ends[0]) & (logsnr >= ends[1]), error, jnp.nan)
 
@@ -55,12 +55,12 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.square(mean_a - mean_b).sum() + np.trace(cov_a + cov_b - 2 * root))
 
 
-def draw(recipe, params, steps: int) -> np.ndarray:
+def draw(generator, weights, steps: int) -> np.ndarray:
     """COUNT samples in [0, 1], of `steps` evaluations each."""
-    options = dataclasses.replace(recipe.sample, steps=steps)
-    generate = jax.jit(dataclasses.replace(recipe, sample=options).generate)
+    options = dataclasses.replace(generator.options, steps=steps)
+    generate = jax.jit(dataclasses.replace(generator, options=options).generate)
     parts = np.arange(COUNT, dtype=np.int32).reshape(-1, 250)
-    return np.concatenate([generate(params, part) for part in parts])
+    return np.concatenate([generate(weights, part) for part in parts])
 
 
 def main(root: Path) -> None:
@@ -68,9 +68,9 @@ def main(root: Path) -> None:
     cells = sorted(p.parent for p in root.glob("*/config.json"))
     if not cells:
         sys.exit(f"no cells in {root}; run the sweep first, its command stands in this file")
-    first = saved_recipe(cells[0])
-    train = sources.load(first.data).images[:10_000]
-    test = sources.load(dataclasses.replace(first.data, split="test")).images
+    first = open_run(cells[0]).setup
+    train = sources.load(first.data).columns["x"][:10_000]
+    test = sources.load(dataclasses.replace(first.data, split="test")).columns["x"]
     features = PCA(50, random_state=0).fit(train.reshape(len(train), -1) / 255)
 
     def project(x):
@@ -91,15 +91,15 @@ def main(root: Path) -> None:
     axes.grid(which="both", alpha=0.3)
     rows, names = [], []
     for cell in cells:
-        recipe = saved_recipe(cell)
-        params = averaged_weights(recipe, cell)[1]
-        schedule, prediction = (
-            type(part).__name__ for part in (recipe.schedule, recipe.prediction)
-        )
-        error = jax.jit(estimation_error, static_argnums=0)(recipe, params, test[:500])
+        run = open_run(cell)
+        weights, generator = run.load().weights, run.setup.task.generator
+        model, codec = generator.model, generator.codec
+        schedule, prediction = (type(part).__name__ for part in (model.schedule, model.prediction))
+        measure = jax.jit(estimation_error, static_argnums=(0, 1))
+        error = measure(model, codec, weights.params, test[:500])
         style = "-" if prediction == "V" else "--"
         axes.plot(LOGSNR, error, style, label=f"{schedule}, {prediction}")
-        drawn = [draw(recipe, params, n) for n in STEPS]
+        drawn = [draw(generator, weights, n) for n in STEPS]
         scores = " | ".join(f"{frechet(project(x), reference):.2f}" for x in drawn)
         print(f"| {schedule} | {prediction} | {scores} |", flush=True)
         rows.append(np.concatenate([x[:SHOWN] for x in drawn]))

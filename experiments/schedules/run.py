@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from ddm_jax.data.pipeline import Scaling
+from ddm_jax.data.dataset import spec_of
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.models.codecs import Pixels
 
 HERE = Path(__file__).parent
 T = jnp.linspace(0, 1, 501)
@@ -44,8 +45,8 @@ def rates() -> None:
 def strip() -> None:
     """Rows are schedules, columns times; each picture is divided by sqrt(alpha^2 + sigma^2)."""
     photograph = load_sample_image("flower.jpg")[20:404:6, 130:514:6]
-    half = (0.5,) * 3
-    x0 = Scaling(half, half).encode(jnp.asarray(photograph))[None]
+    codec = Pixels(spec_of("photograph", {"x": photograph[None]}))
+    x0 = codec.encode(photograph[None], {})
     eps = jax.random.normal(jax.random.key(0), x0.shape)
     figure = Figure(figsize=(11, 1.15 * len(SCHEDULES)), layout="constrained")
     panels = figure.subplots(len(SCHEDULES), len(TIMES))
@@ -54,7 +55,7 @@ def strip() -> None:
         for axes, t in zip(row, TIMES, strict=True):
             t = jnp.float32(t)
             power = jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2)
-            x = Scaling(half, half).decode(diffuse(schedule, x0, eps, t)[0] / power)
+            x = codec.decode(diffuse(schedule, x0, eps, t)[0] / power, {})
             axes.imshow(x)
             axes.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")

@@ -1,5 +1,6 @@
 """Configs as data: sections from dataclasses, overrides by type, JSON there and back."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -9,11 +10,13 @@ from ml_collections import ConfigDict
 from ddm_jax.config.defaults import DEFAULTS
 from ddm_jax.config.load import leaves, load_config, override, save_config
 from ddm_jax.config.schema import build, choice, defaults_of, section
-from ddm_jax.config.tables import PARTS, TABLES, complete
+from ddm_jax.config.tables import COMMON, COMMON_TABLES, complete
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
+from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.errors import UserError
 from ddm_jax.options import TrainOptions
+from ddm_jax.tasks import TASKS
 
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
 
@@ -65,7 +68,7 @@ def test_build_answers_with_the_remedy():
 def test_a_row_added_at_run_time_is_in_the_config_and_on_the_command_line(monkeypatch):
     monkeypatch.setitem(SAMPLERS, "part", Part)
     config = override(quickstart(), ["--config.sampler.name=part", "--config.sampler.part.size=7"])
-    assert build(TABLES["sampler"], config.sampler, given=2) == Part(2, 7)
+    assert build(SAMPLERS, config.sampler, given=2) == Part(2, 7)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,9 @@ def test_a_row_added_at_run_time_is_in_the_config_and_on_the_command_line(monkey
         ("--config.model.ddpm_unet.attention=()", "attention", ()),
         ("--config.sample.classes=3,1", "classes", (3, 1)),
         ("--config.data.name=tfds:cifar10", "name", "tfds:cifar10"),
+        ("--config.data.size=24", "size", (24,)),
+        ("--config.data.size=24,32", "size", (24, 32)),
+        ("--config.codec.pixels.scaling=fitted", "scaling", "fitted"),
     ],
 )
 def test_overrides_are_read_by_type(argument, key, value):
@@ -122,10 +128,29 @@ def test_configs_of_earlier_versions_get_the_defaults_they_lack(tmp_path):
 
 
 def test_sections_that_nothing_reads_are_refused():
-    with pytest.raises(UserError, match="'optimizer' that nothing reads"):
+    with pytest.raises(UserError, match="'optimizer' that task 'diffusion' does not read"):
         complete(ConfigDict({"optimizer": {"lr": 1.0}}))
     with pytest.raises(UserError, match="unknown setting of train 'step'; did you mean 'steps'"):
         build(TrainOptions, complete(ConfigDict({"train": {"step": 1}})).train, "train")
+
+
+@pytest.mark.parametrize(
+    "broken, named",
+    [
+        ({"condition": 3}, "condition=3"),
+        ({"average": None}, "average=None"),
+        ({"guidance": {"name": "auto", "auto": 7}}, "guidance.auto=7"),
+        ({"model": {"name": "ddpm_unet", "ddpm_unet": [1]}}, "model.ddpm_unet"),
+        ({"seed": "x"}, "seed='x' must be a whole number"),
+        ({"task": ["x"]}, "unknown task"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else None,
+)
+def test_a_setting_where_a_section_belongs_is_one_line(broken, named, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"task": "diffusion", **broken}))
+    with pytest.raises(UserError) as error:
+        complete(load_config(str(tmp_path / "config.json")))
+    assert named in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("text", ["import os", "[" * 100_000, "\\ud800", "3"], ids=range(4))
@@ -140,7 +165,7 @@ def test_a_name_that_is_no_name_is_answered_with_the_names(tmp_path):
     (tmp_path / "config.json").write_text('{"schedule": {"name": {"a": 1}}}')
     config = complete(load_config(str(tmp_path / "config.json")))
     with pytest.raises(UserError, match="unknown schedule .*choose one of"):
-        build(TABLES["schedule"], config.schedule, "schedule")
+        build(SCHEDULES, config.schedule, "schedule")
 
 
 def test_errors_in_a_config_file_name_the_line(tmp_path):
@@ -161,15 +186,18 @@ def test_parameterised_config_files(tmp_path):
     assert load_config(f"{tmp_path / 'two.py'}:5").seed == 5
 
 
-def test_the_page_of_defaults_is_what_the_dataclasses_say():
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_of_defaults_is_what_the_dataclasses_say(task):
     """Every section, every setting in the order of its dataclass, and the same values and types."""
-    assert DEFAULTS.keys() == {"seed", *PARTS, *TABLES}
-    for name, cls in PARTS.items():
-        assert list(DEFAULTS[name].items()) == list(defaults_of(cls).items()), name
-    for name, table in TABLES.items():
-        row = DEFAULTS[name]["name"]
-        assert DEFAULTS[name].keys() == {"name", row}
-        assert DEFAULTS[name][row] == defaults_of(table[row]), name
-    full = complete(ConfigDict())
-    for key, value in leaves(ConfigDict(DEFAULTS)):
+    page, parts = DEFAULTS[task], {**COMMON, **TASKS[task].parts}
+    tables = {**COMMON_TABLES, **TASKS[task].tables}
+    assert page.keys() == {"task", "seed", *parts, *tables}
+    for name, cls in parts.items():
+        assert list(page[name].items()) == list(defaults_of(cls).items()), name
+    for name, table in tables.items():
+        row = page[name]["name"]
+        assert page[name].keys() == {"name", row}
+        assert page[name][row] == defaults_of(table[row]), name
+    full = complete(ConfigDict({"task": task}))
+    for key, value in leaves(ConfigDict(page)):
         assert dict(leaves(full))[key] == value and type(dict(leaves(full))[key]) is type(value)

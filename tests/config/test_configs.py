@@ -1,6 +1,7 @@
 """Every config that is shipped: built, trained for two steps, sampled from, and resumed."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, shared
@@ -12,6 +13,8 @@ from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
 from ddm_jax.models import MODELS
+from ddm_jax.tasks.base import Weights
+from ddm_jax.training.base import Constants, View
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -86,22 +89,22 @@ def test_networks_take_other_parts(model, schedule, prediction, noise_cond, samp
     choices += [f"--config.model.{model}.{s}" for s in TINY[model]]
     config = override(complete(load_config(f"{ROOT}/configs/base.py")), choices)
     data = sources.load(data_options(config))
-    recipe = assemble(config, data.spec)
-    params = recipe.init_params()
-    batch = feed(data, 0, 8, 0, False, False)
-    loss_fn = recipe.loss_fn()
+    setup = assemble(config, data.spec)
+    task, params = setup.task, setup.init_params()
+    batch = task.prepare(feed(data, 0, 8, 0, False, False), Constants(None, {}))
+    view = View(jnp.zeros((), int), params, task.memory())
 
     @jax.jit
     def loss_and_gradient(p):
         return jax.value_and_grad(
-            lambda p: loss_fn(p, recipe.prepare(batch, None), recipe.train_key(), ()).loss.mean()
+            lambda p: task.loss(p, batch, setup.train_key(), {}, view).loss.mean()
         )(p)
 
     loss, gradient = loss_and_gradient(params)
     assert np.isfinite(loss) and loss > 0
     assert max(abs(leaf).max() for leaf in jax.tree.leaves(gradient)) > 0
-    generate = jax.jit(recipe.generate)
-    images, other = generate(params, np.arange(3)), generate(params, np.array([7, 1, 9]))
+    generate, weights = jax.jit(task.generator.generate), Weights(params)
+    images, other = generate(weights, np.arange(3)), generate(weights, np.array([7, 1, 9]))
     assert np.isfinite(images).all() and images.shape == (3, 8, 8, 1)
     np.testing.assert_allclose(images[1], other[1], atol=1e-6)
 

@@ -6,8 +6,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from ddm_jax.config.load import load_config, override
-from ddm_jax.config.tables import complete
+from ddm_jax.config.schema import build
+from ddm_jax.config.tables import complete, data_options
 from ddm_jax.errors import UserError
+from ddm_jax.models.codecs import CODECS
 
 OLD = {
     "seed": 3,
@@ -18,6 +20,7 @@ OLD = {
     "error": {"name": "huber", "huber": {"delta": 2.0}},
     "grid": {"name": "karras", "karras": {"rho": 5.0}},
     "loss": {"label_dropout": 0.2, "uniforms": "stratified"},
+    "ema": {"decay": 0.99, "warmup": False},
 }
 
 
@@ -39,7 +42,16 @@ def test_every_old_word_is_read_as_its_new_one(tmp_path):
     assert config.objective.hybrid.scale == 0.01
     assert config.distance.name == "huber" and config.distance.huber.delta == 2.0
     assert config.timesteps.name == "karras" and config.timesteps.karras.rho == 5.0
+    assert config.average.name == "ema" and config.average.ema.to_dict() == OLD["ema"]
     assert config.loss.class_dropout == 0.2 and config.loss.uniforms == "stratified"
+
+
+def test_an_average_is_all_that_changes_in_a_config_of_todays_words(tmp_path):
+    """The weights of such a run may be gone on with: nothing else differs."""
+    today = complete(ConfigDict()).to_dict()
+    old = {**today, "ema": today["average"]["ema"]}
+    del old["average"]
+    assert read(old, tmp_path / "config.json").to_dict() == today
 
 
 def test_a_label_of_another_count_becomes_a_scale(tmp_path):
@@ -70,7 +82,7 @@ def test_counts_of_rows_that_are_not_chosen_do_not_matter(tmp_path):
 
 @pytest.mark.parametrize("broken", [[1], "x", 3, None])
 def test_broken_sections_are_one_line(broken, tmp_path):
-    for name in ("label", "times", "schedule", "loss"):
+    for name in ("label", "times", "schedule", "loss", "ema"):
         with pytest.raises(UserError, match="is no section") as error:
             read(changed(**{name: broken}), tmp_path / "config.json")
         assert "\n" not in str(error.value)
@@ -91,13 +103,57 @@ def test_broken_settings_are_one_line(broken, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("size", "now"), [(0, ()), (32, (32,)), ([24, 32], (24, 32)), (-3, (-3,))])
+def test_one_number_as_the_size_becomes_a_tuple(size, now, tmp_path):
+    plain = {"data": {"name": "shapes", "size": size}}
+    assert read(plain, tmp_path / "config.json").data.size == now
+
+
+@pytest.mark.parametrize("words", [{}, OLD], ids=["later", "first"])
+def test_the_scaling_of_the_data_becomes_the_codecs(words, tmp_path):
+    plain = {**words, "data": {"scaling": "fitted", "size": 28}}
+    config = read(plain, tmp_path / "config.json")
+    assert config.codec.name == "pixels" and config.codec.pixels.scaling == "fitted"
+    assert config.data.size == (28,) and "scaling" not in config.data
+    assert read({"data": {"name": "x"}}, tmp_path / "config.json").codec.pixels.scaling == "unit"
+
+
+@pytest.mark.parametrize("broken", [3, [1], None, {"size": None}, {"size": "big"}, {"scaling": 1}])
+def test_broken_data_sections_are_one_line(broken, tmp_path):
+    with pytest.raises(UserError) as error:
+        config = read({"data": broken}, tmp_path / "config.json")
+        build(CODECS, config.codec, "codec", spec=None)
+        data_options(config)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "scale, guidance",
+    [(1.0, {"name": "none"}), (2, {"name": "classifier_free", "classifier_free": {"scale": 2.0}})],
+)
+def test_the_condition_and_guidance_leave_the_network_and_the_samples(scale, guidance, tmp_path):
+    model = {"name": "ddpm_unet", "ddpm_unet": {"channels": 16, "conditional": True}}
+    old = changed(model=model, sample={"guidance": scale, "count": 3})
+    config = read(old, tmp_path / "config.json")
+    assert config.condition.name == "classes" and config.model.ddpm_unet.channels == 16
+    assert config.sample.count == 3 and config.guidance.name == guidance["name"]
+    assert config.guidance.classifier_free.scale == (2.0 if scale == 2 else 1.5)
+    model["ddpm_unet"]["conditional"] = False
+    again = read(changed(model=model), tmp_path / "config.json")
+    assert again.condition.name == "nothing" and again.guidance.name == "none"
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
+        ("sample.guidance", "guidance.classifier_free.scale"),
+        ("model.ddpm_unet.conditional", "condition.name"),
         ("label.name", "noise_cond.name"),
         ("grid.karras.rho", "timesteps.karras.rho"),
         ("schedule.linear.steps", "schedule.linear.num_timesteps"),
         ("loss.label_dropout", "loss.class_dropout"),
+        ("data.scaling", "codec.pixels.scaling"),
+        ("ema.decay", "average.ema.decay"),
     ],
 )
 def test_an_old_word_on_the_command_line_is_answered_with_the_new_one(old, new):

@@ -7,12 +7,13 @@ from conftest import ROOT
 
 import launch
 from ddm_jax.config import validate
-from ddm_jax.config.assemble import assemble
+from ddm_jax.config.assemble import assemble, loans, make_task
 from ddm_jax.config.fits import check_fit
 from ddm_jax.config.load import load_config, override
-from ddm_jax.config.tables import complete
+from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
+from ddm_jax.tasks.diffusion import Diffusion
 
 SPEC = Spec(
     name="digits",
@@ -22,6 +23,7 @@ SPEC = Spec(
     captioned=False,
     mean=(0.3,),
     std=(0.4,),
+    mirrors=False,
 )
 TIMES = ("--config.time_sampler.name=discrete",)
 SHORT = ("--config.schedule.name=linear", "--config.schedule.linear.num_timesteps=200", *TIMES)
@@ -29,13 +31,40 @@ ZERO = ("--config.schedule.cosine.zero_terminal=True", "--config.timesteps.name=
 
 # Settings, whether they are refused, the reason that must be given; and the remedy that it names.
 FINDINGS = [
-    ("guidance", ("sample.guidance=2",), True, "class_dropout=0.1", ("loss.class_dropout=0.1",)),
     (
         "guidance",
-        ("sample.guidance=2", "model.ddpm_unet.conditional=False"),
+        ("guidance.name=classifier_free",),
         True,
-        "conditional=True",
-        ("sample.guidance=1",),
+        "class_dropout=0.1",
+        ("loss.class_dropout=0.1",),
+    ),
+    (
+        "guidance",
+        ("guidance.name=classifier_free", "condition.name=nothing", "loss.class_dropout=0.1"),
+        True,
+        "condition.name=classes",
+        ("guidance.name=none",),
+    ),
+    (
+        "guidance",
+        ("guidance.name=classifier",),
+        True,
+        "--config.guidance.classifier.run=runs/",
+        ("guidance.name=none",),
+    ),
+    (
+        "teacher",
+        ("objective.name=teacher",),
+        True,
+        "--config.teacher.run=runs/",
+        ("objective.name=weighted",),
+    ),
+    (
+        "teacher",
+        ("teacher.run=runs/x",),
+        True,
+        "objective.name=teacher",
+        ("teacher.run=",),
     ),
     (
         "check_fit",
@@ -151,10 +180,10 @@ FINDINGS = [
     ),
     (
         "average_longer_than_the_run",
-        ("ema.warmup=False", "ema.decay=0.9999", "train.steps=1000"),
+        ("average.ema.warmup=False", "average.ema.decay=0.9999", "train.steps=1000"),
         False,
         "half-life of 6,9",
-        ("ema.decay=0.99",),
+        ("average.ema.decay=0.99",),
     ),
     (
         "average_longer_than_the_run",
@@ -163,25 +192,28 @@ FINDINGS = [
         "never reaches",
         ("optim.warmup=50",),
     ),
-    ("mirrored_text", ("data.flip=True",), False, "mirrors the characters", ("data.flip=False",)),
+    ("mirrored_data", ("data.flip=True",), False, "mirrors digits, which", ("data.flip=False",)),
 ]
 
 
-def recipe_of(*settings):
+def setup_of(*settings):
     config = complete(load_config(str(ROOT / "configs/quickstart.py")))
-    plain = ("sample.guidance=1", "loss.class_dropout=0", "sample.steps=20")
+    plain = ("guidance.name=none", "loss.class_dropout=0", "sample.steps=20")
     arguments = [s if s.startswith("--") else "--config." + s for s in (*plain, *settings)]
     return assemble(override(config, arguments), SPEC)
 
 
 def warnings_of(*settings):
-    return recipe_of(*settings).warnings
+    return setup_of(*settings).warnings
 
 
 def test_a_budget_of_evaluations_sets_the_steps():
-    assert recipe_of("sample.evaluations=35", "sampler.name=heun").grid_steps == 18
-    assert recipe_of("sample.evaluations=35", "sampler.name=dpmpp_2m").grid_steps == 35
-    assert recipe_of("sample.steps=7").grid_steps == 7
+    def steps(*settings):
+        return setup_of(*settings).task.generator.grid_steps
+
+    assert steps("sample.evaluations=35", "sampler.name=heun") == 18
+    assert steps("sample.evaluations=35", "sampler.name=dpmpp_2m") == 35
+    assert steps("sample.steps=7") == 7
 
 
 @pytest.mark.parametrize(
@@ -202,9 +234,64 @@ def test_a_dangerous_combination_is_named_and_its_remedy_works(
     assert warnings_of(*settings, *remedy) == ()
 
 
+@pytest.mark.parametrize("objective", ["vlb", "hybrid", "vdm"])
+def test_bounds_on_values_with_levels_are_refused_for_continuous_ones(objective):
+    config = complete(load_config(str(ROOT / "configs/quickstart.py")))
+    config = override(config, [f"--config.objective.name={objective}", *TIMES])
+    spec = dataclasses.replace(SPEC, low=-1.0, high=1.0, levels=0)
+    with pytest.raises(UserError, match="digits are continuous; take objective.name=weighted"):
+        assemble(config, spec)
+
+
 def test_every_rule_is_tried():
-    rules = {rule.__name__ for rule in (*validate.RULES, check_fit)}
-    assert {name for name, *_ in FINDINGS} == rules
+    of_tasks = [rule for rules in validate.OF_TASKS.values() for rule in rules]
+    rules = {rule.__name__ for rule in (*validate.COMMON, *of_tasks, check_fit)}
+    assert {name for name, *_ in FINDINGS} | APART == rules
+
+
+APART = {"lent", "classes"}  # rules that the tests below try
+
+
+def task_of(file, spec=SPEC, *settings):
+    config = complete(load_config(f"{ROOT}/configs/{file}.py"))
+    return make_task(override(config, [f"--config.{s}" for s in settings]), spec, {})
+
+
+OTHER = dataclasses.replace(SPEC, classes=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "role, lent, reason",
+    [
+        ("judge", ("digits_classifier", SPEC, "codec.pixels.scaling=fitted"), "the same codec"),
+        ("judge", ("digits_classifier", OTHER), "other classes"),
+        ("reference", ("quickstart", OTHER), "another condition"),
+        ("reference", ("quickstart", SPEC, "condition.name=nothing"), "another condition"),
+        ("teacher", ("quickstart", SPEC, "codec.pixels.scaling=fitted"), "the same codec"),
+    ],
+)
+def test_a_run_that_does_not_fit_is_not_borrowed(role, lent, reason):
+    settings = {
+        "judge": ("guidance.name=classifier", "guidance.classifier.run=runs/x"),
+        "reference": ("guidance.name=auto", "guidance.auto.run=runs/x"),
+        "teacher": ("guidance.name=none", "objective.name=teacher", "teacher.run=runs/x"),
+    }[role]
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    config = override(config, [f"--config.{s}" for s in settings])
+    assert loans(config) == {role: "runs/x"}
+    with pytest.raises(UserError) as error:
+        assemble(config, SPEC, {role: task_of(*lent)})
+    text = str(error.value)
+    assert reason in text and "\n" not in text and Diffusion.borrows[role].key in text
+    same = "digits_classifier" if role == "judge" else "quickstart"
+    assert assemble(config, SPEC, {role: task_of(same)}).warnings == ()
+
+
+def test_a_classifier_needs_classes():
+    config = complete(load_config(f"{ROOT}/configs/digits_classifier.py"))
+    assert assemble(config, SPEC).warnings == ()
+    with pytest.raises(UserError, match="at least two classes, and digits has 1"):
+        assemble(config, dataclasses.replace(SPEC, classes=("only",)))
 
 
 # Published with signal left where sampling starts from noise, and so in our configs of them.
@@ -214,9 +301,11 @@ PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of th
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
 def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(load_config(str(path)))
-    size = config.data.size or SPEC.shape[0]
-    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(size, size, 1))
-    warnings = assemble(config, spec).warnings
+    space = data_options(config).space or SPEC.shape[:2]
+    mirrors = config.data.name != "digits"
+    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), mirrors=mirrors)
+    lent = {role: task_of("digits_classifier", spec) for role in loans(config)}
+    warnings = assemble(config, spec, lent).warnings
     known = [PUBLISHED[path.stem]] if path.stem in PUBLISHED else []
     assert len(warnings) == len(known)
     assert all(flaw in text for flaw, text in zip(known, warnings, strict=True))

@@ -6,7 +6,7 @@ import pytest
 
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import DataOptions, Dataset, spec_of
-from ddm_jax.data.pipeline import Scaling, Stretch, feed, prefetch, prepare, scaling_of
+from ddm_jax.data.pipeline import Stretch, feed, prefetch, prepare
 
 
 @pytest.fixture(scope="module")
@@ -33,54 +33,46 @@ def test_hosts_together_read_the_whole_batch(digits):
     whole = feed(digits, 30, 64, 5, True, False)
     for hosts in (2, 4):
         parts = [feed(digits, 30, 64, 5, True, False, (h, hosts)) for h in range(hosts)]
-        for name in whole._fields:
-            joined = np.concatenate([getattr(part, name) for part in parts])
-            np.testing.assert_array_equal(joined, getattr(whole, name))
+        assert whole.keys() == {"x", "label", "place", "flip"}
+        for name in whole:
+            joined = np.concatenate([part[name] for part in parts])
+            np.testing.assert_array_equal(joined, whole[name])
 
 
 def test_flips_are_fair_and_off_when_off(digits):
-    flips = np.concatenate([feed(digits, k, 64, 0, True, False).flip for k in range(50)])
+    flips = np.concatenate([feed(digits, k, 64, 0, True, False)["flip"] for k in range(50)])
     assert flips.mean() == pytest.approx(0.5, abs=0.03)
-    assert not feed(digits, 0, 64, 0, False, False).flip.any()
+    assert "flip" not in feed(digits, 0, 64, 0, False, False)
 
 
 def test_device_resident_data_give_the_same_batch(digits):
-    scaling = scaling_of(digits.spec, "unit")
-    host = prepare(scaling, feed(digits, 3, 32, 0, True, False), None)
-    device = prepare(scaling, feed(digits, 3, 32, 0, True, True), jnp.asarray(digits.images))
-    for a, b in zip(host, device, strict=True):
-        np.testing.assert_array_equal(a, b)
+    pool = jnp.asarray(digits.columns["x"])
+    host = prepare(feed(digits, 3, 32, 0, True, False), None)
+    fed = feed(digits, 3, 32, 0, True, True)
+    assert fed.keys() == {"index", "label", "place", "flip"}
+    device = prepare(fed, pool)
+    assert host.keys() == device.keys() == {"x", "label", "place"}
+    for name in host:
+        np.testing.assert_array_equal(host[name], device[name])
 
 
 def test_prepare_flips_left_and_right_only():
     images = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1) * 20
-    data = Dataset(spec_of("x", images), images)
-    part = feed(data, 0, 2, 0, False, False)._replace(flip=np.array([True, False]))
-    x = scaling_of(data.spec, "unit").decode(prepare(scaling_of(data.spec, "unit"), part, None).x0)
-    got = np.rint(np.asarray(x) * 255)
-    np.testing.assert_array_equal(got[0], part.image[0][:, ::-1])
-    np.testing.assert_array_equal(got[1], part.image[1])
+    data = Dataset(spec_of("x", {"x": images}), {"x": images})
+    part = {**feed(data, 0, 2, 0, False, False), "flip": np.array([True, False])}
+    got = prepare(part, None)["x"]
+    np.testing.assert_array_equal(got[0], part["x"][0][:, ::-1])
+    np.testing.assert_array_equal(got[1], part["x"][1])
 
 
-def test_scalings(digits):
-    unit, fitted = (scaling_of(digits.spec, kind) for kind in ("unit", "fitted"))
-    x = np.asarray(unit.encode(digits.images))
-    assert (x.min(), x.max()) == (-1, 1)
-    assert [float(limit[0]) for limit in unit.limits()] == [-1, 1]
-    y = np.asarray(fitted.encode(digits.images), np.float64)
-    assert y.mean() == pytest.approx(0, abs=1e-5) and y.std() == pytest.approx(1, abs=1e-5)
-    assert float(fitted.limits()[0][0]) == pytest.approx(y.min(), rel=1e-5)
-    for scaling in (unit, fitted):
-        back = scaling.decode(scaling.encode(digits.images))
-        np.testing.assert_allclose(back, digits.images / 255, atol=1e-6)
-    assert float(Scaling((0.5,), (0.5,)).decode(jnp.array([7.0]))[0]) == 1.0
-
-
-def test_spec_statistics_are_exact_per_channel():
-    images = np.random.default_rng(0).integers(0, 256, (50, 4, 4, 3), dtype=np.uint8)
-    spec = spec_of("x", images)
-    np.testing.assert_allclose(spec.mean, (images / 255).mean((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(spec.std, (images / 255).std((0, 1, 2)), rtol=1e-9)
+def test_text_stays_with_the_data_and_other_columns_go_along():
+    columns = {
+        "x": np.zeros((4, 2, 3, 1), np.uint8),
+        "text": np.array(list("abcd")),
+        "noise": np.arange(4, dtype=np.float32),
+    }
+    fed = feed(Dataset(spec_of("x", columns), columns), 0, 4, 0, False, False)
+    assert fed.keys() == {"x", "noise", "place"} and sorted(fed["noise"]) == [0, 1, 2, 3]
 
 
 def test_prefetch_keeps_the_order_and_hands_on_errors():

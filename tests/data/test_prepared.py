@@ -27,8 +27,9 @@ def test_real_cifar10_is_read_without_tensorflow(tmp_path):
         DataOptions(name="tfds:cifar10", dir=directory, split="test", cache=str(tmp_path)),
         lines.append,
     )
-    assert data.images.shape == (10_000, 32, 32, 3) and isinstance(data.images, np.memmap)
-    assert np.bincount(data.labels).tolist() == [1000] * 10
+    x = data.columns["x"]
+    assert x.shape == (10_000, 32, 32, 3) and isinstance(x, np.memmap)
+    assert np.bincount(data.columns["label"]).tolist() == [1000] * 10
     assert data.spec.classes[:3] == ("airplane", "automobile", "bird")
     np.testing.assert_allclose(data.spec.mean, [0.494, 0.485, 0.450], atol=2e-3)
     assert "decoding tfds:cifar10" in lines[0]
@@ -37,26 +38,27 @@ def test_real_cifar10_is_read_without_tensorflow(tmp_path):
 
 def test_fashion_mnist_is_decoded_once_and_checked(fashion):
     first, lines = sources.load(fashion), []
-    truth = np.array(first.images[:10])
+    truth = np.array(first.columns["x"][:10])
     again = sources.load(fashion, lines.append)
     assert lines == [] and again.spec == first.spec and first.spec.shape == (28, 28, 1)
-    path = Path(first.images.filename)
+    path = Path(first.columns["x"].filename)
     raw = bytearray(path.read_bytes())
     raw[5000] ^= 1
     path.write_bytes(raw)
     healed = sources.load(fashion, lines.append)
-    assert lines and np.array_equal(healed.images[:10], truth)
+    assert lines and np.array_equal(healed.columns["x"][:10], truth)
 
 
 def test_a_version_is_read_from_its_files_alone(fashion):
     """TFDS then takes the features from features.json, whose classes are plain ones."""
     data = sources.load(dataclasses.replace(fashion, name="tfds:fashion_mnist:3.0.1"))
-    assert data.images.shape == (10_000, 28, 28, 1) and data.spec.classes[9] == "Ankle boot"
+    assert data.columns["x"].shape == (10_000, 28, 28, 1) and data.spec.classes[9] == "Ankle boot"
+    assert data.spec.mirrors
 
 
 def test_other_sizes_and_channels_are_made(fashion):
-    data = sources.load(dataclasses.replace(fashion, size=14, channels=3))
-    assert data.images.shape == (10_000, 14, 14, 3)
+    data = sources.load(dataclasses.replace(fashion, size=(14, 20), channels=3))
+    assert data.columns["x"].shape == (10_000, 14, 20, 3)
 
 
 def test_unknown_splits_and_sets_are_answered_with_names(fashion):
@@ -81,8 +83,8 @@ def test_mnist_is_really_prepared_from_its_original_files(tmp_path):
         downloads=str(shared("downloads/mnist")),
     )
     data = sources.load(options)
-    assert data.images.shape == (60_000, 28, 28, 1)
-    assert np.bincount(data.labels).tolist() == [
+    assert data.columns["x"].shape == (60_000, 28, 28, 1)
+    assert np.bincount(data.columns["label"]).tolist() == [
         5923,
         6742,
         5958,

@@ -11,26 +11,27 @@ from ddm_jax.errors import UserError
 def test_digits_are_the_embedded_real_ones():
     data = sources.load(DataOptions())
     assert data.spec.shape == (8, 8, 1) and data.spec.count == 1797
-    assert data.images.dtype == np.uint8 and data.images.max() == 255
-    assert np.bincount(data.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    assert data.spec.classes[3] == "3" and data.captions is None
+    assert data.columns["x"].dtype == np.uint8 and data.columns["x"].max() == 255
+    counts = np.bincount(data.columns["label"]).tolist()
+    assert counts == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert data.spec.classes[3] == "3" and data.columns.keys() == {"x", "label"}
 
 
 def test_shapes_have_labels_captions_and_attributes():
-    data = sources.load(DataOptions(name="shapes", count=2500, size=16))
-    assert data.images.shape == (2500, 16, 16, 3) and len(data.captions) == 2500
+    data = sources.load(DataOptions(name="shapes", count=2500, size=(16,)))
+    assert data.columns["x"].shape == (2500, 16, 16, 3) and len(data.columns["text"]) == 2500
     assert data.spec.captioned and len(data.spec.classes) == 24
-    few = sources.load(DataOptions(name="shapes", count=10, size=16))
-    np.testing.assert_array_equal(few.images, data.images[:10])
-    colour, shape = data.spec.classes[data.labels[0]].split()
-    assert colour in data.captions[0] and shape in data.captions[0]
+    few = sources.load(DataOptions(name="shapes", count=10, size=(16,)))
+    np.testing.assert_array_equal(few.columns["x"], data.columns["x"][:10])
+    colour, shape = data.spec.classes[data.columns["label"][0]].split()
+    assert colour in data.columns["text"][0] and shape in data.columns["text"][0]
 
 
 def test_a_photograph_is_one_image_of_any_size():
     data = sources.load(DataOptions(name="photo"))
-    assert data.images.shape == (1, 64, 64, 3) and data.labels is None
-    grey = sources.load(DataOptions(name="photo:flower", size=32, channels=1))
-    assert grey.images.shape == (1, 32, 32, 1) and grey.images.std() > 20
+    assert data.columns["x"].shape == (1, 64, 64, 3) and data.columns.keys() == {"x"}
+    grey = sources.load(DataOptions(name="photo:flower", size=(32, 48), channels=1))
+    assert grey.columns["x"].shape == (1, 32, 48, 1) and grey.columns["x"].std() > 20
     assert grey.spec.name == "photo:flower" and not grey.spec.classes
 
 
@@ -39,9 +40,10 @@ def test_a_photograph_is_one_image_of_any_size():
     [
         ({"name": "photo:cat"}, "china"),
         ({"name": "digit"}, "did you mean 'digits'"),
-        ({"name": "digits", "size": 16}, "leave data.size at 0"),
+        ({"name": "digits", "size": (16,)}, r"leave data.size at \(\)"),
         ({"name": "digits:8"}, "takes no argument"),
-        ({"name": "shapes", "size": 8}, "12 or more"),
+        ({"name": "shapes", "size": (8,)}, "12 or more"),
+        ({"name": "shapes", "size": (24, 32)}, "set data.size to 24"),
         ({"name": "tfds"}, "tfds:cifar10"),
         ({"name": "folder:/does/not/exist"}, "folder:<path>"),
     ],
@@ -53,7 +55,15 @@ def test_wrong_names_are_answered_with_the_remedy(options, message):
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"scaling": "half"}, "'fitted'"), ({"channels": 2}, "1, 3 or 0"), ({"count": 0}, "count")],
+    [
+        ({"channels": 2}, "1, 3 or 0"),
+        ({"count": 0}, "count"),
+        ({"size": (0,)}, "as in 32 or 24,32, or .* the data's own; not 0"),
+        ({"size": (8, -8)}, "not 8,-8"),
+        ({"size": (1, 2, 3)}, "not 1,2,3"),
+        ({"size": (24.5,)}, "not 24.5"),
+        ({"size": ("24x32",)}, "not 24x32"),
+    ],
 )
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):

@@ -55,6 +55,11 @@ def start(schedule, shape=(10, 1000)):
     )
 
 
+def padded(times, length):
+    """The grid, at rest at its last time until it has so many: one program serves all lengths."""
+    return np.pad(np.asarray(times), (0, length - len(times)), "edge")
+
+
 def grid_of(name, steps):
     """A row of TIMESTEPS, for `steps` steps."""
     if name == "explicit":

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
+from told import NULL, Told
 
 from ddm_jax.diffusion.losses.base import Batch, Params
-from ddm_jax.diffusion.losses.draws import diffusion_loss
+from ddm_jax.diffusion.losses.draws import Draws, diffusion_loss
 from ddm_jax.diffusion.losses.importance import History, Importance
 from ddm_jax.diffusion.losses.noised import Problem
 from ddm_jax.diffusion.losses.objectives import Weighted
@@ -20,7 +21,7 @@ from ddm_jax.diffusion.schedules.rates import Flow
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-COUNT, NULL, KEY = 4000, 7, jax.random.key(3)
+COUNT, KEY = 4000, jax.random.key(3)
 
 
 def draws(key):
@@ -30,13 +31,14 @@ def draws(key):
     """
     seen = {}
 
-    def net(params, x, noise_cond, cond, keys):
-        seen.update(x=x[:, 0], dropped=cond == NULL, dropout=jax.vmap(jax.random.uniform)(keys))
+    def net(params, x, noise_cond, context, keys):
+        dropped = context.vector[:, 0] == NULL
+        seen.update(x=x[:, 0], dropped=dropped, dropout=jax.vmap(jax.random.uniform)(keys))
         return jnp.zeros_like(x)
 
     problem = Problem(net, PREDICTIONS["eps"](), Timestep())
-    options = {"null": NULL, "class_dropout": 0.4}
-    loss = diffusion_loss(problem, Flow(), Weighted(), Uniform(), COUNT, **options)
+    how = Draws(COUNT, class_dropout=0.4)
+    loss = diffusion_loss(problem, Flow(), Weighted(), Uniform(), Told(), how)
     batch = Batch(jnp.zeros((COUNT, 1)), jnp.zeros(COUNT, jnp.int32), jnp.arange(COUNT))
     t = loss(Params(None), batch, key, ()).t
     eps = seen.pop("x") / Flow().sigma(t)
@@ -99,12 +101,13 @@ def test_a_preference_for_some_times_leaves_the_mean_of_the_loss_alone():
     history = jnp.array([[8.0, 1.0], [0.5, 0.5], [2.0, 3.0], [0.0, 1.0], [4.0, 4.0]])
     memory = History(history, jnp.full(levels, 2))
 
-    def net(params, x, noise_cond, cond, keys):
+    def net(params, x, noise_cond, context, keys):
         return noise_cond[:, None]
 
     problem = Problem(net, PREDICTIONS["x0"](), Timestep())
     schedule = Flow(num_timesteps=levels)
-    loss = diffusion_loss(problem, schedule, Weighted(), times, size, "stratified")
+    how = Draws(size, "stratified")
+    loss = diffusion_loss(problem, schedule, Weighted(), times, Told(), how)
     batch = Batch(jnp.ones((size, 1)), None, jnp.arange(size))
     terms = loss(Params(None), batch, KEY, memory)
     uneven = float(terms.loss.mean())

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import KEY, MEAN, ONE, ROWS, STD, ideal
+from laws import KEY, MEAN, ONE, ROWS, STD, ideal, padded
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow, gaussian_jump
 from ddm_jax.diffusion.arrays import expand
-from ddm_jax.diffusion.guidance import CLIPS, guide
+from ddm_jax.diffusion.clipping import CLIPS
+from ddm_jax.diffusion.guidance import combine
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers.loop import integrate, sample
 from ddm_jax.diffusion.samplers.one_step import DDIM, Euler
@@ -28,18 +29,20 @@ def test_jumps_end_on_the_exact_flow_in_any_number_of_steps(sampler, schedule):
     """And the estimate of the last call leads there from the last time to t = 0."""
     denoise = gaussian_jump(schedule, MEAN, STD)
     x = jnp.linspace(-2, 2, 7)[:, None] * schedule.sigma(ONE)
-    for times in ([1.0, 0.0], [1.0, 0.8, 0.3, 0.2]):
-        times = jnp.array(times)
-        exact = gaussian_flow(schedule, MEAN, STD, x, ONE, times[-1])
-        got = integrate(denoise, schedule, sampler, times, x, KEY)
-        np.testing.assert_allclose(got, exact, rtol=1e-4, atol=1e-4)
-    times = jnp.array([1.0, 0.6])
-    x0 = sample(denoise, schedule, sampler, times, x, KEY)
-    at, zero = integrate(denoise, schedule, sampler, times, x, KEY), jnp.float32(0)
-    eps = (at - schedule.alpha(times[-1]) * x0) / schedule.sigma(times[-1])
-    landed = schedule.alpha(zero) * x0 + schedule.sigma(zero) * eps
-    exact = gaussian_flow(schedule, MEAN, STD, x, ONE, zero)
-    np.testing.assert_allclose(landed, exact, rtol=1e-3, atol=1e-3)
+
+    @jax.jit
+    def run(times):
+        last, zero = times[-1], jnp.zeros(())
+        at = integrate(denoise, schedule, sampler, times, x, KEY)
+        x0 = sample(denoise, schedule, sampler, times, x, KEY)
+        eps = (at - schedule.alpha(last) * x0) / schedule.sigma(last)
+        landed = schedule.alpha(zero) * x0 + schedule.sigma(zero) * eps
+        return (at, landed), [gaussian_flow(schedule, MEAN, STD, x, ONE, u) for u in (last, zero)]
+
+    for times in ([1.0, 0.0], [1.0, 0.8, 0.3, 0.2], [1.0, 0.6]):
+        (at, landed), (exact_at, exact) = run(padded(jnp.float32(times), 4))
+        np.testing.assert_allclose(at, exact_at, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(landed, exact, rtol=1e-3, atol=1e-3)
 
 
 def test_a_jump_of_no_length_is_the_mean_and_times_may_be_each_examples_own():
@@ -84,7 +87,7 @@ def test_guidance_and_clipping_pass_the_second_time_on():
         return lambda x, t, s=None: Estimate(jnp.full_like(x, scale * (-1.0 if s is None else s)))
 
     x, t, s = jnp.zeros((2, 3)), jnp.float32(0.5), jnp.float32(0.25)
-    guided = guide(telling(1.0), telling(0.2), 3.0)
+    guided = combine(telling(1.0), telling(0.2), 3.0)
     np.testing.assert_allclose(guided(x, t, s).x0, 0.25 * (0.2 + 3 * 0.8))
     np.testing.assert_allclose(guided(x, t).x0, -(0.2 + 3 * 0.8))
     for clip in CLIPS.values():

@@ -38,16 +38,19 @@ def smoothing(schedule):
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_gives_the_density_of_its_own_flow(name):
     """The flow of a Gaussian is affine, so the start's density carried back is known exactly."""
-    schedule = SCHEDULES[name]()
-    ends = jnp.float32(0.0), jnp.float32(1.0)
-    alpha, sigma = (np.float64(schedule.alpha(ends[1])), np.float64(schedule.sigma(ends[1])))
-    x0 = draws()
-    at_0 = schedule.alpha(ends[0]) * x0
-    noise = gaussian_flow(schedule, MEAN, STD, at_0, *ends)
+    schedule, x0 = SCHEDULES[name](), draws()
+
+    @jax.jit
+    def run(x0, ends):
+        noise = gaussian_flow(schedule, MEAN, STD, schedule.alpha(ends[0]) * x0, *ends)
+        got = log_prob(gaussian(schedule, MEAN, STD), schedule, x0, KEY, 60)
+        return schedule.alpha(ends[1]), schedule.sigma(ends[1]), noise, got
+
+    alpha, sigma, noise, got = run(x0, jnp.array([0.0, 1.0]))
+    alpha, sigma = np.float64(alpha), np.float64(sigma)
     variances = [alpha**2 * STD**2 + sigma**2, STD**2 + smoothing(schedule)]
     expected = normal_log(noise, 0.0, alpha**2 + sigma**2)
     expected = expected + 1.5 * np.log(variances[0] / variances[1])
-    got = jax.jit(lambda x: log_prob(gaussian(schedule, MEAN, STD), schedule, x, KEY, 60))(x0)
     np.testing.assert_allclose(got, expected, atol=2e-3)
 
 
@@ -108,6 +111,7 @@ def test_an_example_depends_on_its_own_key_and_data_alone():
     denoise, schedule, x0, _ = coupled(16)
     keys = fold_in(KEY, jnp.arange(16))
 
+    @jax.jit
     def compute(x0, keys):
         return ode_bits(denoise, schedule, x0, keys, -1.0, 1.0, steps=10, trace="normal")
 

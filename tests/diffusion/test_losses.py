@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from told import NULL, Told
 
-from ddm_jax.diffusion.guidance import guide
+from ddm_jax.diffusion.guidance import combine
 from ddm_jax.diffusion.losses.base import Batch, Params
 from ddm_jax.diffusion.losses.distances import DISTANCES, L1, Huber
-from ddm_jax.diffusion.losses.draws import diffusion_loss
+from ddm_jax.diffusion.losses.draws import Draws, diffusion_loss
 from ddm_jax.diffusion.losses.noised import Problem
 from ddm_jax.diffusion.losses.objectives import Weighted
 from ddm_jax.diffusion.losses.time_samplers import Discrete
@@ -27,7 +28,8 @@ def loss_of(net, prediction="eps", size=1, **options):
     """(network's parameters, batch, key) -> Terms, of the settings that are not given."""
     named = {k: options.pop(k) for k in ("weighting", "distance") if k in options}
     problem = Problem(net, PREDICTIONS[prediction](), Timestep(), **named)
-    loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), size, **options)
+    how = Draws(size, **options)
+    loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), Told(), how)
     return lambda params, batch, key: loss(Params(params), batch, key, ())
 
 
@@ -36,7 +38,7 @@ def batch(count, size=4, cond=None):
     return Batch(x0, cond, jnp.arange(count))
 
 
-def zero(params, x, noise_cond, cond, keys):
+def zero(params, x, noise_cond, context, keys):
     return jnp.zeros_like(x)
 
 
@@ -89,7 +91,7 @@ def nets_with_the_same_x0(guess):
     """For each prediction, a network whose estimate of x_0 is guess(x_t)."""
 
     def of(prediction):
-        def net(params, x, noise_cond, cond, keys):
+        def net(params, x, noise_cond, context, keys):
             t = noise_cond / 999
             skip, out, c_in = (
                 c[:, None, None, None]
@@ -141,30 +143,30 @@ def test_the_likelihood_weight_bounds_the_entropy_of_a_gaussian():
 
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_split():
-    def net(params, x, noise_cond, cond, keys):
+    def net(params, x, noise_cond, context, keys):
         return params * x + jnp.sin(noise_cond)[:, None, None, None]
 
-    loss, whole = loss_of(net), batch(8)
+    plain, whole = loss_of(net), batch(8)
+    loss = jax.jit(lambda part: plain(0.3, part, KEY)[:2])
     parts = [jax.tree.map(lambda a: a[i : i + 2], whole) for i in range(0, 8, 2)]  # noqa: B023
-    split = [loss(0.3, part, KEY) for part in parts]
-    np.testing.assert_array_equal(loss(0.3, whole, KEY).t, np.concatenate([s.t for s in split]))
-    np.testing.assert_allclose(
-        loss(0.3, whole, KEY).loss, np.concatenate([s.loss for s in split]), rtol=1e-6
-    )
+    (losses, times), split = loss(whole), map(loss, parts)
+    of_parts, times_of_parts = map(np.concatenate, zip(*split, strict=True))
+    np.testing.assert_array_equal(times, times_of_parts)
+    np.testing.assert_allclose(losses, of_parts, rtol=1e-6)
 
 
 def test_labels_are_dropped_at_their_rate_and_independently_of_the_times():
     seen = {}
 
-    def net(params, x, noise_cond, cond, keys):
-        seen.update(cond=cond, keys=keys)
+    def net(params, x, noise_cond, context, keys):
+        seen.update(cond=context.vector[:, 0], keys=keys)
         return jnp.zeros_like(x)
 
     count = 4000
-    terms = loss_of(net, null=10, class_dropout=0.25)(
+    terms = loss_of(net, class_dropout=0.25)(
         None, batch(count, 1, jnp.zeros(count, jnp.int32)), KEY
     )
-    dropped = np.asarray(seen["cond"] == 10, float)
+    dropped = np.asarray(seen["cond"] == NULL, float)
     assert dropped.mean() == pytest.approx(0.25, abs=0.03)
     assert abs(np.corrcoef(dropped, terms.t)[0, 1]) < 0.05
     assert seen["keys"].shape == (count,)
@@ -176,9 +178,9 @@ def test_guidance_interpolates_and_extrapolates():
     main = lambda x, t, s=None: Estimate(x + 1)  # noqa: E731
     reference = lambda x, t, s=None: Estimate(x - 1)  # noqa: E731
     x = jnp.zeros(3)
-    assert guide(main, reference, 1.0) is main
-    np.testing.assert_array_equal(guide(main, reference, 0.0)(x, 0).x0, x - 1)
-    np.testing.assert_array_equal(guide(main, reference, 3.0)(x, 0).x0, x + 5)
+    assert combine(main, reference, 1.0) is main
+    np.testing.assert_array_equal(combine(main, reference, 0.0)(x, 0).x0, x - 1)
+    np.testing.assert_array_equal(combine(main, reference, 3.0)(x, 0).x0, x + 5)
 
 
 @pytest.mark.parametrize("w", [-1.0, -0.4, 0.5, 3.0])
@@ -190,7 +192,7 @@ def test_guidance_is_the_published_one_on_eps(w):
 
     alpha, sigma = 0.6, 0.8
     x, main, reference, mix, other = np.random.default_rng(0).normal(size=(5, 4, 3))
-    got = guide(always(main, mix), always(reference, other), 1 + w)(jnp.asarray(x), 0.5)
+    got = combine(always(main, mix), always(reference, other), 1 + w)(jnp.asarray(x), 0.5)
     on_c, on_u, guided = ((x - alpha * x0) / sigma for x0 in (main, reference, got.x0))
     np.testing.assert_allclose(guided, (1 + w) * on_c - w * on_u, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(got.variance_mix, mix)

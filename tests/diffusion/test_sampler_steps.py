@@ -1,5 +1,7 @@
 """Laws of every sampler's step: times of each example's own, times that come twice, precision."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,8 @@ from laws import KEY, ROWS, SET, evaluations, grid_of, ideal, start
 
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.process import Estimate
-from ddm_jax.diffusion.samplers.base import turn
 from ddm_jax.diffusion.samplers.linear_multistep import DEIS, PNDM
-from ddm_jax.diffusion.samplers.loop import prior, sample
+from ddm_jax.diffusion.samplers.loop import integrate, prior, sample
 from ddm_jax.diffusion.samplers.one_step import Heun
 from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, LogSNRGrid, UniformGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
@@ -47,28 +48,32 @@ def test_times_of_each_examples_own_give_what_it_gets_alone(sampler):
 def test_a_time_that_comes_twice_changes_nothing(sampler):
     """Wherever in the grid; and a step of no length leaves x finite, with and without a memory."""
     schedule = ContinuousCosine()
-    denoise, x = ideal(sampler, schedule), start(ContinuousCosine(), (2, 3))
+    denoise, x0 = ideal(sampler, schedule), start(ContinuousCosine(), (2, 3))
     once = UniformGrid().times(schedule, 6)
 
     @jax.jit
     def run(times, x):
-        return sample(denoise, schedule, sampler, times, x, KEY)
+        return integrate(denoise, schedule, sampler, times, x, KEY)
+
+    @jax.jit
+    def step(x, t, s, key, memory):
+        return sampler.step(denoise, schedule, x, t, s, key, memory)
 
     def twice(*places):
         return np.insert(once, places, once[list(places)])
 
-    expected = run(twice(5, 5, 5), x)
-    np.testing.assert_allclose(
-        expected, sample(denoise, schedule, sampler, once, x, KEY), atol=2e-5
-    )
+    x, memory = x0, sampler.init(x0)
+    for k, (t, s) in enumerate(itertools.pairwise(once)):
+        x, memory = step(x, t, s, fold_in(KEY, k), memory)
+    expected = run(twice(5, 5, 5), x0)
+    np.testing.assert_allclose(expected, x, atol=2e-5)
     for places in ((0, 0, 2), (1, 3, 4)):
-        np.testing.assert_array_equal(run(twice(*places), x), expected)
+        np.testing.assert_array_equal(run(twice(*places), x0), expected)
 
-    memory, t = sampler.init(x), jnp.float32(0.5)
-    for s in (0.5, 0.3, 0.3, 0.2):
-        x, memory = sampler.step(denoise, schedule, x, t, jnp.float32(s), KEY, memory)
+    x, memory = x0, sampler.init(x0)
+    for t, s in itertools.pairwise(np.float32([0.5, 0.5, 0.3, 0.3, 0.2])):
+        x, memory = step(x, t, s, KEY, memory)
         assert jnp.isfinite(x).all()
-        t = jnp.float32(s)
 
 
 def no_nan(sampler, schedule):
@@ -169,17 +174,21 @@ def test_the_quadrature_of_deis_is_exact(schedule, tolerance, variable):
         at = [float(schedule.logsnr(jnp.float32(v))) for v in (u, t, s)]
         return (at[0] - at[1]) / (at[2] - at[1])
 
+    def ratio(u):
+        return np.exp(-0.5 * float(schedule.logsnr(jnp.float32(u))))
+
     for *before, t, s in ((1.0, 0.9, 0.8, 0.3), (0.9, 0.7, 0.5, 0.0), (0.4, 0.3, 0.1, 0.0)):
         memory = sampler.init(x)
         for u in before:
             _, memory = sampler.step(nothing, schedule, x, u, u, KEY, memory)
         older, newer = (place(u, t, s) for u in before)
+        (r_t, r_s), alpha_s = (ratio(u) for u in (t, s)), float(schedule.alpha(s))
+        per_slope = alpha_s * (r_s - r_t)
         means = mean_of_powers(schedule, variable, t, s, (1, 2))
         # Lagrange's polynomials that are 1 at one earlier place, and 0 at the other and at t.
         for own, other, slopes in ((newer, older, (1.0, 0.0)), (older, newer, (0.0, 1.0))):
             expected = (means[1] - other * means[0]) / (own * (own - other))
             held = memory._replace(values=tuple(jnp.full_like(x, v) for v in slopes))
             got, _ = sampler.step(nothing, schedule, x, t, s, KEY, held)
-            per_slope = turn(schedule, x + 1, jnp.float32(t), jnp.float32(s))
-            gain = float((got / per_slope)[0, 0])
+            gain = float(got[0, 0]) / per_slope
             assert gain == pytest.approx(expected, rel=20 * tolerance, abs=tolerance)

@@ -10,7 +10,7 @@ import pytest
 from laws import KEY, ONE, ROWS, ZERO, evaluations, grid_of, ideal
 
 from ddm_jax.diffusion.arrays import fold_in
-from ddm_jax.diffusion.guidance import CLIPS, clip_x0
+from ddm_jax.diffusion.clipping import CLIPS, clip_x0
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers.adaptive import Adaptive
 from ddm_jax.diffusion.samplers.exponential import DPMpp2M, UniPC

@@ -103,7 +103,7 @@ def test_curves_say_what_is_plotted_and_bear_losses_below_zero():
     ]
     for figure in (
         plots.loss_curve(rows, unit="bits per element"),
-        plots.loss_by_level(rows, unit="bits per element"),
+        plots.by_level(rows, unit="bits per element"),
     ):
         (axes,) = figure.axes
         assert axes.get_ylabel() == "loss (bits per element)" and axes.get_xlabel()

@@ -24,8 +24,10 @@ from torch_side import diffusers, torch
 from ddm_jax.models.ddpm_unet import DDPMUNet
 
 
-def theirs(net: DDPMUNet, size: tuple[int, int], channels: int):
-    """The UNet2DModel with the settings of `net` for images (*size, channels)."""
+def theirs(net: DDPMUNet, size: tuple[int, int], channels: int, classes: int = 0):
+    """The UNet2DModel with the settings of `net` for images (*size, channels), with a table of
+    `classes` rows where there are any.
+    """
     levels = range(len(net.multipliers))
     attends = [size[0] // 2**level in net.attention for level in levels]
     down = ["AttnDownBlock2D" if a else "DownBlock2D" for a in attends]
@@ -55,7 +57,7 @@ def theirs(net: DDPMUNet, size: tuple[int, int], channels: int):
         attn_norm_num_groups=32,
         norm_eps=1e-6,
         resnet_time_scale_shift="scale_shift" if net.scale_shift else "default",
-        num_class_embeds=net.classes + 1 if net.conditional else None,
+        num_class_embeds=classes or None,
     ).eval()
 
 
@@ -95,7 +97,6 @@ NAMES = (
     (r"^middle_block", "mid_block.resnets."),
     (r"^middle_attention", "mid_block.attentions.0"),
     (r"^emb(\d)\.", r"time_embedding.linear_\1."),
-    (r"^classes\.", "class_embedding."),
     (r"^norm_out\.", "conv_norm_out."),
     (r"\.emb\.", ".time_emb_proj."),
     (r"\.shortcut\.", ".conv_shortcut."),

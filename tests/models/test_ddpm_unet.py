@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.layers import depth_to_space, sinusoidal_embedding, space_to_depth
 
@@ -40,13 +41,13 @@ def awake(module, x, *rest):
 
 
 def test_published_cifar_network_has_35746307_parameters():
-    params = shapes_of(DDPMUNet(3, 10), 32, 32, 3)
+    params = shapes_of(DDPMUNet(3), 32, 32, 3)
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 35_746_307
 
 
 def test_published_cifar_network_layer_for_layer():
     """Block widths as in Ho et al. 2020: every stage's (in, out), and where attention stands."""
-    params = shapes_of(DDPMUNet(3, 10), 32, 32, 3)
+    params = shapes_of(DDPMUNet(3), 32, 32, 3)
     blocks = {
         name: (p["conv1"]["conv"]["kernel"].shape[2], p["conv2"]["conv"]["kernel"].shape[3])
         for name, p in params.items()
@@ -86,7 +87,7 @@ def test_published_cifar_network_layer_for_layer():
 
 
 def test_the_output_is_zero_at_initialisation():
-    module = DDPMUNet(3, 10, **SMALL)
+    module = DDPMUNet(3, **SMALL)
     x = jax.random.normal(jax.random.key(2), (2, 8, 8, 3))
     fresh = jax.jit(module.init)(jax.random.key(0), x, jnp.zeros(2))["params"]
     out = apply(module, fresh, x, jnp.zeros(2))
@@ -98,14 +99,15 @@ def test_the_output_is_zero_at_initialisation():
     [
         {"scale_shift": True, "heads": 4},
         {"resample": "block", "blocks": 2},
-        {"patch": 2, "conditional": True},
+        {"patch": 2},
     ],
     ids=repr,
 )
 def test_options_keep_the_shape_and_use_every_parameter(options):
-    module = DDPMUNet(3, 10, **{**SMALL, **options})
+    module = DDPMUNet(3, **{**SMALL, **options})
     x = jax.random.normal(jax.random.key(2), (2, 8, 8, 3))
-    rest = (jnp.array([3.0, 700.0]), jnp.array([1, 10]))
+    vector = jax.random.normal(jax.random.key(3), (2, module.width))
+    rest = (jnp.array([3.0, 700.0]), Context(vector))
     module.check((8, 8))
     assert jax.eval_shape(module.apply, {"params": awake(module, x, *rest)}, x, *rest).shape == (
         x.shape
@@ -117,27 +119,28 @@ def test_options_keep_the_shape_and_use_every_parameter(options):
 
 @pytest.mark.parametrize("size", [(16,), (8, 8), (8, 8, 4)], ids=repr)
 def test_any_number_of_spatial_dimensions(size):
-    module = DDPMUNet(2, 0, **SMALL, patch=2)
+    module = DDPMUNet(2, **SMALL, patch=2)
     module.check(size)
     x = jax.random.normal(jax.random.key(2), (2, *size, 2))
     out = apply(module, awake(module, x, jnp.zeros(2)), x, jnp.zeros(2))
     assert out.shape == x.shape and jnp.isfinite(out).all()
 
 
-def test_the_output_depends_on_noise_level_class_and_null_class():
-    module = DDPMUNet(1, 3, **SMALL, conditional=True)
-    x, label, cond = jnp.ones((1, 8, 8, 1)), jnp.array([5.0]), jnp.array([1])
-    params = awake(module, x, label, cond)
-    base = apply(module, params, x, label, cond)
-    assert abs(apply(module, params, x, label + 100, cond) - base).max() > 1e-3
-    assert abs(apply(module, params, x, label, cond + 1) - base).max() > 1e-3
-    null = apply(module, params, x, label, jnp.array([3]))
-    np.testing.assert_array_equal(apply(module, params, x, label), null)
+def test_the_output_depends_on_the_noise_and_on_the_vector_of_the_context():
+    module = DDPMUNet(1, **SMALL)
+    x, noise = jnp.ones((1, 8, 8, 1)), jnp.array([5.0])
+    told = Context(jax.random.normal(jax.random.key(1), (1, module.width)))
+    params = awake(module, x, noise)
+    base = apply(module, params, x, noise, told)
+    assert abs(apply(module, params, x, noise + 100, told) - base).max() > 1e-3
+    assert abs(apply(module, params, x, noise, Context(told.vector + 1)) - base).max() > 1e-3
+    nothing = apply(module, params, x, noise, Context(jnp.zeros_like(told.vector)))
+    np.testing.assert_array_equal(apply(module, params, x, noise), nothing)
 
 
 def test_remat_changes_memory_and_not_the_gradient():
     x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
-    plain, remat = (DDPMUNet(1, 0, **SMALL, remat=r) for r in (False, True))
+    plain, remat = (DDPMUNet(1, **SMALL, remat=r) for r in (False, True))
     params = awake(plain, x, label)
     grads = [jax.tree.leaves(grad(module, params, x, label)) for module in (plain, remat)]
     rounding = 1e-6 * max(abs(leaf).max() for leaf in grads[0])
@@ -147,7 +150,7 @@ def test_remat_changes_memory_and_not_the_gradient():
 
 def test_bfloat16_computes_with_float32_parameters_and_output():
     x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
-    full, half = (DDPMUNet(1, 0, **SMALL, dtype=d) for d in ("float32", "bfloat16"))
+    full, half = (DDPMUNet(1, **SMALL, dtype=d) for d in ("float32", "bfloat16"))
     params = awake(half, x, label)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     a, b = (apply(m, params, x, label) for m in (full, half))
@@ -156,13 +159,13 @@ def test_bfloat16_computes_with_float32_parameters_and_output():
 
 
 def test_dropout_acts_in_training_only():
-    module = DDPMUNet(1, 0, **{**SMALL, "dropout": 0.5})
+    module = DDPMUNet(1, **{**SMALL, "dropout": 0.5})
     x, label = jnp.ones((1, 8, 8, 1)), jnp.ones(1)
     params = {"params": awake(module, x, label)}
     still = [module.apply(params, x, label) for _ in range(2)]
     np.testing.assert_array_equal(*still)
     one, two = (
-        module.apply(params, x, label, None, True, rngs={"dropout": jax.random.key(k)})
+        module.apply(params, x, label, NO_CONTEXT, True, rngs={"dropout": jax.random.key(k)})
         for k in range(2)
     )
     assert abs(one - two).max() > 1e-3
@@ -196,10 +199,9 @@ def test_sinusoidal_embedding_values():
         ({"dropout": 1.0}, (32, 32), "dropout"),
         ({"channels": 5}, (32, 32), "even"),
         ({"multipliers": ()}, (32, 32), "at least 1"),
-        ({"conditional": True}, (32, 32), "classes"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_remedy(options, size, message):
     with pytest.raises(ValueError, match=message):
-        DDPMUNet(3, 0, **options).check(size)
-    DDPMUNet(3, 10, multipliers=(1, 2, 2)).check((28, 28))
+        DDPMUNet(3, **options).check(size)
+    DDPMUNet(3, multipliers=(1, 2, 2)).check((28, 28))

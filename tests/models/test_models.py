@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddm_unet import DDMUNet
 from ddm_jax.models.layers import downsample, frequency_embedding, pool_max
@@ -41,7 +42,7 @@ def built():
     label = jnp.array([0.1, 0.4, 0.8])
     rows = {}
     for name, cls in MODELS.items():
-        module = cls(4, 0, **SMALL.get(name, {}))
+        module = cls(4, **SMALL.get(name, {}))
         params = awake(module, x, label)
         run = jax.jit(lambda p, x, label, m=module: m.apply({"params": p}, x, label))
         rows[name] = module, params, x, label, run
@@ -90,7 +91,7 @@ def test_dropout_acts_in_training_only(built, name):
     module, params, x, label, run = built[name]
     module = module.clone(dropout=0.5) if module.dropout else module
     rngs = {"dropout": jax.random.key(3)}
-    trained = module.apply({"params": params}, x, label, None, True, rngs=rngs)
+    trained = module.apply({"params": params}, x, label, NO_CONTEXT, True, rngs=rngs)
     assert bool(abs(trained - run(params, x, label)).max() > 1e-3) == bool(module.dropout)
 
 
@@ -102,7 +103,7 @@ def count(module, *size):
 
 def test_published_sizes():
     """Sums of (taps x inputs + 1) x outputs over the layers as the texts list them."""
-    assert count(MLP(1, 0), 28, 28, 1) == 785 * 512 + 512 + 513 * 512 + 513 * 784
+    assert count(MLP(1), 28, 28, 1) == 785 * 512 + 512 + 513 * 512 + 513 * 784
 
     def pair(a, b):
         return (9 * a + 1) * b + (9 * b + 1) * b
@@ -110,7 +111,7 @@ def test_published_sizes():
     widths = [1, 64, 128, 256, 512, 1024]
     down = sum(pair(a, b) for a, b in zip(widths, widths[1:], strict=False))
     up = sum((4 * 2 * w + 1) * w + pair(2 * w, w) for w in widths[1:-1])
-    assert count(VanillaUNet(1, 0), 64, 64, 1) == down + up + 65
+    assert count(VanillaUNet(1), 64, 64, 1) == down + up + 65
 
     def block(a, b):
         shortcut = 0 if a == b else (a + 1) * b
@@ -121,21 +122,21 @@ def test_published_sizes():
     total = sum(map(block, inputs, outputs)) + 4 * 32 + 33 * 3
     for width, below in ((96, 128), (64, 96), (32, 64)):
         total += block(below + width, width) + block(2 * width, width)
-    assert count(DDMUNet(3, 0), 64, 64, 3) == total
+    assert count(DDMUNet(3), 64, 64, 3) == total
 
 
 @pytest.mark.parametrize(
     ("cls", "size"), [(VanillaUNet, (8,)), (DDMUNet, (8,)), (DDMUNet, (4, 4, 4))], ids=repr
 )
 def test_unets_take_any_number_of_spatial_dimensions(cls, size):
-    module, x = cls(2, 0, channels=(8, 8)), jnp.zeros((2, *size, 2))
+    module, x = cls(2, channels=(8, 8)), jnp.zeros((2, *size, 2))
     shapes = jax.eval_shape(module.init_with_output, jax.random.key(0), x, jnp.zeros(2))
     assert shapes[0].shape == x.shape
 
 
 def test_without_a_noise_level_the_plain_unet_ignores_the_label():
     module, x = (
-        VanillaUNet(1, 0, channels=(8, 8)),
+        VanillaUNet(1, channels=(8, 8)),
         jax.random.normal(jax.random.key(0), (2, 4, 4, 1)),
     )
     params = awake(module, x, jnp.zeros(2))
@@ -152,7 +153,7 @@ def test_frequencies_go_from_one_turn_to_the_highest():
 
 
 def test_the_output_of_the_mlp_lies_in_as_many_dimensions_as_its_last_layer_is_wide():
-    module, x = MLP(1, 0, hidden=(32, 5)), jax.random.normal(jax.random.key(0), (64, 6, 6, 1))
+    module, x = MLP(1, hidden=(32, 5)), jax.random.normal(jax.random.key(0), (64, 6, 6, 1))
     label = jnp.zeros(64)
     out = module.apply({"params": awake(module, x, label)}, x, label).reshape(64, -1)
     assert np.linalg.matrix_rank(np.asarray(out - out.mean(0)), tol=1e-3) == 5
@@ -161,13 +162,13 @@ def test_the_output_of_the_mlp_lies_in_as_many_dimensions_as_its_last_layer_is_w
 @pytest.mark.parametrize(
     ("module", "space", "remedy"),
     [
-        (VanillaUNet(1, 0), (28, 28), "set data.size to a multiple of 16"),
-        (VanillaUNet(1, 0, channels=()), (28, 28), "one positive number a level"),
-        (VanillaUNet(1, 0, dropout=1.0), (64, 64), "dropout lies in"),
-        (DDMUNet(1, 0), (28, 28), "set data.size to a multiple of 8"),
-        (DDMUNet(1, 0, depth=0), (32, 32), "must be at least 1"),
-        (DDMUNet(1, 0, embedding=3), (32, 32), "an even number from 4 on"),
-        (MLP(1, 0, hidden=()), (4, 4), "at least one layer"),
+        (VanillaUNet(1), (28, 28), "set data.size to a multiple of 16"),
+        (VanillaUNet(1, channels=()), (28, 28), "one positive number a level"),
+        (VanillaUNet(1, dropout=1.0), (64, 64), "dropout lies in"),
+        (DDMUNet(1), (28, 28), "set data.size to a multiple of 8"),
+        (DDMUNet(1, depth=0), (32, 32), "must be at least 1"),
+        (DDMUNet(1, embedding=3), (32, 32), "an even number from 4 on"),
+        (MLP(1, hidden=()), (4, 4), "at least one layer"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_remedy(module, space, remedy):

@@ -7,6 +7,8 @@ import pytest
 from parity_unet import awake, channels_first, channels_last, converted, load, theirs
 from torch_side import torch
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT
+from ddm_jax.models.conditions import Classes
 from ddm_jax.models.ddpm_unet import DDPMUNet
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -15,17 +17,25 @@ NOISE_CONDS = jnp.array([0.0, 1.0, 37.0, 999.0])
 SMALL = dict(channels=128, multipliers=(1, 1), blocks=1, attention=(4,), dropout=0.0)
 
 
-def exchanged(net, size):
+def exchanged(net, size, conditional=False):
     """(our weights, the same by their names, their network, what both are given).
 
     Every leaf goes to a tensor of its own, and no tensor is left.
     """
     x = jnp.asarray(np.random.default_rng(1).normal(size=(len(NOISE_CONDS), *size, 3)), jnp.float32)
-    given = (x, NOISE_CONDS, jnp.arange(len(NOISE_CONDS))) if net.conditional else (x, NOISE_CONDS)
-    params, other = awake(net, *given), theirs(net, size, 3)
-    pairs = converted(params, len(net.multipliers))
+    count = len(NOISE_CONDS)
+    table = np.random.default_rng(2).normal(size=(count, net.width)) / 10
+    params = awake(net, x, NOISE_CONDS)
+    pairs, given, other = (
+        converted(params, len(net.multipliers)),
+        (x, NOISE_CONDS),
+        theirs(net, size, 3),
+    )
+    if conditional:
+        pairs.append(("class_embedding.weight", np.float32(table)))
+        given, other = (*given, jnp.arange(count)), theirs(net, size, 3, count)
     names = [name for name, _ in pairs]
-    assert len(names) == len(set(names)) == len(jax.tree.leaves(params))
+    assert len(names) == len(set(names)) == len(jax.tree.leaves(params)) + conditional
     shapes = {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()}
     assert {name: leaf.shape for name, leaf in pairs} == shapes
     load(other, pairs)
@@ -34,8 +44,13 @@ def exchanged(net, size):
 
 def outputs_agree(net, params, other, given):
     """To 1e-5 of their norm, example by example."""
-    ours = jax.jit(net.apply)({"params": params}, *given)
-    x, *rest = given
+    x, noise, *classes = given
+    context = NO_CONTEXT
+    if classes:
+        table = {"embedding": jnp.asarray(other.class_embedding.weight.detach().numpy())}
+        context = Classes(net.width, len(table["embedding"]) - 1).embed(table, classes[0])
+    ours = jax.jit(net.apply)({"params": params}, x, noise, context)
+    rest = noise, *classes
     with torch.no_grad():
         out = other(channels_first(x), *(torch.tensor(np.asarray(a)) for a in rest)).sample
     for a, b in zip(np.asarray(ours), channels_last(out), strict=True):
@@ -51,19 +66,21 @@ def outputs_agree(net, params, other, given):
         ({"heads": 4, "attention": (8, 4)}, (8, 8)),
         ({}, (8, 12)),
         ({"resample": "block", "attention": (8, 4)}, (8, 4)),
-        ({"scale_shift": True, "conditional": True}, (8, 8)),
+        ({"scale_shift": True}, (8, 8)),
+        ({"classes": True}, (8, 8)),
     ],
     ids=repr,
 )
 def test_outputs_agree(options, size):
-    net = DDPMUNet(3, 3, **{**SMALL, **options})
-    params, _, other, given = exchanged(net, size)
+    conditional = options.get("classes", False)
+    net = DDPMUNet(3, **{**SMALL, **{k: v for k, v in options.items() if k != "classes"}})
+    params, _, other, given = exchanged(net, size, conditional)
     outputs_agree(net, params, other, given)
 
 
 def test_the_published_network_agrees():
     """The settings of google/ddpm-cifar10-32."""
-    net = DDPMUNet(3, 10)
+    net = DDPMUNet(3)
     params, pairs, other, given = exchanged(net, (32, 32))
     assert sum(leaf.size for _, leaf in pairs) == 35_746_307
     outputs_agree(net, params, other, given)
@@ -74,7 +91,7 @@ def test_gradients_agree():
 
     A bias of the keys moves all logits of a query alike, so that its gradient is rounding.
     """
-    net = DDPMUNet(3, 0, **SMALL)
+    net = DDPMUNet(3, **SMALL)
     params, _, other, (x, label) = exchanged(net, (8, 8))
     grad = jax.jit(jax.grad(lambda p: (net.apply({"params": p}, x, label) ** 2).sum()))(params)
     ours = dict(converted(grad, len(net.multipliers)))

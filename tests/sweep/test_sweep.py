@@ -69,7 +69,7 @@ def test_misuse_is_answered_in_one_line_before_anything_is_trained(
         ("def sweep():\n    return [{'optim.lr': 0.5, 'seed': 1}, {}]", ["lr=0.5,seed=1", "base"]),
         (
             "def get_hyper(h):\n    return h.product([h.sweep('config.seed', [1, 2]), "
-            "h.zipit([h.sweep('data.flip', [True]), h.fixed('ema.decay', 0.5)])])",
+            "h.zipit([h.sweep('data.flip', [True]), h.fixed('average.ema.decay', 0.5)])])",
             ["seed=1,flip=True,ema.decay=0.5", "seed=2,flip=True,ema.decay=0.5"],
         ),
         (

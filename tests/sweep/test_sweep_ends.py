@@ -16,11 +16,12 @@ from ddm_jax.training.checkpoint import Checkpoints
 
 QUICK = (
     *("--config", "configs/quickstart.py", *TINY),
+    "--config.condition.name=nothing",
     *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)"),
     "--config.train.batch=8",
     "--config.train.log_every=1",
     "--config.sample.count=2",
-    "--config.sample.guidance=1",
+    "--config.guidance.name=none",
 )
 STEPS = 24
 TWELVE = (

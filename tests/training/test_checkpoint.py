@@ -1,6 +1,7 @@
 """Checkpoints: exact, verified, and never worse than the one before."""
 
 import shutil
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import optax
 import pytest
 
 from ddm_jax.errors import RunError, UserError
+from ddm_jax.training.averages import Ema
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.step import TrainState, init_state
 
@@ -18,7 +20,7 @@ FIELDS = TrainState._fields
 def state_at(step, width=300):
     rng = np.random.default_rng(step)
     params = {"conv": {"kernel": jnp.asarray(rng.normal(size=(width, 40)), jnp.float32)}}
-    state = init_state(params, optax.adam(1e-3))
+    state = init_state(params, optax.adam(1e-3), Ema())
     return state._replace(step=jnp.int32(step))
 
 
@@ -45,9 +47,9 @@ def assert_same(fields, state):
             np.testing.assert_array_equal(a, b)
 
 
-def damage(directory, step):
-    """Flip one bit of array data in every large file of a checkpoint's weights."""
-    files = [p for p in (directory / str(step) / "params").rglob("*") if p.is_file()]
+def damage(directory, step, field="params"):
+    """Flip one bit of array data in the largest file of a field of a checkpoint."""
+    files = [p for p in (directory / str(step) / field).rglob("*") if p.is_file()]
     largest = max(files, key=lambda p: p.stat().st_size)
     raw = bytearray(largest.read_bytes())
     raw[len(raw) // 2] ^= 4
@@ -59,6 +61,37 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     (step, fields), lines = read(tmp_path / "c")
     assert step == 3 and lines == []
     assert_same(fields, state_at(3))
+
+
+class Former(NamedTuple):
+    """A state as earlier versions had it."""
+
+    step: Any
+    params: Any
+    ema_params: Any
+    opt_state: Any
+    times: Any
+
+
+@pytest.mark.parametrize(
+    "memory", [{"loss": jnp.arange(6.0).reshape(2, 3)}, ()], ids=["some", "no"]
+)
+def test_a_state_of_earlier_versions_is_read_with_what_it_remembers(memory, tmp_path):
+    """Their `times` is the memory, verified too; the next checkpoint calls it so."""
+    state = state_at(3)._replace(memory=memory)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(3, Former(*state))
+    checkpoints.close()
+    assert (tmp_path / "c/3/times").is_dir() == bool(memory)
+    (step, fields), lines = read(tmp_path / "c", state)
+    assert step == 3 and lines == [] and fields.keys() == set(FIELDS)
+    assert_same(fields, state)
+    with pytest.raises(UserError, match="does not fit this config"):
+        read(tmp_path / "c", state._replace(memory={"loss": jnp.zeros((2, 5))}))
+    if memory:
+        damage(tmp_path / "c", 3, "times")
+        with pytest.raises(RunError):
+            read(tmp_path / "c", state)
 
 
 def test_the_newest_and_every_kth_stay(tmp_path):

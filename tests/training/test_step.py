@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from conftest import ROOT, TINY, one_device, two_devices
 
@@ -14,22 +13,23 @@ from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
-from ddm_jax.training.optim import DECAYS, Ema, Optim
-from ddm_jax.training.step import init_state
+from ddm_jax.tasks.base import Weights
+from ddm_jax.training.base import Constants
+from ddm_jax.training.optim import DECAYS, Optim
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 DATA = sources.load(data_options(load_config(str(ROOT / "configs/quickstart.py"))))
 
 
-def recipe(*overrides):
+def setup(*overrides):
     config = load_config(str(ROOT / "configs/quickstart.py"))
     return assemble(override(config, [*TINY, *overrides]), DATA.spec)
 
 
 # Dropout, label dropout, flips, clipping and importance sampling of times on; a rate that moves the
 # weights visibly.
-SGD = recipe(
+SGD = setup(
     "--config.optim.name=sgd",
     "--config.optim.lr=1.0",
     "--config.optim.warmup=0",
@@ -44,14 +44,14 @@ SGD = recipe(
 )
 
 
-def run(recipe, layout, steps=3, on_device=False, state=None):
-    state = layout.place(recipe.init_state() if state is None else state)
-    step = layout.compile(recipe.train_step(layout.axis), (False, True, False, False), 0)
-    pool = layout.place(DATA.images) if on_device else None
-    key, losses = layout.place(recipe.train_key()), []
+def run(setup, layout, steps=3, on_device=False, state=None):
+    state = layout.replicate(setup.init_state() if state is None else state)
+    step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+    constants = layout.replicate(Constants(DATA.columns["x"] if on_device else None, {}))
+    key, losses = layout.replicate(setup.train_key()), []
     for k in range(int(state.step), int(state.step) + steps):
-        part = feed(DATA, k, recipe.train.batch, recipe.seed, recipe.data.flip, on_device)
-        state, metrics = step(state, layout.put(part), pool, key)
+        part = feed(DATA, k, setup.train.batch, setup.seed, setup.data.flip, on_device)
+        state, metrics = step(state, layout.shard(part), constants, key)
         losses.append(jax.device_get(metrics))
     return jax.device_get(state), losses, step
 
@@ -76,10 +76,10 @@ def test_the_weights_move_and_clipping_acts(alone):
 def test_times_are_drawn_by_the_losses_seen(alone):
     """Sixteen stratified examples fill four histories of two in the first step."""
     state, losses, _ = alone
-    assert state.times.count.sum() == 3 * SGD.train.batch
-    assert (state.times.loss > 0).all()
-    expected = np.sqrt((state.times.loss**2).mean(1))
-    p = SGD.time_sampler.probabilities(state.times)
+    assert state.memory.count.sum() == 3 * SGD.train.batch
+    assert (state.memory.loss > 0).all()
+    expected = np.sqrt((state.memory.loss**2).mean(1))
+    p = SGD.task.time_sampler.probabilities(state.memory)
     np.testing.assert_allclose(p, 0.001 / 4 + 0.999 * expected / expected.sum(), rtol=1e-5)
     np.testing.assert_array_equal(losses[0].level_count, 4 * np.eye(10)[[0, 3, 6, 9]].sum(0))
     assert (losses[2].level_count != losses[0].level_count).any()
@@ -111,9 +111,9 @@ def test_the_step_compiles_once_also_after_a_restore(alone):
     state, _, step = alone
     assert step._cache_size() == 1
     layout = one_device()
-    restored = layout.place(jax.tree.map(np.asarray, state))
-    part = layout.put(feed(DATA, 3, SGD.train.batch, 0, True, False))
-    step(restored, part, None, layout.place(SGD.train_key()))
+    restored = layout.replicate(jax.tree.map(np.asarray, state))
+    part = layout.shard(feed(DATA, 3, SGD.train.batch, 0, True, False))
+    step(restored, part, layout.replicate(Constants(None, {})), layout.replicate(SGD.train_key()))
     assert step._cache_size() == 1
 
 
@@ -136,18 +136,18 @@ def test_metrics_count_every_example_once(alone):
 )
 def test_parts_with_parameters_are_trained_averaged_and_sampled_with(overrides, moved):
     settings = [f"--config.{o}" for o in (*overrides, "sampler.ddpm.variance=learned")]
-    made = recipe(*settings, "--config.optim.lr=1e-2")
+    made = setup(*settings, "--config.optim.lr=1e-2")
     state, losses, _ = run(made, one_device(), steps=2)
     before = made.init_params()
     for tree in (state.params, state.ema_params):
         assert distance(getattr(tree, moved), getattr(before, moved)) > 0
     assert all(np.isfinite(m.loss) for m in losses)
-    images = made.generate(state.ema_params, jnp.arange(2))
+    images = made.task.generator.generate(Weights(state.ema_params), jnp.arange(2))
     assert images.shape == (2, 8, 8, 1) and jnp.isfinite(images).all()
 
 
 def test_bfloat16_keeps_float32_state():
-    half = recipe("--config.model.ddpm_unet.dtype=bfloat16")
+    half = setup("--config.model.ddpm_unet.dtype=bfloat16")
     state, losses, _ = run(half, one_device(), steps=1)
     floats = {a.dtype for a in jax.tree.leaves(state) if a.dtype != np.int32}
     assert floats == {np.dtype("float32")}
@@ -156,25 +156,9 @@ def test_bfloat16_keeps_float32_state():
 
 def test_a_network_of_zeros_starts_at_the_variance_of_its_target():
     """eps has unit variance, and the published network outputs zero before training."""
-    eps = recipe("--config.prediction.name=eps", "--config.train.batch=512")
+    eps = setup("--config.prediction.name=eps", "--config.train.batch=512")
     _, losses, _ = run(eps, one_device(), steps=1)
     assert losses[0].loss == pytest.approx(1.0, abs=0.03)
-
-
-def test_ema_starts_as_a_copy_and_follows_its_formula():
-    params = {"w": jnp.array([1.0, -2.0])}
-    state = init_state(params, optax.sgd(0.1))
-    np.testing.assert_array_equal(state.ema_params["w"], params["w"])
-    assert state.ema_params["w"] is not params["w"]
-    ema = expected = params
-    for n in range(1, 40):
-        new = {"w": jnp.array([1.0, 2.0]) * n}
-        ema = Ema(0.9).update(ema, new, n)
-        d = min(0.9, (1 + n) / (10 + n))
-        expected = {"w": d * expected["w"] + (1 - d) * new["w"]}
-    np.testing.assert_allclose(ema["w"], expected["w"], rtol=1e-6)
-    held = Ema(0.9, warmup=False).update(params, {"w": jnp.zeros(2)}, 1)
-    np.testing.assert_allclose(held["w"], [0.9, -1.8], rtol=1e-6)
 
 
 def test_the_rate_rises_then_follows_its_decay():

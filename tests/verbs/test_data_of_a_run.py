@@ -37,10 +37,10 @@ def other_labels(images, labels, classes):
 
 
 CHANGES = {
-    more: "count is 1,800, was 1,797; the images differ; the labels differ; bring",
+    more: "count is 1,800, was 1,797; the examples differ; the labels differ; bring",
     renamed: "on: class 8 is 'acht', was '8'; bring",
     one_more_class: "class 10 is 'ten', was None; bring",
-    one_bit: "on: the images differ; bring",
+    one_bit: "on: the examples differ; bring",
     other_labels: "on: the labels differ; bring",
 }
 
@@ -57,8 +57,10 @@ def change(monkeypatch, how):
 
     def changed(*arguments):
         data = original(*arguments)
-        images, labels, classes = how(data.images.copy(), data.labels, data.spec.classes)
-        return Dataset(spec_of("digits", images, classes, labels), images, labels)
+        x, label = data.columns["x"].copy(), data.columns["label"]
+        x, label, classes = how(x, label, data.spec.classes)
+        columns = {"x": x, "label": label}
+        return Dataset(spec_of("digits", columns, classes, mirrors=False), columns)
 
     monkeypatch.setitem(sources.SOURCES, "digits", changed)
 
@@ -117,12 +119,12 @@ def test_the_same_data_may_lie_elsewhere(tmp_path):
 
     here = spec("here")
     check_same_data(spec("there", cache=str(tmp_path / "cache")), here)
-    assert here.sha256 == spec_of("x", pixels[..., None]).sha256
+    assert here.sha256 == spec_of("x", {"x": pixels[..., None]}).sha256
     Image.fromarray(pixels[0] ^ 1).save(tmp_path / "there" / "0.png")
-    with pytest.raises(UserError, match="there is no longer what .*: the images differ;"):
+    with pytest.raises(UserError, match="there is no longer what .*: the examples differ;"):
         check_same_data(spec("there"), here)
     Image.fromarray(pixels[0]).save(tmp_path / "there" / "5.png")
-    with pytest.raises(UserError, match="count is 6, was 5; the images differ;"):
+    with pytest.raises(UserError, match="count is 6, was 5; the examples differ;"):
         check_same_data(spec("there"), here)
 
 
@@ -130,8 +132,8 @@ def test_large_sets_are_digested_in_parts(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (9000, 2, 2, 1), np.uint8)
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    assert spec_of("x", mapped).sha256 == spec_of("x", images).sha256
+    assert spec_of("x", {"x": mapped}).sha256 == spec_of("x", {"x": images}).sha256
     for k in (0, 4095, 4096, 8999):
         other = images.copy()
         other[k, 1, 1] ^= 128
-        assert spec_of("x", other).sha256[0] != spec_of("x", images).sha256[0]
+        assert spec_of("x", {"x": other}).sha256[0] != spec_of("x", {"x": images}).sha256[0]

@@ -10,10 +10,7 @@ from conftest import two_devices
 from PIL import Image
 
 import launch
-from ddm_jax.config.assemble import assemble
-from ddm_jax.options import EDIT_KINDS
-from ddm_jax.runs import averaged_weights, saved_config, saved_spec
-from ddm_jax.verbs.editing import EDITS
+from ddm_jax.verbs.opened import open_run
 from ddm_jax.verbs.sampling import make_draw
 
 INTERPOLATE = ("--config.edit.pair=2,12", "--config.edit.frames=5")
@@ -30,9 +27,9 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.fixture(scope="module")
 def samples(tiny_run, quick_compilation):
     """Images 0 to 12 of the run."""
-    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
-    _, weights = averaged_weights(recipe, tiny_run)
-    return make_draw(recipe, two_devices())(weights, 13, print)
+    run = open_run(tiny_run)
+    weights = run.load(two_devices()).weights
+    return make_draw(run.setup.task.generator, two_devices())(weights, 13, print)
 
 
 def edit(capsys, run, *settings):
@@ -129,10 +126,6 @@ def test_training_draws_the_forward_process_and_the_way_of_its_samples(tiny_run)
         assert picture.height > 6 * 64
     with Image.open(tiny_run / "samples/step_6_film.gif") as film:
         assert film.n_frames == 4
-
-
-def test_the_table_holds_the_kinds_of_the_options():
-    assert EDITS.keys() == set(EDIT_KINDS)
 
 
 @pytest.mark.parametrize(

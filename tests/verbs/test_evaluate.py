@@ -11,13 +11,14 @@ import pytest
 from conftest import one_device, two_devices
 
 import launch
-from ddm_jax.config.assemble import assemble
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import NoSplit
 from ddm_jax.errors import UserError
-from ddm_jax.runs import saved_config, saved_spec
-from ddm_jax.verbs import evaluating
-from ddm_jax.verbs.evaluating import examples, make_measure, variance
+from ddm_jax.evaluation import bits
+from ddm_jax.evaluation.bits import variance
+from ddm_jax.tasks.base import Weights
+from ddm_jax.verbs.evaluating import examples, make_measure
+from ddm_jax.verbs.opened import open_run
 
 FEW = (
     "--config.evaluate.count=5",
@@ -52,25 +53,32 @@ def test_it_prints_and_writes_both_estimates(tiny_run, capsys):
     assert f"{result['ode']['mean']:.4f} +- {result['ode']['standard_error']:.4f}" in out
 
 
+def measured(setup, **options):
+    """The setup with other settings of `evaluate`."""
+    evaluate = dataclasses.replace(setup.task.evaluate, **options)
+    return dataclasses.replace(setup, task=dataclasses.replace(setup.task, evaluate=evaluate))
+
+
 def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
-    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
-    options = dataclasses.replace(recipe.evaluate, steps=3, ode_steps=2)
-    data, _, _ = examples(recipe, print)
-    params = jax.tree.map(lambda a: a + 0.01, recipe.init_params())  # no longer at rest
+    setup = open_run(tiny_run).setup
+    data, _, _ = examples(setup, print)
+    params = jax.tree.map(lambda a: a + 0.01, setup.init_params())  # no longer at rest
     index = np.array([3, 50, 700, 1200, 1796])
     rows = {}
     for batch, layout in ((5, one_device()), (3, two_devices())):
-        few = dataclasses.replace(recipe, evaluate=dataclasses.replace(options, batch=batch))
-        measure = make_measure(few, layout)
-        rows[batch] = measure(layout.place(params), data, index, print)
-    assert rows[5]["kl"].shape == (5, 2) and rows[5]["total"].std() > 0
-    for name, row in rows[5].items():
-        np.testing.assert_allclose(rows[3][name], row, rtol=1e-3, atol=1e-5, err_msg=name)
+        measure = make_measure(measured(setup, steps=3, ode_steps=2, batch=batch), layout)
+        rows[batch] = measure(layout.replicate(Weights(params)), data, index, print)
+    bound = rows[5]["bound"]
+    assert bound["kl"].shape == (5, 2) and bound["total"].std() > 0
+    for metric, found in rows[5].items():
+        for name, row in found.items():
+            other = rows[3][metric][name]
+            np.testing.assert_allclose(other, row, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.slow
 def test_the_published_decoder_changes_the_decoder_alone(tiny_run, capsys, monkeypatch):
-    monkeypatch.setattr(evaluating, "ode_bits", lambda *a, **k: a[2].mean((1, 2, 3)))
+    monkeypatch.setattr(bits, "ode_bits", lambda *a, **k: a[2].mean((1, 2, 3)))
     few = [f"--config.evaluate.{s}" for s in ("count=2", "batch=2", "steps=50", "seed=1")]
     results = {}
     for decoder in ("x0", "published"):
@@ -104,13 +112,12 @@ def test_misuse_is_answered_in_one_line(tiny_run, capsys, setting, remedy):
 
 
 def test_the_test_split_is_taken_where_there_is_one(tiny_run, monkeypatch):
-    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
+    setup = open_run(tiny_run).setup
     asked = []
     monkeypatch.setattr(sources, "load", lambda options, report: asked.append(options.split))
-    tfds = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, name="tfds:mnist"))
+    tfds = dataclasses.replace(setup, data=dataclasses.replace(setup.data, name="tfds:mnist"))
     assert examples(tfds, print)[1:] == ("test", True)
-    explicit = dataclasses.replace(recipe.evaluate, split="train")
-    assert examples(dataclasses.replace(tfds, evaluate=explicit), print)[1:] == ("train", False)
+    assert examples(measured(tfds, split="train"), print)[1:] == ("train", False)
     assert asked == ["test", "train"]
 
 
@@ -120,8 +127,8 @@ def test_the_test_split_is_taken_where_there_is_one(tiny_run, monkeypatch):
 )
 def test_without_a_test_split_what_was_trained_on_is_taken(error, taken, tiny_run, monkeypatch):
     """Where it is the split that lacks, and not where the data cannot be read at all."""
-    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
-    tfds = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, name="tfds:mnist"))
+    setup = open_run(tiny_run).setup
+    tfds = dataclasses.replace(setup, data=dataclasses.replace(setup.data, name="tfds:mnist"))
 
     def load(options, report):
         if options.split == "test":
@@ -133,6 +140,5 @@ def test_without_a_test_split_what_was_trained_on_is_taken(error, taken, tiny_ru
 
 
 def test_the_variance_is_the_setting_where_none_was_learned(tiny_run):
-    recipe = assemble(saved_config(tiny_run), saved_spec(tiny_run))
-    small = dataclasses.replace(recipe.evaluate, variance="small")
-    assert variance(dataclasses.replace(recipe, evaluate=small)) == "small"
+    setup = open_run(tiny_run).setup
+    assert variance(measured(setup, variance="small").task) == "small"

@@ -10,17 +10,22 @@ import pytest
 from conftest import ROOT, TINY, answer, one_device, state_of
 
 from ddm_jax.config.schema import build, choice, section
-from ddm_jax.config.tables import PARTS, TABLES
-from ddm_jax.data.pipeline import Scaling
+from ddm_jax.config.tables import COMMON, COMMON_TABLES
+from ddm_jax.data.dataset import spec_of
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures import plots
-from ddm_jax.recipe import Recipe
-from ddm_jax.runs import averaged_weights, saved_recipe
+from ddm_jax.models.codecs import Pixels
+from ddm_jax.runs import Run
+from ddm_jax.tasks.classifier import Classifier
+from ddm_jax.tasks.diffusion import Diffusion
+from ddm_jax.tasks.generator import Generator
 from ddm_jax.training import logs, optim
+from ddm_jax.training.averages import Ema
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.optim import Optim
 from ddm_jax.training.step import init_state
-from ddm_jax.verbs import editing, sampling
+from ddm_jax.verbs import sampling
+from ddm_jax.verbs.opened import open_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -29,9 +34,11 @@ MLP = (
     ROOT / "configs/quickstart.py",
     *TINY,
     "--config.model.name=mlp",
+    "--config.condition.name=nothing",
     "--config.model.mlp.hidden=(16,)",
-    "--config.sample.guidance=1",
+    "--config.guidance.name=none",
 )
+TABLES = {**COMMON_TABLES, **Diffusion.tables, "classifier": Classifier.tables["model"]}
 ROWS = [(name, row) for name, table in TABLES.items() for row in table]
 
 
@@ -42,7 +49,7 @@ def floats(config):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e39])
 def test_no_setting_takes_what_is_no_finite_number(bad):
     refused = 0
-    for name, cls in PARTS.items():
+    for name, cls in {**COMMON, **Diffusion.parts}.items():
         for key in floats(section(cls)):
             config = section(cls, **{key: bad})
             with pytest.raises(UserError, match=f"--config.{name}.{key}=.* finite"):
@@ -92,7 +99,7 @@ def test_a_state_that_is_not_finite_is_never_saved(monkeypatch, capsys, tmp_path
 @pytest.mark.parametrize("field", ["params", "ema_params", "opt_state"])
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])
 def test_checkpoints_hold_only_finite_arrays(field, bad, tmp_path):
-    good = init_state({"w": jnp.ones(5)}, optax.adam(1e-3))
+    good = init_state({"w": jnp.ones(5)}, optax.adam(1e-3), Ema())
     spoilt = getattr(jax.tree.map(lambda a: a.astype(jnp.float32) * bad, good), field)
     checkpoints = Checkpoints(tmp_path / "c")
     assert checkpoints.save(1, good) == 0
@@ -102,7 +109,7 @@ def test_checkpoints_hold_only_finite_arrays(field, bad, tmp_path):
 
 
 def test_checkpoints_of_earlier_versions_that_are_not_finite_are_passed_over(monkeypatch, tmp_path):
-    good = init_state({"w": jnp.ones(5)}, optax.sgd(1.0))
+    good = init_state({"w": jnp.ones(5)}, optax.sgd(1.0), Ema())
     checkpoints, lines = Checkpoints(tmp_path / "c"), []
     checkpoints.save(1, good)
     with monkeypatch.context() as patch:
@@ -121,9 +128,13 @@ def run(tiny_run, tmp_path):
     return run
 
 
-def spoilt(recipe, workdir):
-    step, weights = averaged_weights(recipe, workdir)
-    return step, jax.tree.map(lambda a: a * jnp.nan, weights)
+SAVED = Run.saved
+
+
+def spoilt(run):
+    """The weights of a run, none of them a number."""
+    saved = SAVED(run)
+    return saved._replace(params=jax.tree.map(lambda a: a * jnp.nan, saved.params))
 
 
 @pytest.mark.parametrize(
@@ -136,8 +147,7 @@ def spoilt(recipe, workdir):
     ids=["sample", "interpolate", "denoise"],
 )
 def test_images_that_are_not_finite_are_not_written(verb, run, monkeypatch, capsys):
-    for module in (sampling, editing):
-        monkeypatch.setattr(module, "averaged_weights", spoilt)
+    monkeypatch.setattr(Run, "saved", spoilt)
     code, _, err = answer(capsys, "--workdir", run, "--mode", *verb)
     assert code == 1 and err.startswith("stopped: ") and err.count("\n") == 1
     assert "6 of 6 images are not finite and not written: 0, 1, 2, 3, 4, ..." in err
@@ -145,11 +155,11 @@ def test_images_that_are_not_finite_are_not_written(verb, run, monkeypatch, caps
 
 
 def test_the_images_are_named(run, monkeypatch, capsys):
-    def generate(recipe, params, index):
+    def generate(generator, weights, index):
         spoil = jnp.isin(index, jnp.array([2, 5]))[:, None, None, None]
-        return recipe.scaling.decode(jnp.where(spoil, jnp.inf, jnp.zeros((1, 8, 8, 1))))
+        return generator.codec.decode(jnp.where(spoil, jnp.inf, jnp.zeros((1, 8, 8, 1))), {})
 
-    monkeypatch.setattr(Recipe, "generate", generate)
+    monkeypatch.setattr(Generator, "generate", generate)
     code, _, err = answer(capsys, "--workdir", run, "--mode", "sample")
     assert code == 1 and "2 of 6 images are not finite and not written: 2, 5. Take" in err
     train = ("--config", run / "config.json", "--workdir", run)
@@ -158,16 +168,18 @@ def test_the_images_are_named(run, monkeypatch, capsys):
     assert not (run / "samples").exists()
 
 
-def test_films_are_checked_too(run):
-    recipe = saved_recipe(run)
-    step, weights = spoilt(recipe, run)
+def test_films_are_checked_too(run, monkeypatch):
+    monkeypatch.setattr(Run, "saved", spoilt)
+    opened = open_run(run)
+    generator, weights = opened.setup.task.generator, opened.load(one_device()).weights
     with pytest.raises(RunError, match="3 of 3 images .*: 0, 1, 2"):
-        sampling.draw_film(recipe, one_device(), weights, np.arange(3), print)
+        sampling.draw_film(generator, one_device(), weights, np.arange(3), print)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_no_clipping_hides_what_is_not_finite(bad):
-    decoded = Scaling((0.5,), (0.5,)).decode(jnp.array([[bad], [2.0], [-2.0], [0.0]]))
+    codec = Pixels(spec_of("x", {"x": np.zeros((1, 4, 1), np.uint8)}))
+    decoded = codec.decode(jnp.array([[bad], [2.0], [-2.0], [0.0]]), {})
     np.testing.assert_array_equal(decoded, [[np.nan], [1.0], [0.0], [0.5]])
     with pytest.raises(RunError, match="not finite"):
         plots.to_uint8(np.array([[0.5, bad]]))

@@ -1,4 +1,4 @@
-"""Guidance as a recipe assembles it, on a network known in closed form."""
+"""Guidance as a config assembles it, on a network known in closed form."""
 
 import dataclasses
 
@@ -10,62 +10,96 @@ from conftest import ROOT
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.data.dataset import spec_of
+from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.base import Batch, Params
+from ddm_jax.tasks.base import Weights
+from ddm_jax.training.base import View
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CLASSES = ("zero", "one", "two")
-SCALE = 3.5
+NULL, SCALE = 3, 3.5
+NO_WEIGHTS = Params(None)
 
 
 class Tilted:
-    """A network whose output is 0.4 x + tanh(x + the class); remembers the classes it was told."""
+    """A network whose output is 0.4 x + tanh(x + the vector that it is told)."""
 
-    conditional, dropout = True, 0.0
+    dropout = 0.0
+
+    def apply(self, variables, x, noise_cond, context, train):
+        return 0.4 * x + jnp.tanh(x + context.vector[:, None, None])
+
+
+class Told:
+    """The class itself for a vector; remembers the classes."""
+
+    parts = ("vector",)
 
     def __init__(self):
-        self.told = []
+        self.seen = []
 
-    def apply(self, variables, x, noise_cond, cond, train):
-        self.told.append(np.asarray(cond))
-        return 0.4 * x + jnp.tanh(x + cond[:, None, None, None])
+    def raw(self, columns):
+        return columns["label"]
+
+    def null(self, raw):
+        return jnp.full_like(raw, NULL)
+
+    def embed(self, params, raw):
+        self.seen.append(np.asarray(raw).tolist())
+        return Context(raw[:, None])
 
 
 @pytest.fixture(scope="module")
-def recipe():
+def setup():
     config = load_config(str(ROOT / "configs/quickstart.py"))
     overrides = (
         "prediction.name=eps",
         "loss.class_dropout=0.5",
         "sample.clip=none",
-        f"sample.guidance={SCALE}",
+        f"guidance.classifier_free.scale={SCALE}",
     )
     config = override(config, [f"--config.{o}" for o in overrides])
-    made = assemble(config, spec_of("toy", np.zeros((4, 8, 8, 1), np.uint8), CLASSES))
-    return dataclasses.replace(made, model=Tilted())
+    columns = {"x": np.zeros((4, 8, 8, 1), np.uint8), "label": np.zeros(4, np.int32)}
+    made = assemble(config, spec_of("toy", columns, CLASSES))
+    model = dataclasses.replace(made.task.model, net=Tilted(), condition=Told())
+    generator = dataclasses.replace(made.task.generator, model=model)
+    task = dataclasses.replace(made.task, model=model, generator=generator)
+    return dataclasses.replace(made, task=task)
 
 
-def test_sampling_is_guided_from_the_null_class_towards_the_asked_one(recipe):
+def test_sampling_is_guided_from_the_null_class_towards_the_asked_one(setup):
     """eps = (1 + w) eps(x, c) - w eps(x, null), w = scale - 1, in float64; null is class 3 of 3."""
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 1))
-    asked, null = np.array([2, 0, 1]), 3
+    asked = np.array([2, 0, 1])
     t = jnp.float32(0.5)
-    alpha, sigma = (float(f(t)) for f in (recipe.schedule.alpha, recipe.schedule.sigma))
+    schedule = setup.task.model.schedule
+    alpha, sigma = (float(f(t)) for f in (schedule.alpha, schedule.sigma))
     towards, away = (
-        0.4 * x + np.tanh(x + c) for c in (asked[:, None, None, None], np.float64(null))
+        0.4 * x + np.tanh(x + c) for c in (asked[:, None, None, None], np.float64(NULL))
     )
     w = SCALE - 1
     expected = (x - sigma * ((1 + w) * towards - w * away)) / alpha
-    got = recipe.guided(Params(None), jnp.asarray(asked))(jnp.asarray(x, jnp.float32), t)
+    labels = jnp.asarray(asked)
+    denoise = setup.task.generator.guided(Weights(NO_WEIGHTS), labels, labels)
+    got = denoise(jnp.asarray(x, jnp.float32), t)
     np.testing.assert_allclose(got.x0, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_class_that_guidance_starts_from_is_the_one_that_training_drops_to(recipe):
-    count, model = recipe.train.batch, recipe.model
-    model.told.clear()
+def test_the_class_that_guidance_starts_from_is_the_one_that_training_drops_to(setup):
+    count, task = setup.train.batch, setup.task
+    told = task.model.condition
+    told.seen.clear()
     ones = jnp.ones(count, jnp.int32)
     batch = Batch(jnp.zeros((count, 8, 8, 1)), ones, jnp.arange(count))
-    recipe.loss_fn()(Params(None), batch, recipe.train_key(), ())
-    recipe.guided(Params(None), ones)(batch.x0, jnp.float32(0.5))
-    trained, towards, away = map(set, map(np.ndarray.tolist, model.told))
-    assert towards == {1} and trained == {1} | away and away == {recipe.null}
+    task.loss(NO_WEIGHTS, batch, setup.train_key(), {}, View(0, NO_WEIGHTS, ()))
+    task.generator.guided(Weights(NO_WEIGHTS), ones, ones)
+    trained, *guided = map(set, told.seen)
+    assert sorted(guided, key=min) == [{1}, {NULL}] and trained == {1, NULL}
+
+
+def test_the_null_of_classes_is_the_row_after_the_last(setup):
+    config = load_config(str(ROOT / "configs/quickstart.py"))
+    condition = assemble(config, setup.spec).task.model.condition
+    assert condition.null(np.arange(2)).tolist() == [len(CLASSES)] * 2
+    assert condition.table.num_embeddings == len(CLASSES) + 1

@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from conftest import answer
 
+from ddm_jax.figures import artists
+from ddm_jax.runs import Run, Saved
 from ddm_jax.verbs import editing, evaluating, names, sampling
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -16,13 +19,19 @@ DRAWING = (
     ("sampler.name=ddpm",),
     ("sampler.name=ddpm", "sampler.ddpm.variance=large"),
     ("timesteps.name=quadratic",),
-    *((f"sample.{s}",) for s in ("count=5", "seed=1", "steps=4", "guidance=2")),
+    *((f"sample.{s}",) for s in ("count=5", "seed=1", "steps=4")),
+    ("guidance.classifier_free.scale=2",),
     *((f"sample.{s}",) for s in ("clip=dynamic", "classes=1,2")),
 )
 BOUND = (
     *("count=4", "seed=1", "steps=4", "variance=small", "decoder=published"),
     *("ode_steps=9", "trace=normal", "probes=2"),
 )
+
+
+def unread(run):
+    shapes = jax.eval_shape(lambda: run.task().init(jax.random.key(0)))
+    return Saved(6, jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes), "")
 
 
 @pytest.fixture
@@ -32,21 +41,23 @@ def run(tiny_run, tmp_path):
     return tmp_path / "run"
 
 
-def blank(recipe, layout):
-    return lambda params, count, say: np.zeros((count, *recipe.spec.shape), np.float32)
+def blank(generator, layout):
+    return lambda weights, count, say: np.zeros((count, *generator.spec.shape), np.float32)
 
 
-def unmeasured(recipe, layout):
-    names_ = ("prior", "decoder", "total", "ode")
-    return lambda params, data, index, say: {
-        **{name: np.zeros(len(index)) for name in names_},
-        "kl": np.zeros((len(index), 2)),
-        "x0_mse": np.zeros((len(index), 3)),
+def unmeasured(setup, layout):
+    return lambda weights, data, index, say: {
+        "bound": {
+            **{name: np.zeros(len(index)) for name in ("prior", "decoder", "total")},
+            "kl": np.zeros((len(index), 2)),
+            "x0_mse": np.zeros((len(index), 3)),
+        },
+        "ode": {"bits": np.zeros(len(index))},
     }
 
 
-def still(recipe, layout, params, index, *_):
-    frames = np.zeros((2, len(index), *recipe.spec.shape), np.float32)
+def still(generator, layout, weights, index, *_, **__):
+    frames = np.zeros((2, len(index), *generator.spec.shape), np.float32)
     return sampling.pictures.Film(np.array([1.0, 0.0]), frames, np.array([0, 1]), frames)
 
 
@@ -74,7 +85,7 @@ def assert_each_has_its_own(write, shaping, idle):
 
 def test_samples_of_different_settings_stand_side_by_side(run, monkeypatch, capsys):
     monkeypatch.setattr(sampling, "make_draw", blank)
-    monkeypatch.setattr(sampling, "averaged_weights", lambda *a: (6, ()))
+    monkeypatch.setattr(Run, "saved", unread)
     monkeypatch.setattr(sampling.pictures, "write_grid", lambda *a: None)
     idle = [("sample.batch=3",), ("evaluate.count=3",), ("sample.evaluations=3",)]
     assert_each_has_its_own(
@@ -96,7 +107,7 @@ def test_films_of_samples_do_too(run, monkeypatch, capsys):
 
 def test_evaluations_do_too(run, monkeypatch, capsys):
     monkeypatch.setattr(evaluating, "make_measure", unmeasured)
-    monkeypatch.setattr(sampling, "averaged_weights", lambda *a: (6, ()))
+    monkeypatch.setattr(Run, "saved", unread)
     shaping = [*((f"evaluate.{s}",) for s in BOUND), ("sample.clip=none",)]
     idle = [("evaluate.batch=3",), ("evaluate.split=",), ("evaluate.steps=1000",)]
     idle.append(("sample.seed=1",))
@@ -113,13 +124,13 @@ def test_evaluations_do_too(run, monkeypatch, capsys):
     ],
 )
 def test_edits_do_too(kind, shaping, idle, run, monkeypatch, capsys):
-    for module, name in ((editing.films, "animation"), (editing.plots, "strip")):
-        monkeypatch.setattr(module, name, lambda *a, **k: None)
+    for name in ("animation", "strip"):
+        monkeypatch.setattr(artists.Images, name, lambda *a, **k: None)
     monkeypatch.setattr(editing.pictures, "write_strip", lambda *a, **k: None)
     monkeypatch.setattr(editing, "draw_film", still)
     monkeypatch.setattr(editing, "in_batches", lambda *a: np.zeros((len(a[2]), 8, 8, 1)))
     few = (f"edit.kind={kind}", "edit.frames=2", "edit.count=1")
-    drawing = ("sampler.ddim.eta=0.5", "sample.guidance=2")
+    drawing = ("sampler.ddim.eta=0.5", "guidance.classifier_free.scale=2")
     assert_each_has_its_own(
         lambda *s: written(capsys, run, "edit", "edits/*.npz", *few, *s),
         [*((f"edit.{s}",) for s in shaping), *((s,) for s in drawing)],

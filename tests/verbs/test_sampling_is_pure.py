@@ -11,14 +11,16 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
-from ddm_jax.training.parallel import Layout
+from ddm_jax.tasks.base import Weights
+from ddm_jax.tasks.generator import Generator
+from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import sampling
 from ddm_jax.verbs.sampling import in_batches, make_draw
 
 
 @pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
 def trained(request):
-    """A tiny recipe and weights that are not at rest."""
+    """A tiny generator and weights that are not at rest."""
     config = load_config(str(ROOT / "configs/quickstart.py"))
     overrides = (
         *TINY,
@@ -27,17 +29,22 @@ def trained(request):
         "--config.sample.steps=20",
     )
     config = override(config, overrides)
-    recipe = assemble(config, sources.load(data_options(config)).spec)
-    leaves, tree = jax.tree.flatten(recipe.init_params())
+    setup = assemble(config, sources.load(data_options(config)).spec)
+    leaves, tree = jax.tree.flatten(setup.init_params())
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [a + 0.02 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]
-    return recipe, tree.unflatten(noisy)
+    return setup.task.generator, Weights(tree.unflatten(noisy))
 
 
 def draw(trained, batch, layout, count=65):
-    recipe, params = trained
-    recipe = dataclasses.replace(recipe, sample=dataclasses.replace(recipe.sample, batch=batch))
-    return make_draw(recipe, layout)(layout.place(params), count, print)
+    generator, weights = in_batches_of(batch, trained)
+    return make_draw(generator, layout)(layout.replicate(weights), count, print)
+
+
+def in_batches_of(size, trained):
+    generator, weights = trained
+    options = dataclasses.replace(generator.options, batch=size)
+    return dataclasses.replace(generator, options=options), weights
 
 
 def test_images_are_the_same_for_every_batch_size_and_device_count(trained):
@@ -49,17 +56,17 @@ def test_images_are_the_same_for_every_batch_size_and_device_count(trained):
 
 
 def test_one_program_serves_every_batch_the_last_one_included(trained):
-    recipe, params = trained
-    recipe = dataclasses.replace(recipe, sample=dataclasses.replace(recipe.sample, batch=8))
+    generator, weights = in_batches_of(8, trained)
     layout, traces = one_device(), []
 
-    class Counting(type(recipe)):
-        def generate(self, params, index):
+    class Counting(Generator):
+        def generate(self, weights, index):
             traces.append(index.shape)
-            return super().generate(params, index)
+            return super().generate(weights, index)
 
-    counted = Counting(**{f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)})
-    assert len(make_draw(counted, layout)(layout.place(params), 18, print)) == 18
+    fields = {f.name: getattr(generator, f.name) for f in dataclasses.fields(generator)}
+    draw = make_draw(Counting(**fields), layout)
+    assert len(draw(layout.replicate(weights), 18, print)) == 18
     assert traces == [(8,)]
 
 
@@ -79,7 +86,7 @@ def test_each_process_draws_an_equal_share_and_all_have_the_whole(
     def all_of(layout):
         return in_batches(layout, np.copy, index, batch, print)
 
-    monkeypatch.setattr(sampling, "gather", send)
+    monkeypatch.setattr(sampling, "allgather", send)
     for layout in layouts:
         all_of(layout)
     rounds = [np.stack(parts) for parts in zip(*sent, strict=True)]
@@ -87,5 +94,5 @@ def test_each_process_draws_an_equal_share_and_all_have_the_whole(
     assert sum(part.size for part in sent[0]) < -(-count // processes) + batch
     for layout in layouts:
         received = iter(rounds)
-        monkeypatch.setattr(sampling, "gather", lambda *_, received=received: next(received))
+        monkeypatch.setattr(sampling, "allgather", lambda *_, received=received: next(received))
         np.testing.assert_array_equal(all_of(layout), index)

@@ -6,23 +6,45 @@ import signal
 import socket
 import time
 
+import jax
 import numpy as np
 import pytest
-from conftest import FAST, TINY, answer, images_of, launch, ok, start, state_of, wait_for
+from conftest import (
+    FAST,
+    ROOT,
+    TINY,
+    answer,
+    constant_bytes,
+    images_of,
+    launch,
+    ok,
+    one_device,
+    start,
+    state_of,
+    two_devices,
+    wait_for,
+)
 from PIL import Image
 
 from ddm_jax import files
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
+from ddm_jax.data import sources
 from ddm_jax.errors import RunError
 from ddm_jax.sweep import report
+from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
+from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import training
 
 QUICK = ("--config", "configs/quickstart.py", *TINY)
 MLP = (
     *QUICK,
     "--config.model.name=mlp",
+    "--config.condition.name=nothing",
     "--config.model.mlp.hidden=(16,)",
-    "--config.sample.guidance=1",
+    "--config.guidance.name=none",
 )
 
 
@@ -48,7 +70,7 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     )
     ok(launch(*arguments, "--workdir", run, "--config.train.steps=3", **FAST))
     ok(launch(*arguments, "--workdir", constant, **FAST))
-    assert "times" in state_of(run)[1].keys()
+    assert "memory" in state_of(run)[1].keys()
     assert "resuming at step 3" in ok(launch(*arguments, "--workdir", run, **FAST)).stdout
     assert_same_state(run, constant)
     losses = [
@@ -155,7 +177,7 @@ def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
         raise RunError("in the middle")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_save", stop)
+        patch.setattr(training, "write_state", stop)
         code, _, err = answer(capsys, *QUICK, "--config.train.steps=8", "--workdir", run)
     assert code == 1 and "in the middle" in err
     assert report.read(run).status == "partial" and not report.is_finished(run, 6)
@@ -172,6 +194,77 @@ def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(
     chosen, _ = images_of(capfd, tiny_run, "--config.sample.classes=4,2", "--config.sample.seed=3")
     assert chosen["labels"].tolist() == [4, 2, 4, 2, 4, 2]
     assert not np.array_equal(chosen["images"][:6], arrays["images"][:6])
+
+
+@pytest.fixture(scope="module")
+def mlp():
+    """(setup, data) of a run of three steps."""
+    config = load_config(str(ROOT / "configs/quickstart.py"))
+    settings = (*MLP[2:], "--config.train.steps=3", "--config.train.sample_every=1")
+    config = override(config, [*settings, "--config.train.log_every=1"])
+    data = sources.load(data_options(config))
+    return assemble(config, data.spec), data
+
+
+class Notes:
+    """A preview that notes what it is shown."""
+
+    def __init__(self):
+        self.calls = []
+
+    def begin(self, params):
+        self.calls.append(("begin",))
+
+    def draw(self, params, step, say):
+        self.calls.append(("draw", step))
+
+    def end(self, params, step, say):
+        self.calls.append(("end", step))
+        self.params = jax.device_get(params)
+
+
+def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path):
+    setup, data = mlp
+    notes = Notes()
+    assert training.train(setup, data, tmp_path, one_device(), notes) == 0
+    drawn = [("draw", step) for step in (1, 2, 3)]
+    assert notes.calls == [("begin",), *drawn, ("end", 3)]
+    _, saved = state_of(tmp_path)
+    for leaf, kept in zip(jax.tree.leaves(notes.params), saved["ema_params"].values(), strict=True):
+        np.testing.assert_array_equal(leaf, kept)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert "done.json" in written and not written & {"samples", "forward.png"}
+
+
+def test_borrowed_weights_reach_the_loss_as_arguments(
+    mlp, quick_compilation, monkeypatch, tmp_path
+):
+    """The loop's own program has none of their numbers within; what a closure would give is big."""
+    setup, data = mlp
+    loss, compiled, sizes = Diffusion.loss, Layout.compile, []
+    weights = np.random.default_rng(0).normal(1000.0, 1.0, (1200, 1000)).astype(np.float32)
+
+    def taught(self, params, batch, key, borrowed, view):
+        terms = loss(self, params, batch, key, borrowed, view)
+        return terms._replace(loss=terms.loss + borrowed["teacher"]["w"].mean())
+
+    def measured(self, step, *arguments):
+        program = compiled(self, step, *arguments)
+
+        def call(*given):
+            sizes.append(constant_bytes(program, *given))
+            return program(*given)
+
+        return call
+
+    monkeypatch.setattr(Diffusion, "loss", taught)
+    monkeypatch.setattr(Layout, "compile", measured)
+    borrowed = {"teacher": {"w": weights}}
+    assert training.train(setup, data, tmp_path, two_devices(), Notes(), borrowed) == 0
+    assert len(sizes) == 3 and max(sizes) < 2**20 < 4 * 2**20 < weights.nbytes
+    for row in logs.read(tmp_path / "metrics.jsonl"):
+        assert 990 < row["loss"] < 1010
+    assert not any("teacher" in key for leaves in state_of(tmp_path)[1].values() for key in leaves)
 
 
 @pytest.mark.slow
@@ -252,6 +345,18 @@ def test_two_processes_stop_at_the_same_step_when_one_is_told_to(tmp_path):
     first, _ = end_of_two(both, 143)
     step, _ = state_of(tmp_path / "run")
     assert f"stopped by signal 15; step {step:,} is saved" in first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["forward.part", "samples/step_3.png", "loss.png"])
+def test_two_processes_both_end_where_the_first_cannot_write(path, tmp_path):
+    """Before the loop, within it, after it: neither waits for the other."""
+    (tmp_path / "run" / path).mkdir(parents=True)
+    (tmp_path / "run" / path / "in the way").touch()
+    both = start_two(tmp_path / "run", MLP, "--config.train.sample_every=3")
+    first, second = end_of_two(both, 1)
+    assert "Error: " in first and path.rsplit("/")[-1] in first
+    assert "another process cannot go on" in second and second.count("\n") == 1
 
 
 @pytest.mark.slow

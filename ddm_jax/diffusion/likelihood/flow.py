@@ -1,17 +1,19 @@
 """Exact likelihood through the probability-flow ODE, with an estimated or exact divergence.
 
-The ODE is taken in u = x_t / sqrt(alpha^2 + sigma^2) over the half log-SNR l = log(alpha / sigma),
-where every schedule has the same equation, du/dl = a (x0_hat - a u) with a = sqrt(sigmoid(2 l)).
-u stays of the size of the data and each octave of noise gets the same number of steps, so a fixed
-step serves all times; at both ends u is the data or standard normal noise.
+The ODE is that of process.probability_flow, in u = x_t / sqrt(alpha^2 + sigma^2) over half log-SNR
+l = log(alpha / sigma). u stays of the size of the data and each octave of noise gets the same
+number of steps, so a fixed step serves all times; at both ends u is the data or standard normal
+noise.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from ddm_jax.diffusion.arrays import fold_in
-from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.arrays import Keys, PerExample, X, fold_in
+from ddm_jax.diffusion.process import Denoise, probability_flow
+from ddm_jax.diffusion.schedules.base import signal_rate
 
 TRACES = ("rademacher", "normal", "exact")
 
@@ -19,12 +21,12 @@ TRACES = ("rademacher", "normal", "exact")
 def log_prob(
     denoise: Denoise,
     schedule,
-    x0: Array,
-    key: Array,
+    x0: X,
+    key: Keys,
     steps: int = 50,
     trace: str = "rademacher",
     probes: int = 1,
-) -> Array:
+) -> PerExample:
     """log p(x0) of the ODE's own density, in nats, float32 (B,), for x0 (B, ...).
 
     log p(u_0) = log N(u_1; 0, I) + int tr(df/du) dl from the data's end to the noise's, with u, l
@@ -45,7 +47,7 @@ def log_prob(
 
     def rate(u: Array, half: Array) -> tuple[Array, Array]:
         """(du/dl, its divergence (B,))."""
-        slope, push = jax.linearize(lambda v: _field(denoise, schedule, v, half), u)
+        slope, push = jax.linearize(lambda v: probability_flow(denoise, schedule, v, half), u)
 
         def along(e):
             return _sums(e * push(jnp.broadcast_to(e, u.shape)))
@@ -57,19 +59,11 @@ def log_prob(
         return _runge_kutta(rate, *state, at, to - at), None
 
     grid = jnp.linspace(start, end, steps + 1)
-    state = (jnp.sqrt(jax.nn.sigmoid(2 * start)) * x0, jnp.zeros(len(x0)))
+    state = (signal_rate(2 * start) * x0, jnp.zeros(len(x0)))
     (u, change), _ = jax.lax.scan(step, state, (grid[:-1], grid[1:]))
     size = x0[0].size
     of_noise = -0.5 * (_sums(u**2) + size * jnp.log(2 * jnp.pi))
     return of_noise + change - 0.5 * size * jax.nn.softplus(-2 * start)
-
-
-def _field(denoise: Denoise, schedule, u: Array, half: Array) -> Array:
-    """du/dl at l = half."""
-    t = jnp.clip(schedule.time(2 * half), 0.0, 1.0)
-    power = jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2)
-    a = jnp.sqrt(jax.nn.sigmoid(2 * half))
-    return a * (denoise(power * u, t).x0 - a * u)
 
 
 def _runge_kutta(rate, u: Array, change: Array, at: Array, h: Array) -> tuple[Array, Array]:
@@ -81,7 +75,7 @@ def _runge_kutta(rate, u: Array, change: Array, at: Array, h: Array) -> tuple[Ar
     return u + h / 6 * (k1 + 2 * (k2 + k3) + k4), change + h / 6 * (d1 + 2 * (d2 + d3) + d4)
 
 
-def _sums(a: Array) -> Array:
+def _sums(a: X) -> PerExample:
     """(B, ...) -> (B,)."""
     return a.reshape(a.shape[0], -1).sum(1)
 
@@ -94,20 +88,22 @@ def _directions(trace: str, x: Array, key: Array, probes: int) -> Array:
         raise ValueError(f"trace is one of {', '.join(TRACES)}, not {trace!r}")
     draw = jax.random.rademacher if trace == "rademacher" else jax.random.normal
     shape = (probes, *x.shape[1:])
-    if key.ndim == 0:
-        key = fold_in(key, jnp.arange(len(x)))
-    return jnp.moveaxis(jax.vmap(lambda k: draw(k, shape, dtype=jnp.float32))(key), 1, 0)
+    drawn = jax.vmap(lambda k: draw(k, shape, dtype=jnp.float32))(_own_keys(key, x))
+    return jnp.moveaxis(drawn, 1, 0)
 
 
-def dequantise(x0: Array, key: Array, low: Array, high: Array, levels: int = 256) -> Array:
+def _own_keys(key: Array, x: Array) -> Array:
+    """One key an example, (B,), of keys () or (B,)."""
+    return fold_in(key, jnp.arange(len(x))) if key.ndim == 0 else key
+
+
+def dequantise(x0: X, key: Keys, low: ArrayLike, high: ArrayLike, levels: int = 256) -> X:
     """x0 + (u - 1/2) (high - low) / (levels - 1), u ~ U(0, 1): uniform over each value's bin.
 
     Theis et al. 2016, arXiv:1511.01844, section 3.1. key: () or one an example (B,).
     """
     width = (jnp.asarray(high) - low) / (levels - 1)
-    if key.ndim == 0:
-        key = fold_in(key, jnp.arange(len(x0)))
-    u = jax.vmap(lambda k: jax.random.uniform(k, x0.shape[1:]))(key)
+    u = jax.vmap(lambda k: jax.random.uniform(k, x0.shape[1:]))(_own_keys(key, x0))
     return x0 + (u - 0.5) * width
 
 
@@ -116,8 +112,8 @@ def ode_bits(
     schedule,
     x0: Array,
     key: Array,
-    low: Array,
-    high: Array,
+    low: ArrayLike,
+    high: ArrayLike,
     levels: int = 256,
     **options,
 ) -> Array:

@@ -13,12 +13,20 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from ddm_jax.diffusion.arrays import expand, fold_in, normal_like
-from ddm_jax.diffusion.process import Denoise, Estimate, diffuse, posterior, reverse_kernel
+from ddm_jax.diffusion.arrays import Keys, Number, PerExample, T, X, expand, fold_in, normal_like
+from ddm_jax.diffusion.process import (
+    Denoise,
+    Estimate,
+    diffuse,
+    mix_of,
+    posterior,
+    reverse_kernel,
+)
 
 
-def prior_term(schedule, x0: Array) -> Array:
+def prior_term(schedule, x0: X) -> X:
     """KL(q(x_1 | x_0) || N(0, alpha(1)^2 + sigma(1)^2)), the start of `samplers.prior`; x0's shape.
 
     (x_0^2 SNR / (1 + SNR) - 1 + 1 / (1 + SNR) + log(1 + SNR)) / 2 at t = 1: for variance-preserving
@@ -29,13 +37,11 @@ def prior_term(schedule, x0: Array) -> Array:
     return 0.5 * (jax.nn.sigmoid(logsnr) * x0**2 + jnp.expm1(log_ratio) - log_ratio)
 
 
-def kl_term(
-    schedule, estimate: Estimate, x0: Array, x_t: Array, t: Array, s: Array, variance: str
-) -> Array:
+def kl_term(schedule, estimate: Estimate, x0: X, x_t: X, t: T, s: T, variance: str) -> X:
     """KL(q(x_s | x_t, x_0) || p(x_s | x_t)) in nats, of x0's shape.
 
     (log v' - log v + v / v' - 1 + (mean - mean')^2 / v') / 2 with p's variance v' from
-    `core.reverse_kernel`; the means differ by alpha_s (1 - SNR_t / SNR_s) (x_0 - x0_hat).
+    `process.reverse_kernel`; the means differ by alpha_s (1 - SNR_t / SNR_s) (x_0 - x0_hat).
     `estimate` is the denoiser's at (x_t, t); t > s are () or (B,). To train the variance alone,
     stop the gradient of estimate.x0. Nichol & Dhariwal 2021, arXiv:2102.09672, section 3.1.
     """
@@ -52,15 +58,15 @@ DECODERS = ("x0", "published")
 def decoder_term(
     schedule,
     estimate: Estimate,
-    x0: Array,
-    t: Array,
-    before: Array,
+    x0: X,
+    t: T,
+    before: T,
     variance: str,
     low: ArrayLike,
     high: ArrayLike,
     levels: int = 256,
     decoder: str = "x0",
-) -> Array:
+) -> X:
     """-log P(x_0 | x_t) at the last time t, in nats, of x0's shape.
 
     P is N(x0_hat, v) summed over the bins of `levels` equally spaced values from low to high, the
@@ -92,9 +98,7 @@ def decoder_log_variance(
     small = jnp.log(posterior(schedule, before, t).variance)
     large = {"x0": -schedule.logsnr(t), "published": 2 * jnp.log(schedule.sigma(t))}[decoder]
     if variance == "learned":
-        if estimate.variance_mix is None:
-            raise ValueError("a learned variance needs a network that predicts it")
-        return expand(small, x0) + estimate.variance_mix * expand(large - small, x0)
+        return expand(small, x0) + mix_of(estimate) * expand(large - small, x0)
     return expand({"x0": large, "published": small}[decoder], x0)
 
 
@@ -129,7 +133,7 @@ class Bound(NamedTuple):
     x0_mse: Array
 
 
-def bits(nats: Array) -> Array:
+def bits(nats: X) -> PerExample:
     """(B, ...) in nats -> (B,) in bits per element."""
     return nats.reshape(nats.shape[0], -1).mean(1) / jnp.log(2.0)
 
@@ -137,9 +141,9 @@ def bits(nats: Array) -> Array:
 def vlb(
     denoise: Denoise,
     schedule,
-    times: ArrayLike,
-    x0: Array,
-    key: Array,
+    times: Float[Number, "n"],
+    x0: X,
+    key: Keys,
     variance: str,
     low: ArrayLike,
     high: ArrayLike,
@@ -148,7 +152,7 @@ def vlb(
 ) -> Bound:
     """The bound for x0 (B, ...) on a grid of n >= 2 times from 1 downwards, one noise draw a term.
 
-    `variance` is that of the sampler which the bound is for, one of `core.VARIANCES`; with the grid
+    `variance` is that of the sampler which the bound is for, one of `VARIANCES`; with the grid
     of all T levels and `decoder` "published" the bound is the published one. key: () or one an
     example (B,), folded with the index of the time. One `lax.map` over the times, n calls of the
     denoiser.

@@ -1,29 +1,30 @@
 """What losses are given and give: batches, parameters, terms; and what an objective is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from jax import Array
 
+from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
-from ddm_jax.diffusion.losses.time_samplers import Memory
 from ddm_jax.diffusion.schedules.base import Schedule
 
 
 class Batch(NamedTuple):
-    """Examples x0 (B, ...), conditions (B,) int or None, and places (B,) in the whole batch."""
+    """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch."""
 
     x0: Array
-    cond: Array | None
+    cond: Raw
     place: Array
 
 
 class Params(NamedTuple):
-    """What is trained: parameters of the network, the schedule and the objective, () for none."""
+    """What is trained: parameters of the network and of what stands beside it, () for none."""
 
     net: Any
+    cond: Any = ()
     schedule: Any = ()
     objective: Any = ()
 
@@ -35,12 +36,9 @@ class Terms(NamedTuple):
     """
 
     loss: Array
-    t: Array
+    t: Array | None  # None of a loss without noise levels
     weight: Array
     parts: Mapping[str, Array] = MappingProxyType({})
-
-
-LossFn = Callable[[Params, Batch, Array, Memory], Terms]  # (params, batch, key, memory of times)
 
 
 class Objective(ABC):
@@ -49,6 +47,7 @@ class Objective(ABC):
     learns_variance = False  # the network has twice the output channels
     chain: ClassVar[bool] = False  # a bound on the schedule's T levels: times must be levels
     continuous: ClassVar[bool] = False  # a bound in continuous time, which may train a schedule
+    asks_teacher: ClassVar[bool] = False  # it compares with the model of another run
     unit: ClassVar[str] = "mean over elements"
 
     def init_params(self, key: Array) -> Any:

@@ -1,14 +1,44 @@
 """The training loss: one Monte-Carlo term per example, with draws that belong to the example."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import fold_in, normal_like
-from ddm_jax.diffusion.losses.base import Batch, LossFn, Objective, Params, Terms
+from ddm_jax.diffusion.conditions import Embedding, Raw, drop
+from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.losses.time_samplers import Memory, TimeSampler, uniforms
+from ddm_jax.diffusion.process import Denoise
 from ddm_jax.diffusion.schedules.base import Schedule
+
+Teacher = Callable[[Raw], Denoise]  # the denoiser of another run under raw conditions
+
+
+class Draws(NamedTuple):
+    """How a batch of `size` examples is drawn from, and what it is drawn for.
+
+    uniform: a row of time_samplers.UNIFORMS; class_dropout: the share of examples whose condition
+    is replaced by the null.
+    """
+
+    size: int
+    uniform: str = "independent"
+    class_dropout: float = 0.0
+
+    def times(
+        self,
+        schedule: Schedule,
+        time_sampler: TimeSampler,
+        memory: Memory,
+        key: Array,
+        place: Array,
+    ) -> Array:
+        """Times (B,) for examples at `place` of the whole batch; no gradient passes them."""
+        u = uniforms(self.uniform, key, place, self.size)
+        return jax.lax.stop_gradient(time_sampler.quantile(schedule, u, memory))
 
 
 def diffusion_loss(
@@ -16,31 +46,33 @@ def diffusion_loss(
     schedule: Schedule,
     objective: Objective,
     time_sampler: TimeSampler,
-    size: int,
-    uniform: str = "independent",
-    null: int = 0,
-    class_dropout: float = 0.0,
-) -> LossFn:
-    """The objective's loss of examples at times that `time_sampler` draws.
+    embedding: Embedding,
+    draws: Draws,
+) -> Callable[..., Terms]:
+    """(params, batch, key, memory, teacher=None) -> the objective's Terms.
 
     Every draw (time, noise, class, network dropout) comes from the step's key and the example's
-    place in the whole batch of `size`, so it does not depend on how the batch is split; `uniform`
-    names a row of time_samplers.UNIFORMS. With probability `class_dropout` an example's condition
-    is replaced by `null` (Ho & Salimans 2022, arXiv:2207.12598, algorithm 1).
+    place in the whole batch, so it does not depend on how the batch is split.
     """
 
-    def loss(params: Params, batch: Batch, key: Array, memory: Memory) -> Terms:
+    def loss(
+        params: Params,
+        batch: Batch,
+        key: Array,
+        memory: Memory,
+        teacher: Teacher | None = None,
+    ) -> Terms:
         of_time, rest = jax.random.split(key)
         keys = jax.vmap(lambda k: jax.random.split(k, 3))(fold_in(rest, batch.place))
         of_noise, of_class, of_net = (keys[:, i] for i in range(3))
         trained = schedule.with_params(params.schedule)
-        u = uniforms(uniform, of_time, batch.place, size)
-        t = jax.lax.stop_gradient(time_sampler.quantile(trained, u, memory))
-        cond = batch.cond
-        if cond is not None and class_dropout > 0:
-            drop = jax.vmap(jax.random.bernoulli, (0, None))(of_class, class_dropout)
-            cond = jnp.where(drop, null, cond)
-        noised = NoisedBatch(batch.x0, normal_like(of_noise, batch.x0), t, cond, of_net)
+        t = draws.times(trained, time_sampler, memory, of_time, batch.place)
+        raw = batch.cond
+        if draws.class_dropout > 0:
+            raw = drop(embedding, raw, of_class, draws.class_dropout)
+        eps, context = normal_like(of_noise, batch.x0), embedding.embed(params.cond, raw)
+        told = None if teacher is None else teacher(raw)
+        noised = NoisedBatch(batch.x0, eps, t, context, of_net, told)
         full = objective.with_params(params.objective)
         total, parts = full.loss(problem, params.net, trained, noised)
         return Terms(total, t, time_sampler.weight(t, memory), parts)

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.weightings import Simple
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.predictions import Net, Prediction, predict, target
-from ddm_jax.diffusion.process import Estimate, diffuse
+from ddm_jax.diffusion.process import Denoise, Estimate, diffuse
 from ddm_jax.diffusion.schedules.base import Rates
 
 
@@ -34,13 +35,17 @@ class Problem(NamedTuple):
 
 
 class NoisedBatch(NamedTuple):
-    """Examples x0 with noise eps (B, ...), times t (B,), conditions and dropout keys (B,)."""
+    """Examples x0 with noise eps (B, ...), times t (B,), their context and dropout keys (B,).
+
+    teacher: the denoiser of another run under the same conditions, where the objective asks it.
+    """
 
     x0: Array
     eps: Array
     t: Array
-    cond: Array | None
+    context: Context
     keys: Array
+    teacher: Denoise | None = None
 
 
 class Predicted(NamedTuple):
@@ -56,7 +61,7 @@ def predict_noised(problem: Problem, params: Any, schedule: Rates, batch: Noised
     """Show the network the noised examples."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
     parts = schedule, problem.prediction, problem.noise_cond
-    f, estimate = predict(problem.net, params, *parts, x_t, batch.t, batch.cond, batch.keys)
+    f, estimate = predict(problem.net, params, *parts, x_t, batch.t, batch.context, batch.keys)
     rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
     aim = target(problem.prediction, *rates, batch.x0, batch.eps)
     return Predicted(x_t, f, aim, estimate)

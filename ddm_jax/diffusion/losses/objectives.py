@@ -9,6 +9,7 @@ from jax import Array
 
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
+from ddm_jax.diffusion.losses.distillation import Teacher
 from ddm_jax.diffusion.losses.noised import (
     NoisedBatch,
     Predicted,
@@ -56,7 +57,7 @@ class VLB(Objective):
         predicted = predict_noised(problem, params, schedule, batch)
         terms = chain_term(problem, schedule, batch, predicted, self.variance)
         prior = bits(prior_term(schedule, batch.x0))
-        return schedule.num_timesteps * terms + prior, {"prior": prior}
+        return schedule.num_timesteps * terms + prior, {"loss_prior": prior}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Hybrid(Objective):
         held = predicted._replace(estimate=held)
         vlb = schedule.num_timesteps * chain_term(problem, schedule, batch, held, "learned")
         simple = weighted_error(problem, schedule, batch.t, predicted)
-        return simple + self.scale * vlb, {"simple": simple, "vlb": vlb}
+        return simple + self.scale * vlb, {"loss_simple": simple, "loss_vlb": vlb}
 
 
 def chain_term(
@@ -138,7 +139,7 @@ class Balanced(Objective):
         predicted = predict_noised(problem, params, schedule, batch)
         u = self.log_loss(schedule.logsnr(batch.t))
         weighted = weighted_error(problem, schedule, batch.t, predicted)
-        return jnp.exp(-u) * weighted + u, {"weighted": weighted}
+        return jnp.exp(-u) * weighted + u, {"loss_weighted": weighted}
 
 
 OBJECTIVES = {
@@ -147,4 +148,5 @@ OBJECTIVES = {
     "hybrid": Hybrid,
     "vdm": VDM,
     "uncertainty": Uncertainty,
+    "teacher": Teacher,
 }

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import Times
+from ddm_jax.diffusion.arrays import OfTimes, Times
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.noised import predict_noised, weighted_error
 from ddm_jax.diffusion.losses.weightings import Likelihood
-from ddm_jax.diffusion.process import Estimate, diffuse
+from ddm_jax.diffusion.process import Estimate, diffuse, marginal_scale
+from ddm_jax.diffusion.schedules.base import signal_rate
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class VDM(Objective):
         ends = schedule.logsnr(jnp.array([0.0, 1.0]))
         value, slope = logsnr_and_slope(batch.t)
         span = ends[1] - ends[0]
-        power = jnp.sqrt(schedule.alpha(batch.t) ** 2 + schedule.sigma(batch.t) ** 2)
+        power = marginal_scale(schedule, batch.t)
         held = params, ends, jax.lax.stop_gradient(power)
         inner = (value - ends[0]) / span, slope / span
         zero = jnp.zeros(())
@@ -57,7 +58,7 @@ class VDM(Objective):
         )
         prior = bits(prior_term(schedule, batch.x0))
         inside = squared_inside(diffusion)(held, inner)
-        parts = {"diffusion": inside, "prior": prior, "decoder": decoder}
+        parts = {"loss_diffusion": inside, "loss_prior": prior, "loss_decoder": decoder}
         return inside + prior + decoder, parts
 
 
@@ -73,14 +74,14 @@ class Tangent(NamedTuple):
     slope: Array
     power: Array
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         return self.value + self.slope * (t - self.t)
 
-    def alpha(self, t: Times) -> Array:
-        return self.power * jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
+    def alpha(self, t: Times) -> OfTimes:
+        return self.power * signal_rate(self.logsnr(t))
 
-    def sigma(self, t: Times) -> Array:
-        return self.power * jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
+    def sigma(self, t: Times) -> OfTimes:
+        return self.power * signal_rate(-self.logsnr(t))
 
 
 def squared_inside(f: Callable[..., Array]) -> Callable[[Any, Any], Array]:

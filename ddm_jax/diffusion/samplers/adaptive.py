@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import expand
-from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.process import Denoise, marginal_scale, probability_flow
 from ddm_jax.diffusion.samplers.base import Sampler, check_among
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -22,9 +23,9 @@ LONGEST = 1.0
 class Adaptive(Sampler):
     """The ODE from t to s to a tolerance, so two times are enough; each example has its own steps.
 
-    dz/dl = a (x0_hat - a z) for z = x / sqrt(alpha^2 + sigma^2) over half log-SNR l, where
-    a = sqrt(sigmoid(2 l)): z keeps the data's scale at all times and on every schedule. A step is
-    taken where the estimated error is below atol + rtol |z| (root mean square over the example).
+    It solves process.probability_flow for z = x / sqrt(alpha^2 + sigma^2), which keeps the data's
+    scale at all times and on every schedule, over half log-SNR. A step is taken where the estimated
+    error is below atol + rtol |z| (root mean square over the example).
     An example that needs more than `max_steps` from t to s becomes NaN. `solver` is "tsit5",
     "dopri5", "bosh3" or "dopri8". Dormand & Prince 1980; Song et al. 2021, arXiv:2011.13456,
     appendix D.4; diffrax, Kidger 2021, arXiv:2202.02435.
@@ -48,7 +49,7 @@ class Adaptive(Sampler):
     def evaluations(self) -> None:
         return None
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
         import diffrax  # slow to import, and needed here alone
 
         solver = {
@@ -58,7 +59,7 @@ class Adaptive(Sampler):
             "dopri8": diffrax.Dopri8,
         }[self.solver]()
         start, end = 0.5 * schedule.logsnr(t), 0.5 * schedule.logsnr(s)
-        slope, held = _slope(denoise, schedule, x, jnp.broadcast_to(start, x.shape[:1]))
+        slope, held = _slope(denoise, schedule, x_t, jnp.broadcast_to(start, x_t.shape[:1]))
 
         def solve(z: Array, start: Array, end: Array) -> Array:
             solution = diffrax.diffeqsolve(
@@ -78,13 +79,8 @@ class Adaptive(Sampler):
             return jnp.where(good, ends[-1], jnp.nan)
 
         own = (0, *(0 if jnp.ndim(half) else None for half in (start, end)))
-        z = jax.vmap(solve, own)(x / expand(_scale(schedule, t), x), start, end)
-        return z * expand(_scale(schedule, s), x), memory
-
-
-def _scale(schedule: Schedule, t: Array) -> Array:
-    """sqrt(alpha^2 + sigma^2): 1 for variance-preserving schedules."""
-    return jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2)
+        scale_t, scale_s = (expand(marginal_scale(schedule, u), x_t) for u in (t, s))
+        return jax.vmap(solve, own)(x_t / scale_t, start, end) * scale_s, memory
 
 
 def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
@@ -96,13 +92,8 @@ def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
     """
     import equinox
 
-    def of_batch(z: Array, half: Array) -> Array:
-        t = jnp.clip(schedule.time(2 * half), 0.0, 1.0)
-        x0 = denoise(z * expand(_scale(schedule, t), z), t).x0
-        a = expand(jnp.sqrt(jax.nn.sigmoid(2 * half)), z)
-        return a * (x0 - a * z)
-
-    converted = equinox.filter_closure_convert(of_batch, x, half)
+    field = partial(probability_flow, denoise, schedule)
+    converted = equinox.filter_closure_convert(field, x, half)
     held, rest = equinox.partition(converted, equinox.is_array)
 
     @jax.custom_batching.custom_vmap

@@ -1,19 +1,21 @@
 """What samplers share: their contract, and the exact linear part of a step.
 
-With l = log(alpha / sigma), half the log-SNR, and y = x / alpha, r = sigma / alpha = e^-l, every
-schedule has the same probability-flow ODE: dy/dr = eps_hat, or dy/dl = x0_hat - y. Karras et al.
-2022, arXiv:2206.00364, eq. 4; Lu et al. 2022, arXiv:2211.01095, eq. 8. Steps are written in x and
-x0_hat with coefficients from h = l_s - l_t, because y loses its digits where alpha is small.
+With lambda = log(alpha / sigma), half the log-SNR, and y = x / alpha, r = sigma / alpha =
+e^-lambda, every schedule has the same probability-flow ODE: dy/dr = eps_hat, or
+dy/dlambda = x0_hat - y. Karras et al. 2022, arXiv:2206.00364, eq. 4; Lu et al. 2022,
+arXiv:2211.01095, eq. 8. Steps are written in x and x0_hat with coefficients from
+h = lambda_s - lambda_t, because y loses its digits where alpha is small.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand, normal_like
+from ddm_jax.diffusion.arrays import Keys, T, X, expand
 from ddm_jax.diffusion.process import Denoise
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -44,7 +46,7 @@ class Sampler(ABC):
     def asks_variance(self) -> bool:
         return False
 
-    def init(self, x: Array) -> Memory:
+    def init(self, x: X) -> Memory:
         """What is remembered before the first step."""
         return ()
 
@@ -53,22 +55,36 @@ class Sampler(ABC):
         self,
         denoise: Denoise,
         schedule: Schedule,
-        x: Array,
-        t: Array,
-        s: Array,
-        key: Array,
+        x_t: X,
+        t: T,
+        s: T,
+        key: Keys,
         memory: Memory,
-    ) -> tuple[Array, Memory]:
-        """x (B, ...) at s <= t; t, s and key are () or one for each example, (B,).
+    ) -> tuple[X, Memory]:
+        """x_s (B, ...) from x_t, s <= t; t, s and key are () or one for each example, (B,).
 
-        A step of no length, s = t, leaves x finite.
+        A step of no length, s = t, leaves it finite.
         """
 
 
-def check_eta(eta: float) -> None:
-    """ValueError unless eta lies in [0, 1]."""
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta lies in [0, 1], not {eta}")
+@dataclass(frozen=True)
+class WithEta(Sampler):
+    """A sampler with a share `eta` in [0, 1] of fresh noise: 0 is the ODE, 1 the reverse SDE.
+
+    order: its published order of convergence for eta = 0.
+    """
+
+    order: ClassVar[int] = 1
+
+    eta: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta lies in [0, 1], not {self.eta}")
+
+    @property
+    def convergence(self) -> int | None:
+        return None if self.eta else self.order
 
 
 def check_among(what: str, value: Any, allowed: Sequence) -> None:
@@ -77,37 +93,17 @@ def check_among(what: str, value: Any, allowed: Sequence) -> None:
         raise ValueError(f"{what} is one of {', '.join(map(str, allowed))}, not {value!r}")
 
 
-def half_step(schedule: Schedule, t: Array, s: Array, x: Array) -> Array:
-    """h = l_s - l_t, the step in half log-SNR, shaped to multiply x (B, ...); t, s: () or (B,)."""
-    return expand(0.5 * (schedule.logsnr(s) - schedule.logsnr(t)), x)
+def rates(schedule: Schedule, t: T, x: X) -> tuple[Array, Array, Array]:
+    """(alpha, sigma, lambda) at t, lambda = log(alpha / sigma), shaped to multiply x (B, ...)."""
+    half = 0.5 * schedule.logsnr(t)
+    return expand(schedule.alpha(t), x), expand(schedule.sigma(t), x), expand(half, x)
 
 
-def exponential_step(
-    schedule: Schedule,
-    x: Array,
-    x0: Array,
-    t: Array,
-    s: Array,
-    eta: float = 0.0,
-    key: Array | None = None,
-) -> Array:
-    """(sigma_s / sigma_t) e^(-eta h) x + alpha_s (1 - e^-(1 + eta) h) x0 + spread z.
+def exponential_step(schedule: Schedule, x_t: X, x0: X, t: T, s: T) -> X:
+    """x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - e^-h) x0: DDIM's step from t to s.
 
-    The ODE (eta = 0) or the SDE solved exactly for an x_0 that does not change from t to s;
-    spread = sigma_s sqrt(1 - e^(-2 eta h)). Lu et al. 2022, arXiv:2211.01095, eq. 9 and 18.
+    The ODE solved exactly for an x_0 that does not change. Lu et al. 2022, arXiv:2211.01095, eq. 9.
     """
-    h, alpha_s, sigma_s = half_step(schedule, t, s, x), schedule.alpha(s), schedule.sigma(s)
-    decay = expand(sigma_s / schedule.sigma(t), x) * jnp.exp(-eta * h)
-    mean = decay * x - expand(alpha_s, x) * jnp.expm1(-(1 + eta) * h) * x0
-    if eta == 0:
-        return mean
-    if key is None:
-        raise ValueError(f"eta={eta} draws noise, which needs a key")
-    spread = expand(sigma_s, x) * jnp.sqrt(-jnp.expm1(-2 * eta * h))
-    return mean + spread * normal_like(key, x)
-
-
-def turn(schedule: Schedule, more: Array, t: Array, s: Array) -> Array:
-    """alpha_s (r_s - r_t) more: what x_s gains where the mean dy/dr exceeds that at t by `more`."""
-    h = half_step(schedule, t, s, more)
-    return -expand(schedule.sigma(s), more) * jnp.expm1(h) * more
+    alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
+    _, sigma_t, lambda_t = rates(schedule, t, x_t)
+    return sigma_s / sigma_t * x_t - alpha_s * jnp.expm1(lambda_t - lambda_s) * x0

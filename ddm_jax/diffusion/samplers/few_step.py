@@ -21,9 +21,9 @@ class Consistency(Sampler):
 
     estimate = "end"
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        end = denoise(x, t, jnp.zeros_like(t)).x0
-        return diffuse(schedule, end, normal_like(key, x), s), memory
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        x0_t = denoise(x_t, t, jnp.zeros_like(t)).x0
+        return diffuse(schedule, x0_t, normal_like(key, x_t), s), memory
 
 
 FEW_STEP = {"consistency": Consistency}

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import jax.numpy as jnp
-from jax import Array
 
-from ddm_jax.diffusion.arrays import expand, fold_in, normal_like
-from ddm_jax.diffusion.process import Denoise, forward_kernel, noise_of, reverse_kernel
+from ddm_jax.diffusion.arrays import Keys, T, X, expand, fold_in, length, normal_like
+from ddm_jax.diffusion.process import Denoise, forward_kernel, reverse_kernel, score_of
 from ddm_jax.diffusion.samplers.base import Sampler, check_among
 from ddm_jax.diffusion.samplers.history import over
 from ddm_jax.diffusion.schedules.base import Schedule
@@ -44,35 +43,27 @@ class PredictorCorrector(Sampler):
     def evaluations(self) -> int:
         return 1 + self.corrector_steps
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        x = self._predict(denoise, schedule, x, t, s, fold_in(key, 0))
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        x_s = self._predict(denoise, schedule, x_t, t, s, fold_in(key, 0))
         a, sigma_s = (schedule.alpha(t) / schedule.alpha(s)) ** 2, schedule.sigma(s)
         for k in range(self.corrector_steps):
-            z, score = normal_like(fold_in(key, k + 1), x), _score(denoise, schedule, x, s)
+            z = normal_like(fold_in(key, k + 1), x_s)
+            score = score_of(schedule, x_s, denoise(x_s, s).x0, s)
             # At little noise the score of smooth data can round to 0, which says no step size.
-            ratio = sigma_s if x[0].size < FEW else over(_norm(z), _norm(score))
-            e = expand(2 * a * (self.snr * ratio) ** 2, x)
-            x = x + e * score + jnp.sqrt(2 * e) * z
-        return x, memory
+            ratio = sigma_s if x_s[0].size < FEW else over(length(z), length(score))
+            e = expand(2 * a * (self.snr * ratio) ** 2, x_s)
+            x_s = x_s + e * score + jnp.sqrt(2 * e) * z
+        return x_s, memory
 
-    def _predict(self, denoise: Denoise, schedule: Schedule, x, t, s, key) -> Array:
-        z = normal_like(key, x)
+    def _predict(self, denoise: Denoise, schedule: Schedule, x_t: X, t: T, s: T, key: Keys) -> X:
+        """x_s of the predictor."""
+        estimate, z = denoise(x_t, t), normal_like(key, x_t)
         if self.predictor == "ancestral":
-            mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, "small")
+            mean, log_variance = reverse_kernel(schedule, estimate, x_t, t, s, "small")
             return mean + jnp.exp(0.5 * log_variance) * z
-        q = forward_kernel(schedule, s, t)
-        score, variance = _score(denoise, schedule, x, t), expand(q.variance, x)
-        return (2 - expand(q.of_x, x)) * x + variance * score + jnp.sqrt(variance) * z
-
-
-def _score(denoise: Denoise, schedule: Schedule, x: Array, t: Array) -> Array:
-    """-eps_hat / sigma, the gradient of log p_t."""
-    return -noise_of(schedule, x, denoise(x, t).x0, t) / expand(schedule.sigma(t), x)
-
-
-def _norm(x: Array) -> Array:
-    """The length of each example, (B,)."""
-    return jnp.sqrt((x.reshape(len(x), -1) ** 2).sum(1))
+        f, _, g2 = (expand(a, x_t) for a in forward_kernel(schedule, s, t))
+        score = score_of(schedule, x_t, estimate.x0, t)
+        return (2 - f) * x_t + g2 * score + jnp.sqrt(g2) * z
 
 
 LANGEVIN = {"predictor_corrector": PredictorCorrector}

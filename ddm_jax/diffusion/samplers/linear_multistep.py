@@ -1,52 +1,22 @@
 """Linear multistep solvers of dy/dr = eps_hat: one evaluation a step, the slopes behind remembered.
 
-The first steps, which have fewer slopes behind them, are of lower order: 1, 2, 3, ...
+With y = x / alpha and r = sigma / alpha every step is x_s = (sigma_s / sigma_t) x_t
++ alpha_s (1 - e^-h) x0_t + alpha_s (r_s - r_t) e, h = lambda_s - lambda_t: DDIM's step, and `e`, by
+how much the mean slope exceeds eps_t. There alpha_s (r_s - r_t) = sigma_s (1 - e^h). The first
+steps, which have fewer slopes behind them, are of lower order: 1, 2, 3, ...
 """
 
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
-from ddm_jax.diffusion.process import Denoise, noise_of
-from ddm_jax.diffusion.samplers.base import Sampler, check_among, exponential_step, half_step, turn
-from ddm_jax.diffusion.samplers.history import History, excess, no_history, over
-from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.diffusion.arrays import T, X, expand
+from ddm_jax.diffusion.process import noise_of
+from ddm_jax.diffusion.samplers.base import Sampler, check_among, rates
+from ddm_jax.diffusion.samplers.history import History, excess, no_history, nodes, over
 
 VARIABLES = ("rho", "log_rho", "t")
-
-
-def _multistep(
-    schedule: Schedule, x: Array, x0: Array, t: Array, s: Array, history: History, variable: str
-) -> tuple[Array, History]:
-    """y_s = y_t + int P dr, P the polynomial in `variable` through the slopes at t and before."""
-    h = half_step(schedule, t, s, x)
-
-    def place(u: Array) -> Array:
-        """0 at t, 1 at s."""
-        if variable == "t":
-            return expand(over(u - t, s - t), x)
-        l_u = half_step(schedule, t, u, x)
-        return over(jnp.expm1(-l_u), jnp.expm1(-h)) if variable == "rho" else over(l_u, h)
-
-    def share(u: np.ndarray) -> Array | np.ndarray:
-        """(r - r_t) / (r_s - r_t) at places u (n, 1, ...)."""
-        if variable == "rho":
-            return u
-        l_u = h * u
-        if variable == "t":
-            at = schedule.logsnr(expand(t, x) + u * expand(s - t, x))
-            l_u = 0.5 * (at - expand(schedule.logsnr(t), x))
-        return over(jnp.expm1(-l_u), jnp.expm1(-h))
-
-    slope = noise_of(schedule, x, x0, t)
-    places = [jnp.zeros_like(h), *(place(u) for u in history.times)]
-    more = excess([slope, *history.values], places, history.known, share)
-    x = exponential_step(schedule, x, x0, t, s) + turn(schedule, more, t, s)
-    return x, history.push(slope, t)
 
 
 @dataclass(frozen=True)
@@ -66,11 +36,22 @@ class AdamsBashforth(Sampler):
     def convergence(self) -> int:
         return self.order
 
-    def init(self, x: Array) -> History:
+    def init(self, x: X) -> History:
         return no_history(x, self.order - 1)
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        return _multistep(schedule, x, denoise(x, t).x0, t, s, memory, "rho")
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
+        _, sigma_t, lambda_t = rates(schedule, t, x_t)
+        h = lambda_s - lambda_t
+        x0_t = denoise(x_t, t).x0
+        eps_t = noise_of(schedule, x_t, x0_t, t)
+        # In u = (r - r_t) / (r_s - r_t) the step is [0, 1], where u^k has the mean 1 / (k + 1).
+        lambdas = (rates(schedule, r, x_t)[2] for r in memory.times)
+        u = [jnp.zeros_like(h)]
+        u += [over(jnp.expm1(lambda_t - lambda_r), jnp.expm1(-h)) for lambda_r in lambdas]
+        e = excess([eps_t, *memory.values], u, memory.known, (1 / 2, 1 / 3, 1 / 4))
+        x_s = sigma_s / sigma_t * x_t - alpha_s * jnp.expm1(-h) * x0_t
+        return x_s - sigma_s * jnp.expm1(h) * e, memory.push(eps_t, t)
 
 
 @dataclass(frozen=True)
@@ -78,7 +59,9 @@ class DEIS(Sampler):
     """y_s = y_t + int P dr, P a polynomial in `variable` through the last `order` slopes.
 
     `variable` is "log_rho" (log r, half the log-SNR but for the sign), "t" (tAB-DEIS) or "rho"
-    (rhoAB-DEIS, the same as AdamsBashforth). The integrals are exact to rounding, but for "t" on a
+    (rhoAB-DEIS, the same as AdamsBashforth). With u from 0 at t to 1 at s, even in the variable,
+    and the share q(u) = (r(u) - r_t) / (r_s - r_t) of the step, the moments of u are
+    int u^k dq = 1 - k int u^(k-1) q du. The integrals are exact to rounding, but for "t" on a
     discrete schedule, whose kinks at the levels leave 2e-5. Zhang & Chen 2022, arXiv:2204.13902,
     eq. 14 and 15, section 4.
     """
@@ -94,11 +77,32 @@ class DEIS(Sampler):
     def convergence(self) -> int:
         return self.order
 
-    def init(self, x: Array) -> History:
+    def init(self, x: X) -> History:
         return no_history(x, self.order - 1)
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        return _multistep(schedule, x, denoise(x, t).x0, t, s, memory, self.variable)
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
+        _, sigma_t, lambda_t = rates(schedule, t, x_t)
+        h = lambda_s - lambda_t
+        x0_t = denoise(x_t, t).x0
+        eps_t = noise_of(schedule, x_t, x0_t, t)
+        lambdas = [rates(schedule, r, x_t)[2] for r in memory.times]
+        v, weights = nodes(x_t)
+        if self.variable == "rho":
+            u = [over(jnp.expm1(lambda_t - lambda_r), jnp.expm1(-h)) for lambda_r in lambdas]
+            q = v
+        elif self.variable == "log_rho":
+            u = [over(lambda_r - lambda_t, h) for lambda_r in lambdas]
+            q = over(jnp.expm1(-v * h), jnp.expm1(-h))
+        else:
+            u = [expand(over(r - t, s - t), x_t) for r in memory.times]
+            lambda_v = 0.5 * schedule.logsnr(expand(t, x_t) + v * expand(s - t, x_t))
+            q = over(jnp.expm1(lambda_t - lambda_v), jnp.expm1(-h))
+        moments = [1 - k * (weights * v ** (k - 1) * q).sum(0) for k in range(1, self.order)]
+        places = [jnp.zeros_like(h), *u]
+        e = excess([eps_t, *memory.values], places, memory.known, moments)
+        x_s = sigma_s / sigma_t * x_t - alpha_s * jnp.expm1(-h) * x0_t
+        return x_s - sigma_s * jnp.expm1(h) * e, memory.push(eps_t, t)
 
 
 # Adams-Bashforth with equal steps: the weights of the newest slope, the one before, and so on, each
@@ -136,42 +140,37 @@ class PNDM(Sampler):
     def evaluations(self) -> int | None:
         return 1 if self.warmup == "plms" else None
 
-    def init(self, x: Array) -> History:
+    def init(self, x: X) -> History:
         return no_history(x, 3)
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        x0 = denoise(x, t).x0
-        slope = noise_of(schedule, x, x0, t)
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        _, sigma_t, lambda_t = rates(schedule, t, x_t)
+        x0_t = denoise(x_t, t).x0
+        eps_t = noise_of(schedule, x_t, x0_t, t)
+        weights = (expand(jnp.asarray(w, x_t.dtype)[memory.known], x_t) for w in EQUAL[1:])
+        pairs = zip(weights, memory.values, strict=True)
+        e = sum((w * (eps_k - eps_t) for w, eps_k in pairs), start=jnp.zeros_like(x_t))
 
-        def linear() -> Array:
-            weights = (expand(jnp.asarray(w, x.dtype)[memory.known], x) for w in EQUAL[1:])
-            terms = (w * (e - slope) for w, e in zip(weights, memory.values, strict=True))
-            return sum(terms, start=jnp.zeros_like(slope))
+        def ddim(u: T, e: X) -> X:
+            """x at u by DDIM's step from t with the slope eps_t + e."""
+            alpha_u, sigma_u, lambda_u = rates(schedule, u, x_t)
+            h = lambda_u - lambda_t
+            x_u = sigma_u / sigma_t * x_t - alpha_u * jnp.expm1(-h) * x0_t
+            return x_u - sigma_u * jnp.expm1(h) * e
 
-        more = linear()
+        def runge_kutta() -> X:
+            """The excesses over eps_t of the slopes, the first of which is eps_t itself."""
+            places, excesses = (0.5 * (t + s), 0.5 * (t + s), s), [jnp.zeros_like(x_t)]
+            for u in places:
+                x_u = ddim(u, excesses[-1])
+                excesses.append(noise_of(schedule, x_u, denoise(x_u, u).x0, u) - eps_t)
+            _, e_2, e_3, e_4 = excesses
+            return (2 * e_2 + 2 * e_3 + e_4) / 6
+
         if self.warmup == "runge_kutta":
-            early = expand(memory.known, x) < 3
-            more = jax.lax.cond(
-                early.any(),
-                lambda: jnp.where(early, _runge_kutta(denoise, schedule, x, x0, t, s), more),
-                lambda: more,
-            )
-        x = exponential_step(schedule, x, x0, t, s) + turn(schedule, more, t, s)
-        return x, memory.push(slope, t)
-
-
-def _runge_kutta(
-    denoise: Denoise, schedule: Schedule, x: Array, x0: Array, t: Array, s: Array
-) -> Array:
-    """The mean slope of the pseudo Runge-Kutta step less that at t: three more evaluations."""
-    first = noise_of(schedule, x, x0, t)
-    more, total = jnp.zeros_like(x), jnp.zeros_like(x)
-    middle = 0.5 * (t + s)
-    for u, weight in ((middle, 2), (middle, 2), (s, 1)):
-        x_u = exponential_step(schedule, x, x0, t, u) + turn(schedule, more, t, u)
-        more = noise_of(schedule, x_u, denoise(x_u, u).x0, u) - first
-        total = total + weight / 6 * more
-    return total
+            early = expand(memory.known, x_t) < 3
+            e = jax.lax.cond(early.any(), lambda: jnp.where(early, runge_kutta(), e), lambda: e)
+        return ddim(s, e), memory.push(eps_t, t)
 
 
 LINEAR_MULTISTEP = {"adams_bashforth": AdamsBashforth, "pndm": PNDM, "deis": DEIS}

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from ddm_jax.diffusion.arrays import expand, fold_in, normal_like, real
-from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.arrays import Grid, Keys, T, X, expand, fold_in, normal_like, real
+from ddm_jax.diffusion.process import Denoise, marginal_scale
 
 
-def integrate(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
+def integrate(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
     """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
 
     times: (n,) decreasing, or (n, B) for times of each example's own; a time that comes twice in
@@ -26,8 +26,8 @@ def integrate(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, k
 
 
 def trajectory(
-    denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array
-) -> Array:
+    denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys
+) -> Float[Array, "n b *d"]:
     """x at every one of the times, (n, B, ...): the path whose end is `integrate`'s."""
     _, path = _walk(denoise, schedule, sampler, times, x, key, lambda x: x)
     return jnp.concatenate([x[None], path])
@@ -55,7 +55,7 @@ def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
     return x, kept
 
 
-def invert(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
+def invert(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
     """x at times[-1] -> the x at times[0] that leads there: the grid walked backwards.
 
     For deterministic samplers; exact in the limit of many steps. Song et al. 2020,
@@ -64,16 +64,15 @@ def invert(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key:
     return integrate(denoise, schedule, sampler, jnp.asarray(times)[::-1], x, key)
 
 
-def sample(denoise: Denoise, schedule, sampler, times: ArrayLike, x: Array, key: Array) -> Array:
+def sample(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
     """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise to s = 0."""
     x, last = integrate(denoise, schedule, sampler, times, x, key), jnp.asarray(times)[-1]
     return denoise(x, last, jnp.zeros_like(last)).x0
 
 
-def prior(schedule, key: Array, x: Array, t: Array | float = 1.0) -> Array:
+def prior(schedule, key: Keys, x: X, t: T | float = 1.0) -> X:
     """Start noise of x's shape: N(0, alpha(t)^2 + sigma(t)^2), x_t's variance for unit data.
 
     t is the first time of the grid. For variance-preserving schedules this is N(0, I).
     """
-    t = real(t)
-    return jnp.sqrt(schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2) * normal_like(key, x)
+    return marginal_scale(schedule, real(t)) * normal_like(key, x)

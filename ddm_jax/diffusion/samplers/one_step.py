@@ -6,21 +6,28 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand, normal_like
-from ddm_jax.diffusion.process import VARIANCES, noise_of, reverse_kernel, sde
+from ddm_jax.diffusion.arrays import Keys, T, X, expand, normal_like
+from ddm_jax.diffusion.process import (
+    VARIANCES,
+    noise_of,
+    reverse_kernel,
+    score_of,
+    sde,
+    snr_gap,
+)
 from ddm_jax.diffusion.samplers.base import (
     Sampler,
+    WithEta,
     check_among,
-    check_eta,
     exponential_step,
-    half_step,
+    rates,
 )
 from ddm_jax.diffusion.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
 class DDPM(Sampler):
-    """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance), as core.reverse_kernel says.
+    """Ancestral sampling: x_s ~ N(posterior mean at x0_hat, variance), as `reverse_kernel` says.
 
     `variance` is "small", "large" or "learned". Ho et al. 2020, arXiv:2006.11239, section 3.2 and
     algorithm 2; Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 15.
@@ -35,37 +42,28 @@ class DDPM(Sampler):
     def asks_variance(self) -> bool:
         return self.variance == "learned"
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        mean, log_variance = reverse_kernel(schedule, denoise(x, t), x, t, s, self.variance)
-        return mean + jnp.exp(0.5 * log_variance) * normal_like(key, x), memory
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        mean, log_variance = reverse_kernel(schedule, denoise(x_t, t), x_t, t, s, self.variance)
+        return mean + jnp.exp(0.5 * log_variance) * normal_like(key, x_t), memory
 
 
 @dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(WithEta):
     """x_s = alpha_s x0_hat + sqrt(sigma_s^2 - d^2) eps_hat + d z, d = eta sigma_s sqrt(1 - r).
 
     r = SNR_t / SNR_s, so d is eta times the posterior's deviation: eta = 0 is deterministic,
     eta = 1 is DDPM with the small variance. Song et al. 2020, arXiv:2010.02502, eq. 12 and 16.
     """
 
-    eta: float = 0.0
-
-    def __post_init__(self):
-        check_eta(self.eta)
-
-    @property
-    def convergence(self) -> int | None:
-        return None if self.eta else 1
-
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        x0 = denoise(x, t, s).x0
-        eps = noise_of(schedule, x, x0, t)
-        gap = expand(-jnp.expm1(schedule.logsnr(t) - schedule.logsnr(s)), x)
-        alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
-        mean = alpha_s * x0 + sigma_s * jnp.sqrt(1 - self.eta**2 * gap) * eps
-        if self.eta == 0:
-            return mean, memory
-        return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        x0_t = denoise(x_t, t, s).x0
+        eps_t = noise_of(schedule, x_t, x0_t, t)
+        gap = expand(snr_gap(schedule, t, s), x_t)
+        alpha_s, sigma_s = expand(schedule.alpha(s), x_t), expand(schedule.sigma(s), x_t)
+        x_s = alpha_s * x0_t + sigma_s * jnp.sqrt(1 - self.eta**2 * gap) * eps_t
+        if self.eta:
+            x_s = x_s + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x_t)
+        return x_s, memory
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,12 @@ class Euler(Sampler):
     def convergence(self) -> int:
         return 1
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        return exponential_step(schedule, x, denoise(x, t, s).x0, t, s), memory
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        return exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t, s), memory
 
 
 @dataclass(frozen=True)
-class EulerAncestral(Sampler):
+class EulerAncestral(WithEta):
     """Euler down to r_d, then noise up to r_s: r_u = eta r_s sqrt(1 - (r_s / r_t)^2).
 
     r_d^2 = r_s^2 - r_u^2. With eta = 1 it is ancestral sampling with the small variance.
@@ -90,25 +88,17 @@ class EulerAncestral(Sampler):
 
     eta: float = 1.0
 
-    def __post_init__(self):
-        check_eta(self.eta)
-
-    @property
-    def convergence(self) -> int | None:
-        return None if self.eta else 1
-
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        h = half_step(schedule, t, s, x)
-        alpha_s, sigma_s, sigma_t = (
-            expand(a, x) for a in (schedule.alpha(s), schedule.sigma(s), schedule.sigma(t))
-        )
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
+        _, sigma_t, lambda_t = rates(schedule, t, x_t)
+        h = lambda_s - lambda_t
         gap = -jnp.expm1(-2 * h)
         shrink = 0.5 * jnp.log1p(-(self.eta**2) * gap)  # log(r_d / r_s)
-        mean = sigma_s / sigma_t * jnp.exp(shrink) * x
-        mean = mean - alpha_s * jnp.expm1(shrink - h) * denoise(x, t).x0
-        if self.eta == 0:
-            return mean, memory
-        return mean + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x), memory
+        x_s = sigma_s / sigma_t * jnp.exp(shrink) * x_t
+        x_s = x_s - alpha_s * jnp.expm1(shrink - h) * denoise(x_t, t).x0
+        if self.eta:
+            x_s = x_s + self.eta * sigma_s * jnp.sqrt(gap) * normal_like(key, x_t)
+        return x_s, memory
 
 
 @dataclass(frozen=True)
@@ -138,15 +128,16 @@ class Heun(Sampler):
     def convergence(self) -> int | None:
         return None if self.churn else 2
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
         if self.churn > 0:
-            x, t = self._lift(schedule, x, t, key)
-        x0 = denoise(x, t).x0
-        ahead = exponential_step(schedule, x, x0, t, s)
-        gain = 0.5 * expand(schedule.alpha(s), x) * jnp.expm1(half_step(schedule, t, s, x))
-        return ahead + gain * (denoise(ahead, s).x0 - x0), memory
+            x_t, t = self._lift(schedule, x_t, t, key)
+        x0_t = denoise(x_t, t).x0
+        x_s = exponential_step(schedule, x_t, x0_t, t, s)
+        (alpha_s, _, lambda_s), (_, _, lambda_t) = (rates(schedule, u, x_t) for u in (s, t))
+        gain = 0.5 * alpha_s * jnp.expm1(lambda_s - lambda_t)
+        return x_s + gain * (denoise(x_s, s).x0 - x0_t), memory
 
-    def _lift(self, schedule: Schedule, x: Array, t: Array, key: Array) -> tuple[Array, Array]:
+    def _lift(self, schedule: Schedule, x: X, t: T, key: Keys) -> tuple[X, T]:
         """x with churn's noise added, and the time at which it stands then."""
         gamma, r = min(self.churn, math.sqrt(2) - 1), _ratio(schedule, t)
         highest = _ratio(schedule, jnp.ones(()))
@@ -175,14 +166,15 @@ class Midpoint(Sampler):
     def evaluations(self) -> int:
         return 2
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
-        middle = schedule.time(0.5 * (schedule.logsnr(t) + schedule.logsnr(s)))
-        x0 = denoise(x, t).x0
-        half = denoise(exponential_step(schedule, x, x0, t, middle), middle).x0
-        # r_m of the time that was found, since a discrete schedule's inverse rounds.
-        r = -jnp.expm1(-half_step(schedule, t, s, x)) * jnp.exp(half_step(schedule, t, middle, x))
-        turned = expand(schedule.alpha(s), x) * r * (half - x0)
-        return exponential_step(schedule, x, x0, t, s) + turned, memory
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
+        m = schedule.time(0.5 * (schedule.logsnr(t) + schedule.logsnr(s)))
+        x0_t = denoise(x_t, t).x0
+        x0_m = denoise(exponential_step(schedule, x_t, x0_t, t, m), m).x0
+        # lambda_m of the time that was found, since a discrete schedule's inverse rounds.
+        lambda_t, lambda_m, lambda_s = (rates(schedule, u, x_t)[2] for u in (t, m, s))
+        gain = -jnp.expm1(lambda_t - lambda_s) * jnp.exp(lambda_m - lambda_t)
+        turned = expand(schedule.alpha(s), x_t) * gain * (x0_m - x0_t)
+        return exponential_step(schedule, x_t, x0_t, t, s) + turned, memory
 
 
 @dataclass(frozen=True)
@@ -192,13 +184,13 @@ class EulerMaruyama(Sampler):
     Song et al. 2021, arXiv:2011.13456, eq. 6.
     """
 
-    def step(self, denoise, schedule, x, t, s, key, memory):
+    def step(self, denoise, schedule, x_t, t, s, key, memory):
         # A discrete schedule has its slopes between the levels, so they are taken in the middle.
-        f, g2 = (expand(a, x) for a in sde(schedule, 0.5 * (t + s)))
-        score = -noise_of(schedule, x, denoise(x, t).x0, t) / expand(schedule.sigma(t), x)
-        h = expand(t - s, x)
-        x = x - (f * x - g2 * score) * h
-        return x + jnp.sqrt(g2 * h) * normal_like(key, x), memory
+        f, g2 = (expand(a, x_t) for a in sde(schedule, 0.5 * (t + s)))
+        score = score_of(schedule, x_t, denoise(x_t, t).x0, t)
+        h = expand(t - s, x_t)
+        x_s = x_t - (f * x_t - g2 * score) * h
+        return x_s + jnp.sqrt(g2 * h) * normal_like(key, x_t), memory
 
 
 def _ratio(schedule: Schedule, t: Array) -> Array:

@@ -1,13 +1,17 @@
 """What everything asks of a noise schedule, and what all of them have."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import jax
+import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import Times
+from ddm_jax.diffusion.arrays import OfTimes, Times
 
 
+@runtime_checkable
 class Rates(Protocol):
     """The rates of signal and noise; methods of times are elementwise and jittable."""
 
@@ -16,19 +20,20 @@ class Rates(Protocol):
         """T: level i of T stands at t = i / (T - 1). All that count timesteps read it here."""
         ...
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         """Signal rate."""
         ...
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         """Noise rate."""
         ...
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         """2 log(alpha / sigma), strictly decreasing in t."""
         ...
 
 
+@runtime_checkable
 class Schedule(Rates, Protocol):
     """What everything asks of a noise schedule."""
 
@@ -37,7 +42,7 @@ class Schedule(Rates, Protocol):
         """Whether the schedule was made to end without signal."""
         ...
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         """The inverse of logsnr(t)."""
         ...
 
@@ -70,3 +75,22 @@ class Fixed:
     def with_params(self, params: Any) -> "Fixed":
         """Itself."""
         return self
+
+
+def signal_rate(logsnr: OfTimes) -> OfTimes:
+    """sqrt(sigmoid(logsnr)): alpha where alpha^2 + sigma^2 = 1; sigma is that of -logsnr."""
+    return jnp.sqrt(jax.nn.sigmoid(logsnr))
+
+
+class VariancePreserving(Fixed, ABC):
+    """A schedule with alpha^2 + sigma^2 = 1, given by its log-SNR."""
+
+    @abstractmethod
+    def logsnr(self, t: Times) -> OfTimes:
+        """2 log(alpha / sigma), strictly decreasing in t."""
+
+    def alpha(self, t: Times) -> OfTimes:
+        return signal_rate(self.logsnr(t))
+
+    def sigma(self, t: Times) -> OfTimes:
+        return signal_rate(-self.logsnr(t))

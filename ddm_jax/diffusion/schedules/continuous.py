@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.diffusion.arrays import Times, real
+from ddm_jax.diffusion.arrays import OfTimes, Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.curve import Curve
 from ddm_jax.diffusion.schedules.ends import check_noisy_end, check_range, check_signal
@@ -33,10 +33,10 @@ class ContinuousCosine(Curve):
         check_noisy_end(2.0, self.ends()[1], self.max_logsnr - self.min_logsnr)
         check_signal(self.min_logsnr + self.shift)
 
-    def curve(self, u: Array, rest: Array) -> Array:
+    def curve(self, u: OfTimes, rest: OfTimes) -> OfTimes:
         return 2 * jnp.log(jnp.sin(jnp.pi / 2 * rest) / jnp.sin(jnp.pi / 2 * u)) + self.shift
 
-    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+    def inverse(self, logsnr: OfTimes) -> tuple[OfTimes, OfTimes]:
         half = 0.5 * (logsnr - self.shift)
         return 2 / jnp.pi * jnp.arctan(jnp.exp(-half)), 2 / jnp.pi * jnp.arctan(jnp.exp(half))
 
@@ -78,7 +78,7 @@ class Sigmoid(Curve):
         at_start, at_end = self.start / self.tau / 2, self.end / self.tau / 2
         return float(np.logaddexp(at_start, -at_start) - np.logaddexp(at_end, -at_end))
 
-    def curve(self, u: Array, rest: Array) -> Array:
+    def curve(self, u: OfTimes, rest: OfTimes) -> OfTimes:
         h = self._half()
         ratio = jnp.expm1(-2 * h * rest) / jnp.expm1(-2 * h * u)
         return h * (rest - u) + jnp.log(ratio) + self._offset()
@@ -89,7 +89,7 @@ class Sigmoid(Curve):
         top = 2 * h + np.log(-np.expm1(-2 * h))
         return softplus(top - softplus(log_odds + h)) / (2 * h)
 
-    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+    def inverse(self, logsnr: OfTimes) -> tuple[OfTimes, OfTimes]:
         log_odds = logsnr - self._offset()
         return self._place(log_odds, jax.nn.softplus), self._place(-log_odds, jax.nn.softplus)
 
@@ -123,10 +123,10 @@ class Laplace(Curve):
             raise ValueError(f"mu={self.mu} must lie between min_logsnr and max_logsnr")
         check_noisy_end(self.b, self.ends()[1], self.max_logsnr - self.min_logsnr)
 
-    def curve(self, u: Array, rest: Array) -> Array:
+    def curve(self, u: OfTimes, rest: OfTimes) -> OfTimes:
         return self.mu + self.b * jnp.where(u < rest, -jnp.log(2 * u), jnp.log(2 * rest))
 
-    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+    def inverse(self, logsnr: OfTimes) -> tuple[OfTimes, OfTimes]:
         z = (logsnr - self.mu) / self.b
         tail = 0.5 * jnp.exp(-abs(z))
         return jnp.where(z > 0, tail, 1 - tail), jnp.where(z > 0, 1 - tail, tail)
@@ -152,11 +152,11 @@ class VP(Curve):
         super().__post_init__()
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
-    def curve(self, u: Array, rest: Array) -> Array:
+    def curve(self, u: OfTimes, rest: OfTimes) -> OfTimes:
         b = _integral(self.beta_min, self.beta_max, u)
         return -b - jnp.log(-jnp.expm1(-b))
 
-    def inverse(self, logsnr: Array) -> tuple[Array, Array]:
+    def inverse(self, logsnr: OfTimes) -> tuple[OfTimes, OfTimes]:
         u = _of_integral(self.beta_min, self.beta_max, jax.nn.softplus(-logsnr))
         return u, 1 - u
 
@@ -179,20 +179,20 @@ class SubVP(Fixed):
         super().__post_init__()
         _check_betas(self.beta_min, self.beta_max, self.epsilon)
 
-    def _b(self, t: Times) -> Array:
+    def _b(self, t: Times) -> OfTimes:
         u = self.epsilon + real(t) * (1 - self.epsilon)
         return _integral(self.beta_min, self.beta_max, u)
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         return jnp.exp(-0.5 * self._b(t))
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         return -jnp.expm1(-self._b(t))
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         return -self._b(t) - 2 * jnp.log(self.sigma(t))
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         # alpha / (1 - alpha^2) = r means -log(alpha) = asinh(1 / (2 r)).
         b = 2 * jnp.arcsinh(0.5 * jnp.exp(-0.5 * logsnr))
         return (_of_integral(self.beta_min, self.beta_max, b) - self.epsilon) / (1 - self.epsilon)

@@ -5,28 +5,27 @@ schedule too is a function of t in [0, 1] alone, finite at both ends.
 """
 
 import functools
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from dataclasses import dataclass, field
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from ddm_jax.diffusion.arrays import Times, real
-from ddm_jax.diffusion.schedules.base import Fixed
+from ddm_jax.diffusion.arrays import OfTimes, Times, real
+from ddm_jax.diffusion.schedules.base import VariancePreserving
 from ddm_jax.diffusion.schedules.ends import check_signal
 
 ZERO_SIGNAL = 2.0**-12
 
 
 @dataclass(frozen=True)
-class DiscreteSchedule(Fixed, ABC):
+class DiscreteSchedule(VariancePreserving):
     """Variance-preserving schedule given by T betas; abar = cumprod(1 - beta), alpha^2 = abar.
 
-    logsnr_i = log(abar_i / (1 - abar_i)), alpha = sqrt(sigmoid(logsnr)),
-    sigma = sqrt(sigmoid(-logsnr)). Ho et al. 2020, arXiv:2006.11239.
+    logsnr_i = log(abar_i / (1 - abar_i)). Ho et al. 2020, arXiv:2006.11239.
     """
+
+    zero_terminal: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def betas(self) -> np.ndarray:
@@ -48,34 +47,27 @@ class DiscreteSchedule(Fixed, ABC):
             log_abar = 2 * np.log(root)
         return log_abar - np.log(-np.expm1(log_abar))
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         table = real(self.levels())
         u = jnp.clip(real(t), 0.0, 1.0) * (self.num_timesteps - 1)
         below = jnp.minimum(jnp.floor(u).astype(jnp.int32), self.num_timesteps - 2)
         return table[below] + (u - below) * (table[below + 1] - table[below])
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         return jnp.interp(-logsnr, real(-self.levels()), jnp.linspace(0.0, 1.0, self.num_timesteps))
 
-    def alpha(self, t: Times) -> Array:
-        return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
-
-    def sigma(self, t: Times) -> Array:
-        return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
-
-
-def _check(schedule: DiscreteSchedule) -> None:
-    Fixed.__post_init__(schedule)
-    betas = schedule.betas()
-    if betas.min() <= 0 or betas.max() >= 1:
-        raise ValueError(
-            f"betas run from {betas.min():.3g} to {betas.max():.3g} and must lie in (0, 1); "
-            "take more timesteps, a smaller beta_end, or scaled=False"
-        )
-    levels = schedule.levels()
-    check_signal(levels[-1])
-    if not (np.diff(levels.astype(np.float32)) < 0).all():
-        raise ValueError("neighbouring levels are the same in float32; take fewer timesteps")
+    def __post_init__(self):
+        super().__post_init__()
+        betas = self.betas()
+        if betas.min() <= 0 or betas.max() >= 1:
+            raise ValueError(
+                f"betas run from {betas.min():.3g} to {betas.max():.3g} and must lie in (0, 1); "
+                "take more timesteps, a smaller beta_end, or scaled=False"
+            )
+        levels = self.levels()
+        check_signal(levels[-1])
+        if not (np.diff(levels.astype(np.float32)) < 0).all():
+            raise ValueError("neighbouring levels are the same in float32; take fewer timesteps")
 
 
 @dataclass(frozen=True)
@@ -91,10 +83,6 @@ class Linear(DiscreteSchedule):
     beta_start: float = 1e-4
     beta_end: float = 0.02
     scaled: bool = False
-    zero_terminal: bool = False
-
-    def __post_init__(self):
-        _check(self)
 
     def betas(self) -> np.ndarray:
         scale = 1000 / self.num_timesteps if self.scaled else 1.0
@@ -110,12 +98,11 @@ class Cosine(DiscreteSchedule):
 
     s: float = 0.008
     max_beta: float = 0.999
-    zero_terminal: bool = False
 
     def __post_init__(self):
         if not (self.s >= 0 and 0 < self.max_beta < 1):
             raise ValueError("needs s >= 0 and 0 < max_beta < 1")
-        _check(self)
+        super().__post_init__()
 
     def betas(self) -> np.ndarray:
         i = np.arange(self.num_timesteps + 1) / self.num_timesteps
@@ -136,10 +123,6 @@ class ScaledLinear(DiscreteSchedule):
 
     beta_start: float = 0.00085
     beta_end: float = 0.012
-    zero_terminal: bool = False
-
-    def __post_init__(self):
-        _check(self)
 
     def betas(self) -> np.ndarray:
         return _root_linear(self.beta_start, self.beta_end, self.num_timesteps)
@@ -154,10 +137,6 @@ class Quadratic(DiscreteSchedule):
 
     beta_start: float = 1e-4
     beta_end: float = 0.02
-    zero_terminal: bool = False
-
-    def __post_init__(self):
-        _check(self)
 
     def betas(self) -> np.ndarray:
         return _root_linear(self.beta_start, self.beta_end, self.num_timesteps)
@@ -168,10 +147,6 @@ class Constant(DiscreteSchedule):
     """beta the same at every step. Ho et al. 2020, arXiv:2006.11239."""
 
     beta: float = 0.01
-    zero_terminal: bool = False
-
-    def __post_init__(self):
-        _check(self)
 
     def betas(self) -> np.ndarray:
         return np.full(self.num_timesteps, self.beta)
@@ -185,10 +160,6 @@ class Inverse(DiscreteSchedule):
     """
 
     max_beta: float = 0.999
-    zero_terminal: bool = False
-
-    def __post_init__(self):
-        _check(self)
 
     def betas(self) -> np.ndarray:
         return np.minimum(1 / (self.num_timesteps - np.arange(self.num_timesteps)), self.max_beta)

@@ -1,6 +1,6 @@
 """A schedule with parameters of its own, trained with the network's."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import Times, real
-from ddm_jax.diffusion.schedules.base import Fixed
+from ddm_jax.diffusion.arrays import OfTimes, Times, real
+from ddm_jax.diffusion.schedules.base import VariancePreserving
 from ddm_jax.diffusion.schedules.ends import check_range, check_signal
 
 HALVINGS = 24  # of the bracket [0, 1], down to the resolution of float32
@@ -30,7 +30,7 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Monotone(Fixed, ABC):
+class Monotone(VariancePreserving):
     """Variance-preserving schedule whose log-SNR is a monotone network of t.
 
     logsnr = max_logsnr - span h(t), h(t) = (g(t) - g(0)) / (g(1) - g(0)),
@@ -47,12 +47,12 @@ class Monotone(Fixed, ABC):
         units = jax.nn.sigmoid(plus(w.rates) * t[..., None] + w.shifts)
         return plus(w.slope) * t + units @ plus(w.heights)
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         w, t = self.weights(), real(t)
         start, end = self._g(jnp.array([0.0, 1.0]))
         return w.max_logsnr - jax.nn.softplus(w.span) * (self._g(t) - start) / (end - start)
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         """By bisection; beyond the ends the nearest of them. It has no derivative."""
         logsnr = jax.lax.stop_gradient(real(logsnr))
 
@@ -65,12 +65,6 @@ class Monotone(Fixed, ABC):
         zero = jnp.zeros_like(logsnr)
         low, high = jax.lax.fori_loop(0, HALVINGS, halve, (zero, zero + 1))
         return 0.5 * (low + high)
-
-    def alpha(self, t: Times) -> Array:
-        return jnp.sqrt(jax.nn.sigmoid(self.logsnr(t)))
-
-    def sigma(self, t: Times) -> Array:
-        return jnp.sqrt(jax.nn.sigmoid(-self.logsnr(t)))
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from ddm_jax.diffusion.arrays import Times, real
+from ddm_jax.diffusion.arrays import OfTimes, Times, real
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.diffusion.schedules.ends import check_noisy_end
 
@@ -37,16 +36,16 @@ class OffsetCosine(Fixed):
     def _span(self) -> float:
         return np.pi / 2 - sum(self._ends())
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         return jnp.sin(self._ends()[1] + (1 - real(t)) * self._span())
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         return jnp.sin(self._ends()[0] + real(t) * self._span())
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         return 2 * jnp.log(self.alpha(t) / self.sigma(t))
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         start, end = self._ends()
         angle, rest = jnp.arctan(jnp.exp(-0.5 * logsnr)), jnp.arctan(jnp.exp(0.5 * logsnr))
         span = self._span()
@@ -67,17 +66,17 @@ class VE(Fixed):
         super().__post_init__()
         _check_sigmas(self.min_sigma, self.max_sigma)
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         return jnp.ones_like(real(t))
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         return jnp.exp(-0.5 * self.logsnr(t))
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         ratio = np.log(self.max_sigma / self.min_sigma)
         return -2 * (np.log(self.min_sigma) + real(t) * ratio)
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         ratio = np.log(self.max_sigma / self.min_sigma)
         return (-0.5 * logsnr - np.log(self.min_sigma)) / ratio
 
@@ -103,17 +102,17 @@ class EDM(Fixed):
     def _ends(self) -> tuple[float, float]:
         return self.min_sigma ** (1 / self.rho), self.max_sigma ** (1 / self.rho)
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         return jnp.ones_like(real(t))
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         start, end = self._ends()
         return (start + real(t) * (end - start)) ** self.rho
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         return -2 * jnp.log(self.sigma(t))
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         start, end = self._ends()
         return (jnp.exp(-0.5 * logsnr / self.rho) - start) / (end - start)
 
@@ -138,14 +137,14 @@ class Flow(Fixed):
             raise ValueError("needs 0 < epsilon < 1/2")
         check_noisy_end(2.0, self.epsilon, 4 * float(np.log(1 / self.epsilon - 1)))
 
-    def sigma(self, t: Times) -> Array:
+    def sigma(self, t: Times) -> OfTimes:
         return self.epsilon + real(t) * (1 - 2 * self.epsilon)
 
-    def alpha(self, t: Times) -> Array:
+    def alpha(self, t: Times) -> OfTimes:
         return self.sigma(1 - real(t))
 
-    def logsnr(self, t: Times) -> Array:
+    def logsnr(self, t: Times) -> OfTimes:
         return 2 * jnp.log(self.alpha(t) / self.sigma(t))
 
-    def time(self, logsnr: Array) -> Array:
+    def time(self, logsnr: OfTimes) -> OfTimes:
         return (jax.nn.sigmoid(-0.5 * logsnr) - self.epsilon) / (1 - 2 * self.epsilon)

@@ -2,7 +2,7 @@
 
 A step is a per-device pure function. On one device it is jitted; on several it is pmapped with
 the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state has the same shape
-everywhere and can be saved or read as it is on every host.
+everywhere and can be saved or read as it is by every process.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -53,9 +53,9 @@ class Layout:
     ) -> Callable:
         """`step` as one program over all devices.
 
-        split: for each argument, whether its leaves come with a leading device axis (from `put`)
-        or are the same everywhere (from `place`). stacked: whether results keep a device axis
-        (for `join`). donate: the argument whose memory the result may take.
+        split: for each argument, whether its leaves come with a leading device axis (from `shard`)
+        or are the same everywhere (from `replicate`). stacked: whether results keep a device axis
+        (for `gather`). donate: the argument whose memory the result may take.
         """
         donated = () if donate is None else (donate,)
         if self.axis is None:
@@ -74,18 +74,18 @@ class Layout:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*parts))
 
-    def place(self, tree: Any) -> Any:
+    def replicate(self, tree: Any) -> Any:
         """The same arrays on every device of this process."""
         return jax.device_put(tree, self._sharding())
 
-    def put(self, tree: Any) -> Any:
+    def shard(self, tree: Any) -> Any:
         """This process's part of a batch, leaves (n, ...), dealt to its devices in order."""
         if self.axis is not None:
             count = len(self.devices)
             tree = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), tree)
         return jax.device_put(tree, self._sharding(AXIS))
 
-    def join(self, tree: Any) -> Any:
+    def gather(self, tree: Any) -> Any:
         """Stacked results of a compiled step as one numpy batch, leaves (n, ...)."""
         tree = jax.device_get(tree)
         if self.axis is None:
@@ -116,58 +116,53 @@ class Layout:
         return f"{self.count} x {self.devices[0].device_kind} on {self.processes} process(es)"
 
 
-def layout() -> Layout:
+def all_devices() -> Layout:
     """All devices of all processes."""
     return Layout(tuple(jax.local_devices()), jax.process_index(), jax.process_count())
 
 
-def alone(of: Layout) -> Layout:
+def alone(layout: Layout) -> Layout:
     """The devices of this process for work that other processes take no part in."""
-    return Layout(of.devices)
+    return Layout(layout.devices)
 
 
-def share(of: Layout, index: np.ndarray) -> np.ndarray:
+def share(layout: Layout, index: np.ndarray) -> np.ndarray:
     """This process's part of `index` (n,): parts are contiguous and equal, the last filled up."""
-    size = -(-len(index) // of.processes)
-    return np.resize(index, of.processes * size).reshape(of.processes, size)[of.process]
+    size = -(-len(index) // layout.processes)
+    return np.resize(index, layout.processes * size).reshape(layout.processes, size)[layout.process]
 
 
-def gather(of: Layout, tree: Any) -> Any:
+def allgather(layout: Layout, tree: Any) -> Any:
     """Leaves (processes, n, ...) of every process's arrays (n, ...), on every process."""
-    if of.processes == 1:
+    if layout.processes == 1:
         return jax.tree.map(lambda a: a[None], tree)
     return multihost_utils.process_allgather(tree)
 
 
 @contextmanager
-def together(of: Layout) -> Iterator[None]:
+def together(layout: Layout) -> Iterator[None]:
     """Where one process fails within, all of them raise: the others a RunError.
 
-    So none waits for one that is gone. Within, no process may wait for another.
+    So none waits for one that is gone; and none goes on before all have come to the end. Within, no
+    process may wait for another.
     """
     fault = None
     try:
         yield
     except Exception as error:
         fault = error
-    if gather(of, np.array([fault is not None])).any():
+    if allgather(layout, np.array([fault is not None])).any():
         raise fault or RunError("another process cannot go on, and says why")
 
 
-def from_first(of: Layout, tree: Any) -> Any:
+def broadcast(layout: Layout, tree: Any) -> Any:
     """The first process's arrays, on every process."""
-    return tree if of.processes == 1 else multihost_utils.broadcast_one_to_all(tree)
+    return tree if layout.processes == 1 else multihost_utils.broadcast_one_to_all(tree)
 
 
-def meet(of: Layout, name: str) -> None:
-    """Wait here until every process has come."""
-    if of.processes > 1:
-        multihost_utils.sync_global_devices(name)
-
-
-def preempted(of: Layout, step: int) -> bool:
+def preempted(layout: Layout, step: int) -> bool:
     """Whether all processes have agreed to stop at `step` because one was told to end."""
-    return of.processes > 1 and multihost_utils.reached_preemption_sync_point(step)
+    return layout.processes > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
 def leave_accelerators() -> None:
@@ -178,7 +173,7 @@ def leave_accelerators() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def join_hosts(
+def join_processes(
     auto: bool, coordinator: str | None, processes: int | None, process: int | None
 ) -> None:
     """Make this process one of several, before the first array; nothing to do for one alone."""

@@ -1,0 +1,60 @@
+"""What a config describes, assembled."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import optax
+from jax import Array
+
+from ddm_jax.data.dataset import DataOptions, Spec
+from ddm_jax.options import TrainOptions
+from ddm_jax.tasks.base import RunName
+from ddm_jax.training.averages import Average
+from ddm_jax.training.optim import Optim
+from ddm_jax.training.step import Metrics, TrainState, init_state, make_train_step
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a config describes: the task, and how it is trained; methods are pure functions."""
+
+    name: str  # of the task, a row of TASKS
+    task: Any
+    seed: int
+    data: DataOptions
+    optim: Optim
+    average: Average
+    train: TrainOptions
+    init: RunName
+    warnings: tuple[str, ...] = ()  # what is dangerous about it
+
+    @property
+    def spec(self) -> Spec:
+        """The data."""
+        return self.task.spec
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return self.optim.transform(self.train.steps)
+
+    def init_params(self) -> Any:
+        """Fresh parameters, a function of the seed."""
+        return self.task.init(jax.random.fold_in(jax.random.key(self.seed), 0))
+
+    def init_state(self, params: Any = None) -> TrainState:
+        """The state before the first step, from `params` or a function of the seed."""
+        params = self.init_params() if params is None else params
+        return init_state(params, self.optimizer(), self.average, self.task.memory())
+
+    def train_step(self, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
+        """(state, feed, constants, key) -> (state, metrics), per device."""
+        parts = self.task, self.optimizer(), self.average
+        return make_train_step(*parts, self.train.accumulate, axis)
+
+    def train_key(self) -> Array:
+        """The key from which every step folds its own."""
+        return jax.random.fold_in(jax.random.key(self.seed), 1)
+
+    def parameter_count(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.init_params)))

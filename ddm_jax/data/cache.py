@@ -1,0 +1,111 @@
+"""Decoded data on the disk: made once, checked whenever they are opened."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddm_jax.data.dataset import COLUMNS, Dataset, Spec, digests, spec_of
+from ddm_jax.errors import UserError
+
+_FORMAT = 2  # of an entry; those of other formats are never opened
+
+
+class Decoded(NamedTuple):
+    """What decoding gives beside the column x, which it writes.
+
+    columns: the other ones. problems: as in Dataset. about: fields of the Spec, from `kind` on.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    classes: Iterable[str] = ()
+    problems: Iterable[tuple[str, str]] = ()
+    about: Mapping[str, Any] = MappingProxyType({})
+
+
+def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) -> Dataset:
+    """The data set stored under `key`, memory-mapped; `make` decodes it where it is not there.
+
+    `make(path)` writes the column x to `path`, an .npy. An entry that cannot be read or does not
+    match its sha256 sums is made anew. Entries appear whole or not at all, so several processes
+    may build the same one.
+    """
+    key = {"format": _FORMAT, **key}
+    root = Path(folder or os.environ.get("DDM_JAX_CACHE") or _user_cache()).expanduser()
+    label = "".join(c if c.isalnum() else "_" for c in str(key["name"]))[-40:]
+    entry = root / f"{label}-{_digest(key)[:16]}"
+    found = _open(entry)
+    if found is not None:
+        return found
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=root))
+        try:
+            _write(part, key, make)
+            _put(part, entry)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot cache the decoded data in {root}: {error}; give --config.data.cache=<folder>"
+        ) from error
+    made = _open(entry)
+    if made is None:
+        raise UserError(f"{entry} cannot be read back; give --config.data.cache=<another folder>")
+    return made
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _write(part: Path, key: dict[str, Any], make: Callable[[Path], Decoded]) -> None:
+    """The files of an entry: one a column, and meta.json with a sum of its own."""
+    decoded = make(part / "x.npy")
+    for name, column in decoded.columns.items():
+        np.save(part / f"{name}.npy", column, allow_pickle=False)
+    columns = {"x": np.load(part / "x.npy", mmap_mode="r"), **decoded.columns}
+    spec = spec_of(key["name"], columns, decoded.classes, **decoded.about)
+    meta = {"key": key, "spec": asdict(spec), "problems": list(decoded.problems)}
+    (part / "meta.json").write_text(json.dumps({**meta, "sha256": _digest(meta)}))
+
+
+def _put(part: Path, entry: Path) -> None:
+    """Move a new entry into its place, whatever lies there."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
+    try:
+        part.rename(entry)
+    except OSError:  # another process was first
+        if _open(entry) is None:
+            raise
+
+
+def _open(entry: Path) -> Dataset | None:
+    """The data set in an entry; None where there is none, or one that is not as it was written."""
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        if meta.pop("sha256") != _digest(meta):
+            return None
+        spec = Spec.read(meta["spec"])
+        there = [name for name, digest in zip(COLUMNS, spec.sha256, strict=True) if digest]
+        columns = {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in there}
+        if digests(columns) != spec.sha256:
+            return None
+        return Dataset(spec, columns, problems=tuple(map(tuple, meta["problems"])))
+    except Exception:  # JSON and numpy raise whatever a broken file leads to
+        return None

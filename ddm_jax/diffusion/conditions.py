@@ -1,0 +1,48 @@
+"""What a network is told beside the noise: raw arrays of each example, embedded into a Context."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.arrays import expand
+
+Raw = Any  # a pytree of arrays (B, ...) as the data have them: class indices, tokens, pictures
+
+
+class Context(NamedTuple):
+    """A condition as networks read it; None for what it does not have.
+
+    vector: (B, W), added to the embedding of the noise.
+    """
+
+    vector: Array | None = None
+
+
+NO_CONTEXT = Context()
+
+
+class Embedding(Protocol):
+    """What losses and denoisers ask of a condition."""
+
+    def null(self, raw: Raw) -> Raw:
+        """The condition that says nothing, of the structure and shapes of `raw`."""
+        ...
+
+    def embed(self, params: Any, raw: Raw) -> Context:
+        """Raw arrays as a network reads them."""
+        ...
+
+
+def drop(embedding: Embedding, raw: Raw, keys: Array, rate: float) -> Raw:
+    """`raw` with the null in place of a share `rate` of the examples.
+
+    One draw an example, from its key (B,), decides for all its arrays, so that an array whose first
+    axis happens to be as long as another one's second is dropped by examples all the same. Ho &
+    Salimans 2022, arXiv:2207.12598, algorithm 1.
+    """
+    away = jax.vmap(jax.random.bernoulli, (0, None))(keys, rate)
+    return jax.tree.map(
+        lambda none, one: jnp.where(expand(away, one), none, one), embedding.null(raw), raw
+    )

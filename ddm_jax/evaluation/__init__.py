@@ -1,0 +1,7 @@
+"""What runs are measured by: the table of metrics."""
+
+from ddm_jax.evaluation.accuracy import Accuracy
+from ddm_jax.evaluation.base import Metric
+from ddm_jax.evaluation.bits import Bound, FlowBits
+
+METRICS: dict[str, Metric] = {"bound": Bound(), "ode": FlowBits(), "accuracy": Accuracy()}

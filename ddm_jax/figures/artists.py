@@ -1,0 +1,135 @@
+"""Who draws what kind of data: decoded values to files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ddm_jax.errors import unknown
+from ddm_jax.figures import films, plots
+
+
+class Artist(Protocol):
+    """Draws examples of one kind and writes the file `path`.
+
+    All arrays end in the shape of an example, and hold its decoded values.
+    """
+
+    def grid(
+        self,
+        examples: np.ndarray,
+        path: Path,
+        columns: int = 10,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        """Examples (n, ...) side by side, with a caption (n,) each where there are any."""
+        ...
+
+    def strip(
+        self,
+        rows: np.ndarray,
+        path: Path,
+        names: Sequence[str],
+        columns: Sequence[str],
+        title: str = "",
+    ) -> None:
+        """A table (R, K, ...) with R row names and K column titles."""
+        ...
+
+    def forward(
+        self, x_t: np.ndarray, path: Path, times: np.ndarray, logsnr: Sequence[float]
+    ) -> None:
+        """Examples noised to several times, x_t (n, B, ...) at times (n,)."""
+        ...
+
+    def reverse(
+        self,
+        x_t: np.ndarray,
+        x0: np.ndarray,
+        path: Path,
+        times: np.ndarray,
+        title: str,
+        names: Sequence[str],
+        original: np.ndarray | None = None,
+    ) -> None:
+        """The way from noise, x_t and the estimates x0 (n, B, ...) at times (n,).
+
+        names: (B,). original: (B, ...), what the examples were before they were noised.
+        """
+        ...
+
+    def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
+        """Frames (n, B, ...) of B examples each, `ms` milliseconds long and the last `hold`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures (H, W, 1 or 3) from black, `low`, to `high`: PNG, and GIF or MP4 for animations."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def grid(
+        self,
+        examples: np.ndarray,
+        path: Path,
+        columns: int = 10,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        tiles = plots.to_uint8(self._light(examples))
+        if captions is None:
+            plots.grid(tiles, columns, path)
+        else:
+            plots.labelled_grid(tiles, columns, captions, path)
+
+    def strip(
+        self,
+        rows: np.ndarray,
+        path: Path,
+        names: Sequence[str],
+        columns: Sequence[str],
+        title: str = "",
+    ) -> None:
+        plots.strip(self._light(rows), names, columns, title, path)
+
+    def forward(
+        self, x_t: np.ndarray, path: Path, times: np.ndarray, logsnr: Sequence[float]
+    ) -> None:
+        plots.forward_strip(self._light(x_t), times, logsnr, path)
+
+    def reverse(
+        self,
+        x_t: np.ndarray,
+        x0: np.ndarray,
+        path: Path,
+        times: np.ndarray,
+        title: str,
+        names: Sequence[str],
+        original: np.ndarray | None = None,
+    ) -> None:
+        original = None if original is None else self._light(original)
+        x_t, x0 = self._light(x_t), self._light(x0)
+        plots.reverse_strip(x_t, x0, times, title, original, names, path)
+
+    def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
+        tiles = plots.to_uint8(self._light(frames))
+        columns = int(np.ceil(np.sqrt(tiles.shape[1])))
+        alone = tiles.shape[1] == 1
+        films.animation(tiles[:, 0] if alone else films.mosaic(tiles, columns), path, ms, hold)
+
+    def _light(self, values: np.ndarray) -> np.ndarray:
+        """Values in [0, 1], black to white."""
+        return (values - self.low) / (self.high - self.low)
+
+
+ARTISTS: dict[str, Callable[[float, float], Artist]] = {"image": Images}
+
+
+def artist_of(kind: str, low: float, high: float) -> Artist:
+    """The artist of data of this kind, whose decoded values lie between low and high."""
+    if kind not in ARTISTS:
+        raise unknown("kind of data", kind, ARTISTS)
+    return ARTISTS[kind](low, high)

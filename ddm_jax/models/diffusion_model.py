@@ -1,0 +1,84 @@
+"""A diffusion model: what training, sampling and whoever borrows it share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.conditions import Context, Raw
+from ddm_jax.diffusion.losses.base import Params
+from ddm_jax.diffusion.noise_conds import NoiseCond
+from ddm_jax.diffusion.predictions import Prediction, denoiser
+from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.schedules.base import Schedule
+from ddm_jax.models.conditions import Condition
+
+
+class Network(Protocol):
+    """What is asked of a Flax module that serves as F(x, noise_cond, context, train)."""
+
+    @property
+    def dropout(self) -> float: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def width(self) -> int:
+        """Elements of the context's vector that it reads, 0 for one that reads none."""
+        ...
+
+    def check(self, space: tuple[int, ...]) -> None:
+        """Raises ValueError where the settings cannot work on images of size `space`."""
+        ...
+
+    def init(self, rngs: Array, *args) -> dict: ...
+
+    def apply(self, variables: dict, *args, **kwargs) -> Array: ...
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """Network, schedule, prediction, noise_cond and condition; shape is that of one x."""
+
+    net: Network
+    schedule: Schedule
+    prediction: Prediction
+    noise_cond: NoiseCond
+    condition: Condition
+    shape: tuple[int, ...]
+
+    def init(self, key: Array) -> Params:
+        """Fresh parameters of network, condition and schedule."""
+        of_schedule, _ = jax.random.split(key)
+        cond = self.condition.init(jax.random.fold_in(key, 1))
+        vector = jnp.zeros((1, self.net.width)) if self.condition.parts else None
+        x = jnp.zeros((1, *self.shape))
+        net = jax.jit(self.net.init)(key, x, jnp.zeros(1), Context(vector))["params"]
+        return Params(net, cond, self.schedule.init_params(of_schedule))
+
+    def trained(self, params: Params) -> Schedule:
+        """The schedule with its trained parameters, where it has any."""
+        return self.schedule.with_params(params.schedule)
+
+    def apply(
+        self, params, x: Array, noise_cond: Array, context: Context, keys: Array | None = None
+    ) -> Array:
+        """F, of the network's parameters. With dropout keys (B,) it trains, each example with a
+        mask of its own."""
+        if keys is None or not self.net.dropout:
+            return self.net.apply({"params": params}, x, noise_cond, context, keys is not None)
+
+        def one(x: Array, noise_cond: Array, context: Context, key: Array) -> Array:
+            few = jax.tree.map(lambda a: a[None], (x, noise_cond, context))
+            return self.net.apply({"params": params}, *few, True, rngs={"dropout": key})[0]
+
+        return jax.vmap(one)(x, noise_cond, context, keys)
+
+    def denoiser(self, params: Params, raw: Raw) -> Denoise:
+        """The denoiser under raw conditions (B, ...), which are embedded once, here."""
+        context = self.condition.embed(params.cond, raw)
+        parts = self.trained(params), self.prediction, self.noise_cond
+        return denoiser(self.apply, params.net, *parts, context)

@@ -1,0 +1,108 @@
+"""What U-Nets and their halves share: the embedding of the noise, blocks, and the way down."""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from ddm_jax.diffusion.conditions import Context
+from ddm_jax.models.layers import (
+    Attention,
+    Conv,
+    ResBlock,
+    divides,
+    kernel_init,
+    sinusoidal_embedding,
+)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The settings of a network of levels; its methods make modules inside the one that calls.
+
+    A level is `blocks` residual blocks of channels * multiplier channels, followed by attention
+    where the first spatial size is one of `attention`.
+    """
+
+    channels: int
+    multipliers: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...]
+    heads: int
+    dropout: float
+    scale_shift: bool
+    resample: str
+    dtype: str
+    remat: bool = False
+    train: bool = False
+
+    def check(self, space: tuple[int, ...], patch: int = 1) -> None:
+        """Raises ValueError where the settings cannot work on images of size `space`."""
+        if not self.multipliers or min(*self.multipliers, self.blocks, patch) < 1:
+            raise ValueError("multipliers, blocks and patch must be at least 1")
+        if self.channels < 4 or self.channels % 2:
+            raise ValueError(f"channels={self.channels}: an even number from 4 on is needed")
+        if any(self.channels * m % self.heads for m in self.multipliers):
+            raise ValueError(f"heads={self.heads} does not divide the channels of every level")
+        if self.resample not in ("conv", "block"):
+            raise ValueError(f"resample is 'conv' or 'block', not {self.resample!r}")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype is 'float32' or 'bfloat16', not {self.dtype!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
+        divides(space, len(self.multipliers) - 1, "multipliers", patch)
+
+    def embed(self, noise_cond: Array, context: Context) -> Array:
+        """The embedding (B, 4 channels) of the noise and of the context's vector, which is added.
+
+        Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672.
+        """
+        dtype = jnp.dtype(self.dtype)
+
+        def dense(name: str) -> nn.Dense:
+            return nn.Dense(4 * self.channels, kernel_init=kernel_init, dtype=dtype, name=name)
+
+        emb = sinusoidal_embedding(noise_cond, self.channels)
+        emb = dense("emb2")(nn.swish(dense("emb1")(emb)))
+        return emb if context.vector is None else emb + context.vector.astype(dtype)
+
+    def block(self, h: Array, emb: Array, width: int, name: str, resample: str = "") -> Array:
+        """A residual block to `width` channels."""
+        kind = nn.remat(ResBlock) if self.remat else ResBlock
+        dtype = jnp.dtype(self.dtype)
+        made = kind(width, self.dropout, self.scale_shift, resample, self.train, dtype, name=name)
+        return made(h, emb)
+
+    def attend(self, h: Array, name: str) -> Array:
+        """Attention over all positions."""
+        return Attention(self.heads, jnp.dtype(self.dtype), name=name)(h)
+
+    def down(self, x: Array, emb: Array) -> list[Array]:
+        """What comes out of the first convolution, of every block and of every halving, in order.
+
+        The last is the deepest.
+        """
+        dtype = jnp.dtype(self.dtype)
+        seen = [Conv(self.channels, dtype=dtype, name="conv_in")(x)]
+        for level, multiplier in enumerate(self.multipliers):
+            width, h = self.channels * multiplier, seen[-1]
+            for i in range(self.blocks):
+                h = self.block(h, emb, width, f"down{level}_block{i}")
+                if h.shape[1] in self.attention:
+                    h = self.attend(h, f"down{level}_attention{i}")
+                seen.append(h)
+            if level < len(self.multipliers) - 1:
+                name = f"down{level}_resample"
+                if self.resample == "block":
+                    h = self.block(h, emb, width, name, "down")
+                else:
+                    h = Conv(width, stride=2, dtype=dtype, name=name)(h)
+                seen.append(h)
+        return seen
+
+    def middle(self, h: Array, emb: Array) -> Array:
+        """A block, attention and a block at the lowest size."""
+        h = self.block(h, emb, h.shape[-1], "middle_block0")
+        h = self.attend(h, "middle_attention")
+        return self.block(h, emb, h.shape[-1], "middle_block1")

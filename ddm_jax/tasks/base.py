@@ -1,0 +1,79 @@
+"""What a run is for: how parameters start, how a batch becomes a loss, which sections it has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from jax import Array
+
+from ddm_jax.data.dataset import Spec
+from ddm_jax.diffusion.losses.base import Params
+from ddm_jax.training import base
+
+
+class Weights(NamedTuple):
+    """What a trained run computes with: its own parameters, and those it borrows by role."""
+
+    params: Params
+    borrowed: Mapping[str, Params] = {}
+
+
+class Loan(NamedTuple):
+    """A run that a task may borrow: the key of the config that names it, and what it must be.
+
+    training: whether the loss reads it, so that its weights touch those that are trained.
+    """
+
+    key: str
+    task: str
+    training: bool = False
+
+
+class Build(Protocol):
+    """The object of a section of the config."""
+
+    def __call__(self, section: str, **context: Any) -> Any:
+        """context: the fields of the row that are no settings."""
+        ...
+
+
+@dataclass(frozen=True)
+class RunName:
+    """A section that names another run: its folder, or folder@step for one of its checkpoints."""
+
+    run: str = ""
+
+
+class Task(base.Task, Protocol):
+    """A row of TASKS; a frozen dataclass whose methods are pure functions of arrays."""
+
+    tables: ClassVar[Mapping[str, Mapping[str, type]]]  # sections with rows to choose from
+    parts: ClassVar[Mapping[str, type]]  # plain sections
+    free: ClassVar[tuple[str, ...]]  # beginnings of keys that touch no weight
+    borrows: ClassVar[Mapping[str, Loan]]  # by role
+
+    @property
+    def spec(self) -> Spec:
+        """The data."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of the loss."""
+        ...
+
+    @classmethod
+    def make(cls, build: Build, spec: Spec, batch: int, lent: Mapping[str, "Task"]) -> "Task":
+        """The task that a config describes, for data of `spec` in batches of `batch`.
+
+        lent: the tasks of the runs that it borrows.
+        """
+        ...
+
+    def init(self, key: Array) -> Params:
+        """Fresh parameters."""
+        ...
+
+    def memory(self) -> Any:
+        """What the loss remembers before the first step, () for nothing."""
+        ...

@@ -1,0 +1,172 @@
+"""The task of a diffusion model: train it on noised examples, and generate with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+from jax import Array
+
+from ddm_jax.data.dataset import Spec
+from ddm_jax.data.pipeline import prepare
+from ddm_jax.diffusion.conditions import Raw
+from ddm_jax.diffusion.guidance import GUIDANCES, at_the_same_noise
+from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
+from ddm_jax.diffusion.losses.distances import DISTANCES
+from ddm_jax.diffusion.losses.draws import Draws, diffusion_loss
+from ddm_jax.diffusion.losses.noised import Problem, Values
+from ddm_jax.diffusion.losses.objectives import OBJECTIVES
+from ddm_jax.diffusion.losses.time_samplers import TIME_SAMPLERS
+from ddm_jax.diffusion.losses.weightings import WEIGHTINGS
+from ddm_jax.diffusion.noise_conds import NOISE_CONDS
+from ddm_jax.diffusion.predictions import PREDICTIONS
+from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.samplers import SAMPLERS
+from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS
+from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.models import MODELS
+from ddm_jax.models.codecs import CODECS
+from ddm_jax.models.conditions import CONDITIONS
+from ddm_jax.models.diffusion_model import DiffusionModel
+from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions
+from ddm_jax.tasks.base import Build, Loan, RunName
+from ddm_jax.tasks.generator import Generator
+from ddm_jax.training.base import Constants, View
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Denoise: the model, how it is trained, and how it is sampled from, measured and edited with.
+
+    lent: the tasks of borrowed runs, by role. The teacher is the model that objectives may compare
+    with; the others guide (see GUIDANCES).
+    """
+
+    spec: Spec
+    codec: Any
+    model: DiffusionModel
+    objective: Objective
+    weighting: Any
+    distance: Any
+    time_sampler: Any
+    draws: Draws
+    teacher: RunName
+    generator: Generator
+    evaluate: EvaluateOptions
+    edit: EditOptions
+    lent: Mapping[str, Any]
+
+    tables: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "codec": CODECS,
+        "model": MODELS,
+        "schedule": SCHEDULES,
+        "prediction": PREDICTIONS,
+        "noise_cond": NOISE_CONDS,
+        "condition": CONDITIONS,
+        "time_sampler": TIME_SAMPLERS,
+        "objective": OBJECTIVES,
+        "weighting": WEIGHTINGS,
+        "distance": DISTANCES,
+        "sampler": SAMPLERS,
+        "timesteps": TIMESTEPS,
+        "guidance": GUIDANCES,
+    }
+    parts: ClassVar[Mapping[str, type]] = {
+        "loss": LossOptions,
+        "teacher": RunName,
+        "sample": SampleOptions,
+        "evaluate": EvaluateOptions,
+        "edit": EditOptions,
+    }
+    free: ClassVar[tuple[str, ...]] = (
+        "sample.",
+        "sampler.",
+        "timesteps.",
+        "guidance.",
+        "evaluate.",
+        "edit.",
+        "teacher.run",
+    )
+    borrows: ClassVar[Mapping[str, Loan]] = {
+        "teacher": Loan("teacher.run", "diffusion", training=True),
+        "reference": Loan("guidance.auto.run", "diffusion"),
+        "judge": Loan("guidance.classifier.run", "classifier"),
+    }
+
+    @classmethod
+    def make(cls, build: Build, spec: Spec, batch: int, lent: Mapping[str, Any]) -> "Diffusion":
+        codec, objective = build("codec", spec=spec), build("objective")
+        channels = codec.shape[-1] * (2 if objective.learns_variance else 1)
+        net = build("model", out_channels=channels)
+        condition = build("condition", width=net.width, classes=len(spec.classes))
+        schedule, prediction = build("schedule"), build("prediction")
+        parts = schedule, prediction, build("noise_cond")
+        model = DiffusionModel(net, *parts, condition, codec.shape)
+        how = build("sampler"), build("timesteps"), build("guidance"), build("sample")
+        loss = build("loss")
+        return cls(
+            spec,
+            codec,
+            model,
+            objective,
+            build("weighting"),
+            build("distance"),
+            build("time_sampler"),
+            Draws(batch, loss.uniforms, loss.class_dropout),
+            build("teacher"),
+            Generator(spec, codec, model, *how, lent),
+            build("evaluate"),
+            build("edit"),
+            lent,
+        )
+
+    @property
+    def unit(self) -> str:
+        return self.objective.unit
+
+    def init(self, key: Array) -> Params:
+        _, of_objective = jax.random.split(key)
+        return self.model.init(key)._replace(objective=self.objective.init_params(of_objective))
+
+    def memory(self) -> Any:
+        return self.time_sampler.init(self.model.schedule)
+
+    def remember(self, memory: Any, t: Array | None, loss: Array) -> Any:
+        return memory if t is None else self.time_sampler.update(memory, t, loss)
+
+    def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
+        columns = prepare(feed, constants.pool)
+        x0 = self.codec.encode(columns["x"], constants.borrowed)
+        return Batch(x0, self.model.condition.raw(columns), columns["place"])
+
+    def problem(self) -> Problem:
+        """What objectives are told of the network and the data."""
+        model, values = self.model, Values(*self.codec.limits(), levels=self.spec.levels)
+        parts = model.prediction, model.noise_cond, self.weighting, self.distance
+        return Problem(model.apply, *parts, values)
+
+    def loss(
+        self,
+        params: Params,
+        batch: Batch,
+        key: Array,
+        borrowed: Mapping[str, Params],
+        view: View,
+    ) -> Terms:
+        model = self.model
+        loss = diffusion_loss(
+            self.problem(),
+            model.schedule,
+            self.objective,
+            self.time_sampler,
+            model.condition,
+            self.draws,
+        )
+
+        def teacher(raw: Raw) -> Denoise:
+            other, theirs = self.lent["teacher"].model, borrowed["teacher"]
+            asked = other.denoiser(theirs, raw)
+            return at_the_same_noise(asked, other.trained(theirs), model.trained(params))
+
+        asks = self.objective.asks_teacher
+        return loss(params, batch, key, view.memory, teacher if asks else None)

@@ -1,0 +1,72 @@
+"""A run that a verb uses: its setup, its folder, and the weights it computes with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ddm_jax.config.setup import Setup
+from ddm_jax.runs import Run, use
+from ddm_jax.tasks.base import Weights
+from ddm_jax.training.layout import Layout, all_devices, alone, broadcast, together
+
+Origins = Mapping[str, dict[str, Any]]  # of borrowed weights, by role: their step and sha256
+
+
+class Loaded(NamedTuple):
+    """Weights on every process's devices, the step of the run's own, and whence the others are.
+
+    Origins are known to the first process, which writes.
+    """
+
+    step: int
+    weights: Weights
+    origins: Origins
+
+
+@dataclass(frozen=True)
+class Opened:
+    """lent: the runs that it borrows, by role."""
+
+    run: Run
+    setup: Setup
+    lent: Mapping[str, Run]
+
+    @property
+    def folder(self) -> Path:
+        return self.run.folder
+
+    def load(self, layout: Layout | None = None) -> Loaded:
+        """The averaged weights of the run and of those it borrows, on all devices by default.
+
+        The first process reads them, so that all have those of the same step.
+        """
+        return load({"": self.run, **self.lent}, layout or all_devices())
+
+
+def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Opened:
+    """The run in `workdir`; overrides that touch no weight, as `--config.sampler.name=heun`."""
+    return Opened(*use(Path(workdir), overrides))
+
+
+def load(runs: Mapping[str, Run], layout: Layout) -> Loaded:
+    """The averaged weights of runs by role; that without a role is the run's own."""
+    like = jax.eval_shape(
+        lambda: {role: run.task().init(jax.random.key(0)) for role, run in runs.items()}
+    )
+    steps = dict.fromkeys(runs, np.array(0))
+    trees = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
+    origins = {}
+    with together(layout):
+        if layout.first:
+            saved = {role: run.saved() for role, run in runs.items()}
+            steps = {role: np.array(found.step) for role, found in saved.items()}
+            trees = {role: found.params for role, found in saved.items()}
+            origins = {role: found.origin for role, found in saved.items() if role}
+    steps, trees = broadcast(layout, (steps, trees))
+    borrowed = {role: tree for role, tree in trees.items() if role}
+    weights = alone(layout).replicate(Weights(trees.get("", ()), borrowed))
+    return Loaded(int(steps.get("", 0)), weights, origins)

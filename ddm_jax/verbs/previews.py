@@ -1,0 +1,139 @@
+"""What training draws of its weights while it goes on, by its task."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.config.setup import Setup
+from ddm_jax.data.dataset import Dataset
+from ddm_jax.diffusion.process import marginal_scale
+from ddm_jax.figures.artists import artist_of
+from ddm_jax.tasks.base import Weights
+from ddm_jax.tasks.classifier import Classifier
+from ddm_jax.tasks.generator import Generator
+from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.verbs import pictures
+from ddm_jax.verbs.opened import Origins
+from ddm_jax.verbs.sampling import Say, draw_film, make_draw, write_film
+
+EXAMPLES = 6  # rows of a picture of guesses
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """Pictures of a run in its folder; this one draws none. Every process calls each method, and
+    the first writes. What an earlier call wrote may stay.
+
+    borrowed: the weights of other runs by role, on every device; origins: whence they are. params:
+    the averaged parameters, on every device.
+    """
+
+    setup: Setup
+    data: Dataset
+    workdir: Path
+    layout: Layout
+    borrowed: Mapping[str, Any]
+    origins: Origins
+
+    def weights(self, params: Any) -> Weights:
+        return Weights(params, self.borrowed)
+
+    def begin(self, params: Any) -> None:
+        """Before the first step at hand, from the parameters at it."""
+
+    def draw(self, params: Any, step: int, say: Say) -> None:
+        """Now and then, after `step`."""
+
+    def end(self, params: Any, step: int, say: Say) -> None:
+        """After the last step."""
+        self.draw(params, step, say)
+
+
+class Samples(Preview):
+    """Of diffusion: `forward.png`, `samples/step_<step>.png`, and at the end the way from noise.
+
+    A grid that is there, drawn with the settings of now, is not drawn again.
+    """
+
+    @property
+    def generator(self) -> Generator:
+        return self.setup.task.generator
+
+    @functools.cached_property
+    def _images(self) -> Callable[..., np.ndarray]:
+        return make_draw(self.generator, self.layout)
+
+    def begin(self, params: Any) -> None:
+        path, few = self.workdir / "forward.png", np.asarray(self.data.columns["x"][:6])
+        with together(self.layout):
+            if self.layout.first and not path.exists():
+                pictures.write_forward(self.generator, self.weights(params), few, path)
+
+    def draw(self, params: Any, step: int, say: Say) -> None:
+        path, generator = self.workdir / "samples" / f"step_{step}.png", self.generator
+        there = pictures.has_preview(generator, self.origins, path)
+        if broadcast(self.layout, np.array(there)):
+            return
+        images = self._images(self.weights(params), generator.options.count, say)
+        with together(self.layout):
+            if self.layout.first:
+                pictures.write_preview(generator, self.origins, images, path)
+        say(f"wrote {path}")
+
+    def end(self, params: Any, step: int, say: Say) -> None:
+        self.draw(params, step, say)
+        index = np.arange(self.generator.options.film, dtype=np.int32)
+        if not len(index):
+            return
+        film = draw_film(self.generator, self.layout, self.weights(params), index, say)
+        with together(self.layout):
+            if self.layout.first:
+                path = self.workdir / "samples" / f"step_{step}_film"
+                write_film(self.generator, film, path, say)
+
+
+class Guesses(Preview):
+    """Of a classifier: `guesses/step_<step>.png`, examples at several noise levels, each with the
+    time, the likeliest class and its probability."""
+
+    def draw(self, params: Any, step: int, say: Say) -> None:
+        task: Classifier = self.setup.task
+        path = self.workdir / "guesses" / f"step_{step}.png"
+        if broadcast(self.layout, np.array(path.exists())):
+            return
+        few = np.asarray(self.data.columns["x"][:EXAMPLES])
+        times = np.linspace(0, 1, pictures.COLUMNS if task.noisy else 1, dtype=np.float32)
+
+        @jax.jit
+        def seen(weights: Weights, values: Array) -> tuple[Array, Array, Array]:
+            x0 = task.codec.encode(values, weights.borrowed)
+            keys = jax.random.split(jax.random.key(0), len(x0))
+            x_t = jnp.stack([task.noised(x0, keys, t) for t in times], 1)
+            every = [task.log_probs(weights.params, x_t[:, k], t) for k, t in enumerate(times)]
+            log_probs = jnp.stack(every, 1)
+            size = marginal_scale(task.schedule, times)
+            shown = task.codec.decode(x_t / size.reshape(-1, *(1,) * (x0.ndim - 1)), {})
+            return shown, log_probs.argmax(-1), jnp.exp(log_probs.max(-1))
+
+        with together(self.layout):
+            if self.layout.first:
+                shown, best, p = jax.device_get(seen(self.weights(params), few))
+                captions = [
+                    f"t {times[k]:.2f}: {task.spec.classes[best[i, k]]} {p[i, k]:.0%}"
+                    for i in range(len(few))
+                    for k in range(len(times))
+                ]
+                artist = artist_of(task.spec.kind, *task.spec.shown)
+                tiles = shown.reshape(-1, *shown.shape[2:])
+                artist.grid(tiles, path, len(times), captions)
+        say(f"wrote {path}")
+
+
+PREVIEWS: dict[str, type[Preview]] = {"diffusion": Samples, "classifier": Guesses}

@@ -1,0 +1,90 @@
+"""What training writes besides pictures of its task: metrics, checkpoints, curves, its end.
+
+The first process writes, and where it cannot, all of them raise.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ddm_jax import files
+from ddm_jax.config.setup import Setup
+from ddm_jax.errors import RunError
+from ddm_jax.figures import plots
+from ddm_jax.training import logs
+from ddm_jax.training.checkpoint import Checkpoints
+from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.step import Metrics, TrainState
+
+
+class Records(NamedTuple):
+    """What a run writes and tells with; on the first process alone it writes."""
+
+    checkpoints: Checkpoints | None
+    log: logs.MetricLog | None
+    meter: logs.Meter
+    progress: logs.Progress
+
+
+def report(
+    setup: Setup, layout: Layout, records: Records, done: Iterable[tuple[int, Metrics]]
+) -> None:
+    """Count steps that are done and log where a row is due; RunError where one is not finite."""
+    checkpoints, log, meter, progress = records
+    options = setup.train
+    for step, metrics in done:
+        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
+            numbers = f"loss {metrics.loss}, gradient norm {metrics.grad_norm}"
+            raise diverged(f"step {step}: {numbers} {logs.bad_level(metrics)}", checkpoints)
+        meter.add(metrics)
+        progress.advance(step)
+        if step % options.log_every == 0 or step == options.steps:
+            row = meter.row(step, float(setup.optim.rate(step - 1, options.steps)))
+            with together(layout):
+                if log:
+                    log.write(row)
+            progress.row(row)
+
+
+def write_state(
+    layout: Layout, checkpoints: Checkpoints | None, step: int, state: TrainState
+) -> None:
+    """Begin to write a checkpoint; RunError where an array is not finite, of all processes."""
+    with together(layout):
+        bad = checkpoints.save(step, state) if checkpoints else 0
+        if bad:
+            raise diverged(
+                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
+                "optimiser's memory are not after the update",
+                checkpoints,
+            )
+
+
+def diverged(what: str, checkpoints: Checkpoints | None) -> RunError:
+    saved = checkpoints.steps() if checkpoints else []
+    return RunError(
+        f"{what}; nothing of it is saved, the newest checkpoint is step "
+        f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps"
+    )
+
+
+def write_curves(setup: Setup, workdir: Path) -> None:
+    """Draw what metrics.jsonl holds."""
+    rows, unit = logs.read(workdir / "metrics.jsonl"), setup.task.unit
+    if rows:
+        plots.loss_curve(rows, workdir / "loss.png", unit)
+    for key in rows[-1] if rows else ():
+        if key.endswith("_by_level"):
+            name = key.removesuffix("_by_level")
+            plots.by_level(rows, workdir / f"{key}.png", name, unit)
+
+
+def write_done(workdir: Path, step: int) -> None:
+    """Say that the run has ended: all is drawn and the last checkpoint is on the disk."""
+    last = logs.read(workdir / "metrics.jsonl")[-1:]
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    loss = last[0]["loss"] if last else None
+    files.write_json(workdir / "done.json", {"step": step, "loss": loss, "time": now})
