@@ -10,7 +10,8 @@ from configs import base
 
 def get_config():
     config = base.get_config()
-    config.data.update(name="tfds:cifar10", flip=True)
+    config.data.name = "tfds:cifar10"
+    config.augment.name = "mirror"
     config.schedule.name = "linear"
     config.time_sampler.name = "discrete"
     config.optim.update(lr=2e-4, warmup=5000, clip=1.0)

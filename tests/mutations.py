@@ -538,7 +538,7 @@ DATA = (
     Mutation("mean of floats", "_moments", "u - mean", "u", ("test_spec", "statistics_of_floats")),
     Mutation(
         "mirrored batches",
-        "prepare",
+        "Mirror.apply",
         "jnp.flip(x, axis=-2)",
         "jnp.flip(x, axis=-3)",
         ("test_pipeline", "left_and_right"),

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddm_jax import evaluation, tasks
-from ddm_jax.data import sources
+from ddm_jax.data import augments, sources
+from ddm_jax.data.counter import uniform
 from ddm_jax.data.dataset import Dataset, Spec, spec_of
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion import guidance, noise_conds, predictions, samplers, schedules
@@ -189,6 +190,20 @@ class Parity(conditions.Classes):
         return super().embed(params, known)
 
 
+@dataclass(frozen=True)
+class Negative(augments.NoAugment):
+    """Half of the examples with black and white exchanged."""
+
+    columns = ("negative",)
+
+    def draw(self, seed, position):
+        return {"negative": uniform(seed, 7, position) < 0.5}
+
+    def apply(self, x, drawn):
+        turned = drawn["negative"].reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(turned, 255 - x, x)
+
+
 class Brightness:
     """The mean of an example's values: a metric that needs no weights."""
 
@@ -218,6 +233,8 @@ def count(setup, layout, loaded, path):
 @dataclass(frozen=True)
 class Mean:
     """A task: learn the mean of the data, with |x - m|^2 for a loss."""
+
+    augment = augments.NO_AUGMENT
 
     spec: Spec
     codec: codecs.Codec
@@ -251,6 +268,7 @@ class Mean:
 
 
 tasks.TASKS["mean"] = Mean
+augments.AUGMENTS["negative"] = Negative
 evaluation.METRICS["brightness"] = Brightness()
 editing.EDITS["count"] = count
 guidance.GUIDANCES["negated"] = Negated

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
         ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, photo, shapes, tfds"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),
-        ((*QUICK, "--config.data.flip=maybe"), "takes values like False (bool), not maybe"),
+        ((*QUICK, "--config.data.strict=maybe"), "takes values like False (bool), not maybe"),
         ((*QUICK, "--config.model.ddpm_unet.multipliers=1,a"), "takes values like (1, 2)"),
         ((*QUICK, "--config.train.steps"), "takes values like 500"),
         ((*QUICK, "--config.model=3"), "--config.model is a section"),

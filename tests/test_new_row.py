@@ -22,10 +22,16 @@ ROWS = {
     "noise_cond": "noise_rate",
     "objective": "doubled",
     "average": "running_mean",
+    "augment": "negative",
     "condition": "parity",
     "guidance": "negated",
 }
-LAWS = ("tests/diffusion", "tests/training/test_averages.py", "tests/data/test_codecs.py")
+LAWS = (
+    "tests/diffusion",
+    "tests/training/test_averages.py",
+    "tests/data/test_codecs.py",
+    "tests/data/test_augments.py",
+)
 
 
 def python(*arguments, **environ):

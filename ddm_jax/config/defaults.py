@@ -18,7 +18,6 @@ COMMON: dict[str, Any] = {
         "channels": 0,  # 1 or 3; 0 for the data's own
         "count": 20000,  # shapes to draw
         "strict": False,  # stop at the first bad file of a folder
-        "flip": False,  # mirror half of the training examples
         "on_device": False,  # keep the whole set on the accelerator
         "cache": "",  # folder of decoded copies; "" for the user's cache folder
     },
@@ -59,6 +58,7 @@ COMMON: dict[str, Any] = {
 
 DIFFUSION: dict[str, Any] = {
     "task": "diffusion",
+    "augment": {"name": "none", "none": {}},  # what training does to its examples: mirror, none
     "model": {
         "name": "ddpm_unet",
         "ddpm_unet": {
@@ -134,6 +134,7 @@ DIFFUSION: dict[str, Any] = {
 
 CLASSIFIER: dict[str, Any] = {
     "task": "classifier",
+    "augment": DIFFUSION["augment"],
     "model": {
         "name": "unet_encoder",
         "unet_encoder": {

@@ -25,6 +25,8 @@ def renamed(key: str) -> str:
         rest = rest.removesuffix("steps") + "num_timesteps"
     if (section, rest) == ("loss", "label_dropout"):
         rest = "class_dropout"
+    if key == "data.flip":
+        return "augment.name"
     if (section, rest) == ("data", "scaling"):
         section, rest = "codec", "pixels.scaling"
     return ".".join(filter(None, (SECTIONS.get(section, section), rest)))
@@ -56,7 +58,7 @@ def translated(plain: Any) -> Any:
             _count_once(new)
         _condition_apart(new)
         _guidance_apart(new)
-        _codec_apart(new)
+        _data_apart(new)
     except (AttributeError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"a setting of an earlier version is broken ({error})") from error
     return new
@@ -76,8 +78,10 @@ def _guidance_apart(new: dict[str, Any]) -> None:
         new["guidance"] = {"name": "classifier_free", "classifier_free": {"scale": float(scale)}}
 
 
-def _codec_apart(new: dict[str, Any]) -> None:
+def _data_apart(new: dict[str, Any]) -> None:
     data = new.get("data", {})
+    if data.pop("flip", False):
+        new["augment"] = {"name": "mirror"}
     if "scaling" in data:
         new["codec"] = {"name": "pixels", "pixels": {"scaling": data.pop("scaling")}}
     if type(data.get("size")) is int:

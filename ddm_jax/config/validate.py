@@ -39,17 +39,15 @@ def average_longer_than_the_run(setup: Setup) -> Iterator[Finding]:
         )
 
 
-def mirrored_data(setup: Setup) -> Iterator[Finding]:
-    if setup.data.flip and not setup.spec.mirrors:
-        yield dangerous(
-            f"data.flip=True mirrors {setup.spec.name}, which spoils them; set it to False"
-        )
+def spoilt_data(setup: Setup) -> Iterator[Finding]:
+    if reason := setup.task.augment.spoils(setup.spec):
+        yield dangerous(f"the augmentation spoils the data: {reason}; take augment.name=none")
 
 
 # Rules of every setup, and those of a task, by its name.
 COMMON: tuple[Callable[[Setup], Iterator[Finding]], ...] = (
     average_longer_than_the_run,
-    mirrored_data,
+    spoilt_data,
 )
 OF_TASKS: dict[str, tuple[Callable[[Any], Iterator[Finding]], ...]] = {
     "diffusion": diffusion_rules.RULES,

@@ -42,7 +42,6 @@ class DataOptions:
     channels: int = 0
     count: int = 20000
     strict: bool = False
-    flip: bool = False
     on_device: bool = False
     cache: str = ""
 

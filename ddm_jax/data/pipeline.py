@@ -15,11 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.data.counter import uniform
+from ddm_jax.data.augments import NO_AUGMENT, Augment
 from ddm_jax.data.dataset import Dataset
-
-_FLIP_STREAM = 1
-
 
 Feed = dict[str, np.ndarray]  # columns (B, ...) of a batch, as they travel to the device
 
@@ -34,16 +31,16 @@ class Stretch:
 
     def indices(self, k: int) -> np.ndarray:
         """Indices (B,) into the data set of batch k."""
-        position = k * self.batch + np.arange(self.batch)
+        position = self.positions(k)
         epoch, offset = np.divmod(position, self.count)
         index = np.empty(self.batch, np.int64)
         for e in np.unique(epoch):
             index[epoch == e] = _order(self.count, self.seed, int(e))[offset[epoch == e]]
         return index
 
-    def flips(self, k: int) -> np.ndarray:
-        """A fair coin (B,) for each example of batch k."""
-        return uniform(self.seed, _FLIP_STREAM, k * self.batch + np.arange(self.batch)) < 0.5
+    def positions(self, k: int) -> np.ndarray:
+        """Places (B,) of batch k in the endless stream."""
+        return k * self.batch + np.arange(self.batch)
 
 
 @functools.lru_cache(maxsize=2)
@@ -56,15 +53,15 @@ def feed(
     k: int,
     batch: int,
     seed: int,
-    flip: bool,
+    augment: Augment,
     by_index: bool,
     part: tuple[int, int] = (0, 1),
 ) -> Feed:
     """Part `part[0]` of `part[1]` equal parts of batch k.
 
     "x" are the examples, or "index", int32, where by_index says that the set is on the device;
-    "place", int32, their places in the whole batch; "flip", where wanted, fair coins; and all other
-    columns of numbers that the data have.
+    "place", int32, their places in the whole batch; what `augment` draws; and all other columns of
+    numbers that the data have.
     """
     stretch = Stretch(data.spec.count, batch, seed)
     size = batch // part[1]
@@ -76,9 +73,7 @@ def feed(
             fed[name] = column[index]
     if by_index:
         fed["index"] = index.astype(np.int32)
-    if flip:
-        fed["flip"] = stretch.flips(k)[mine]
-    return fed
+    return fed | augment.draw(seed, stretch.positions(k)[mine])
 
 
 def prefetch(
@@ -117,14 +112,14 @@ def prefetch(
         thread.join()
 
 
-def prepare(part: Mapping[str, Any], pool: Array | None) -> dict[str, Array]:
-    """The columns (B, ...) of a Feed on the device: x gathered from `pool` and mirrored.
+def prepare(
+    part: Mapping[str, Any], pool: Array | None, augment: Augment = NO_AUGMENT
+) -> dict[str, Array]:
+    """The columns (B, ...) of a Feed on the device: x gathered from `pool` and augmented.
 
     pool: the column x (N, ...), where the Feed holds indices into it.
     """
     x = jnp.asarray(part["x"]) if pool is None else pool[part["index"]]
-    if "flip" in part:
-        flip = part["flip"].reshape(-1, *(1,) * (x.ndim - 1))
-        x = jnp.where(flip, jnp.flip(x, axis=-2), x)
-    rest = {name: jnp.asarray(v) for name, v in part.items() if name not in ("index", "flip")}
-    return {**rest, "x": x}
+    drawn = ("index", *augment.columns)
+    rest = {name: jnp.asarray(v) for name, v in part.items() if name not in drawn}
+    return {**rest, "x": augment.apply(x, part)}

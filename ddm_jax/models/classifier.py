@@ -54,28 +54,13 @@ class UNetEncoder(nn.Module):
     resample: str = "conv"
     dtype: str = "float32"
 
-    def levels(self, train: bool = False) -> Levels:
-        """The settings of the way down."""
-        return Levels(
-            self.channels,
-            self.multipliers,
-            self.blocks,
-            self.attention,
-            self.heads,
-            self.dropout,
-            self.scale_shift,
-            self.resample,
-            self.dtype,
-            train=train,
-        )
-
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on examples of size `space`."""
-        self.levels().check(space)
+        Levels.of(self).check(space)
 
     @nn.compact
     def __call__(self, x: Array, noise_cond: Array, train: bool = False) -> Array:
-        dtype, levels = jnp.dtype(self.dtype), self.levels(train)
+        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, train)
         emb = levels.embed(noise_cond, NO_CONTEXT)
         h = levels.middle(levels.down(x.astype(dtype), emb)[-1], emb)
         h = AttentionPool(self.heads, dtype, name="pool")(nn.swish(Norm(dtype, name="norm")(h)))

@@ -1,11 +1,10 @@
 """The table of conditions: how raw columns of the data become what a network is told."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,10 +27,6 @@ class Condition(Protocol):
 
     def raw(self, columns: Mapping[str, Any]) -> Raw:
         """The raw condition of examples, from their columns."""
-        ...
-
-    def ask(self, spec: Spec, requests: Sequence[int]) -> Raw:
-        """The raw condition of requests that a user writes, checked; ValueError for a bad one."""
         ...
 
     def null(self, raw: Raw) -> Raw:
@@ -64,9 +59,6 @@ class Nothing:
         pass
 
     def raw(self, columns: Mapping[str, Any]) -> Raw:
-        return None
-
-    def ask(self, spec: Spec, requests: Sequence[int]) -> Raw:
         return None
 
     def null(self, raw: Raw) -> Raw:
@@ -109,12 +101,6 @@ class Classes:
     def raw(self, columns: Mapping[str, Any]) -> Raw:
         return columns["label"]
 
-    def ask(self, spec: Spec, requests: Sequence[int]) -> Raw:
-        bad = [c for c in requests if not 0 <= c < self.classes]
-        if bad:
-            raise ValueError(f"{bad[0]}, but {spec.name} has classes 0 to {self.classes - 1}")
-        return np.asarray(requests or range(self.classes), np.int32)
-
     def null(self, raw: Raw) -> Raw:
         return jnp.full_like(raw, self.classes)
 
@@ -130,9 +116,3 @@ class Classes:
 
 
 CONDITIONS = {"nothing": Nothing, "classes": Classes}
-
-
-def tree_length(raw: Raw) -> int:
-    """How many examples a raw condition holds, 0 for one that holds none."""
-    leaves = jax.tree.leaves(raw)
-    return len(leaves[0]) if leaves else 0

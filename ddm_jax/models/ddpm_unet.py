@@ -40,25 +40,9 @@ class DDPMUNet(nn.Module):
         """Elements of the vector of a Context."""
         return 4 * self.channels
 
-    def levels(self, train: bool = False) -> Levels:
-        """The settings that the way down and the way up share."""
-        return Levels(
-            self.channels,
-            self.multipliers,
-            self.blocks,
-            self.attention,
-            self.heads,
-            self.dropout,
-            self.scale_shift,
-            self.resample,
-            self.dtype,
-            self.remat,
-            train,
-        )
-
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""
-        self.levels().check(space, self.patch)
+        Levels.of(self).check(space, self.patch)
 
     @nn.compact
     def __call__(
@@ -68,7 +52,7 @@ class DDPMUNet(nn.Module):
         context: Context = NO_CONTEXT,
         train: bool = False,
     ) -> Array:
-        dtype, levels = jnp.dtype(self.dtype), self.levels(train)
+        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, train, self.remat)
         emb = levels.embed(noise_cond, context)
         x = space_to_depth(x.astype(dtype), self.patch)
         skips = levels.down(x, emb)

@@ -1,6 +1,7 @@
 """What U-Nets and their halves share: the embedding of the noise, blocks, and the way down."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -36,6 +37,23 @@ class Levels:
     dtype: str
     remat: bool = False
     train: bool = False
+
+    @classmethod
+    def of(cls, net: Any, train: bool = False, remat: bool = False) -> "Levels":
+        """The settings of a network that has fields of these names."""
+        return cls(
+            net.channels,
+            net.multipliers,
+            net.blocks,
+            net.attention,
+            net.heads,
+            net.dropout,
+            net.scale_shift,
+            net.resample,
+            net.dtype,
+            remat,
+            train,
+        )
 
     def check(self, space: tuple[int, ...], patch: int = 1) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""

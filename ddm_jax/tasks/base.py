@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from jax import Array
 
+from ddm_jax.data.augments import Augment
 from ddm_jax.data.dataset import Spec
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.training import base
@@ -55,6 +56,11 @@ class Task(base.Task, Protocol):
     @property
     def spec(self) -> Spec:
         """The data."""
+        ...
+
+    @property
+    def augment(self) -> Augment:
+        """What is done to the examples of training."""
         ...
 
     @property

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.data.augments import AUGMENTS, Augment
 from ddm_jax.data.dataset import Spec
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion.arrays import expand, fold_in, normal_like
@@ -33,6 +34,7 @@ class Classifier:
     """
 
     spec: Spec
+    augment: Augment
     codec: Any
     net: Any
     schedule: Schedule
@@ -43,6 +45,7 @@ class Classifier:
     evaluate: AccuracyOptions
 
     tables: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "augment": AUGMENTS,
         "codec": CODECS,
         "model": CLASSIFIERS,
         "schedule": SCHEDULES,
@@ -62,6 +65,7 @@ class Classifier:
         options = build("classifier")
         return cls(
             spec,
+            build("augment"),
             build("codec", spec=spec),
             build("model", classes=len(spec.classes)),
             build("schedule"),
@@ -83,7 +87,7 @@ class Classifier:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
 
     def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
-        columns = prepare(feed, constants.pool)
+        columns = prepare(feed, constants.pool, self.augment)
         x0 = self.codec.encode(columns["x"], constants.borrowed)
         return Batch(x0, columns["label"], columns["place"])
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import jax
 from jax import Array
 
+from ddm_jax.data.augments import AUGMENTS, Augment
 from ddm_jax.data.dataset import Spec
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion.conditions import Raw
@@ -43,6 +44,7 @@ class Diffusion:
     """
 
     spec: Spec
+    augment: Augment
     codec: Any
     model: DiffusionModel
     objective: Objective
@@ -57,6 +59,7 @@ class Diffusion:
     lent: Mapping[str, Any]
 
     tables: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "augment": AUGMENTS,
         "codec": CODECS,
         "model": MODELS,
         "schedule": SCHEDULES,
@@ -106,6 +109,7 @@ class Diffusion:
         loss = build("loss")
         return cls(
             spec,
+            build("augment"),
             codec,
             model,
             objective,
@@ -135,7 +139,7 @@ class Diffusion:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
 
     def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
-        columns = prepare(feed, constants.pool)
+        columns = prepare(feed, constants.pool, self.augment)
         x0 = self.codec.encode(columns["x"], constants.borrowed)
         return Batch(x0, self.model.condition.raw(columns), columns["place"])
 

@@ -157,11 +157,11 @@ def constants_of(
 
 def feeds(setup: Setup, data: Dataset, layout: Layout, step: int) -> Generator[Feed, None, None]:
     """This process's part of batches `step` to the last, on its devices, made in a thread."""
-    part, options = (layout.process, layout.processes), setup.data
+    part, size = (layout.process, layout.processes), setup.train.batch
+    how = setup.seed, setup.task.augment, setup.data.on_device
 
     def make(k: int) -> Feed:
-        size = setup.train.batch
-        return layout.shard(feed(data, k, size, setup.seed, options.flip, options.on_device, part))
+        return layout.shard(feed(data, k, size, *how, part))
 
     return prefetch(make, step, setup.train.steps)
 

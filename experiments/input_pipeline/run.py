@@ -16,6 +16,7 @@ import numpy as np
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
+from ddm_jax.data.augments import Mirror
 from ddm_jax.data.pipeline import Stretch, feed, prefetch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def main(overrides):
     data = sources.load(data_options(override(config, overrides)), print)
 
     def make(k):
-        return feed(data, k, BATCH, 0, True, False)
+        return feed(data, k, BATCH, 0, Mirror(), False)
 
     def gather():
         for k in range(BATCHES):

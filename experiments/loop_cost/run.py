@@ -33,7 +33,7 @@ ROUNDS, STEPS = 5, 25
 def bare(setup, data, layout, step, state):
     """(seconds a step, state) of the compiled step on a batch that is already there."""
     options = setup.train
-    batch = layout.shard(feed(data, 0, options.batch, 0, setup.data.flip, setup.data.on_device))
+    batch = layout.shard(feed(data, 0, options.batch, 0, setup.task.augment, setup.data.on_device))
     key = layout.replicate(setup.train_key())
     state, metrics = step(state, batch, Constants(None, {}), key)
     jax.block_until_ready(state)

@@ -11,6 +11,7 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
+from ddm_jax.data.augments import NO_AUGMENT
 from ddm_jax.data.pipeline import feed
 from ddm_jax.models import MODELS
 from ddm_jax.tasks.base import Weights
@@ -91,7 +92,7 @@ def test_networks_take_other_parts(model, schedule, prediction, noise_cond, samp
     data = sources.load(data_options(config))
     setup = assemble(config, data.spec)
     task, params = setup.task, setup.init_params()
-    batch = task.prepare(feed(data, 0, 8, 0, False, False), Constants(None, {}))
+    batch = task.prepare(feed(data, 0, 8, 0, NO_AUGMENT, False), Constants(None, {}))
     view = View(jnp.zeros((), int), params, task.memory())
 
     @jax.jit

@@ -127,6 +127,12 @@ def test_broken_data_sections_are_one_line(broken, tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_mirroring_leaves_the_settings_of_the_data(flip, tmp_path):
+    config = read(changed(data={"name": "digits", "flip": flip}), tmp_path / "config.json")
+    assert config.augment.name == ("mirror" if flip else "none")
+
+
 @pytest.mark.parametrize(
     "scale, guidance",
     [(1.0, {"name": "none"}), (2, {"name": "classifier_free", "classifier_free": {"scale": 2.0}})],
@@ -147,6 +153,7 @@ def test_the_condition_and_guidance_leave_the_network_and_the_samples(scale, gui
     ("old", "new"),
     [
         ("sample.guidance", "guidance.classifier_free.scale"),
+        ("data.flip", "augment.name"),
         ("model.ddpm_unet.conditional", "condition.name"),
         ("label.name", "noise_cond.name"),
         ("grid.karras.rho", "timesteps.karras.rho"),

@@ -192,7 +192,13 @@ FINDINGS = [
         "never reaches",
         ("optim.warmup=50",),
     ),
-    ("mirrored_data", ("data.flip=True",), False, "mirrors digits, which", ("data.flip=False",)),
+    (
+        "spoilt_data",
+        ("augment.name=mirror",),
+        False,
+        "digits are no such data when mirrored",
+        ("augment.name=none",),
+    ),
 ]
 
 
@@ -318,8 +324,8 @@ def test_scaled_betas_mend_the_published_mlp():
 
 def test_warnings_are_printed_once_each_and_the_command_goes_on(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    arguments = ["--config", "configs/quickstart.py", "--dry_run", "--config.data.flip=True"]
+    arguments = ["--config", "configs/quickstart.py", "--dry_run", "--config.augment.name=mirror"]
     assert launch.main([*arguments, "--workdir", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    assert err.startswith("warning: data.flip=True mirrors") and err.count("\n") == 1
+    assert err.startswith("warning: the augmentation spoils the data") and err.count("\n") == 1
     assert "parameters:" in out

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ddm_jax.data import sources
+from ddm_jax.data.augments import NO_AUGMENT, Mirror
 from ddm_jax.data.dataset import DataOptions, Dataset, spec_of
 from ddm_jax.data.pipeline import Stretch, feed, prefetch, prepare
 
@@ -30,27 +31,27 @@ def test_a_batch_larger_than_the_set_wraps_around():
 
 
 def test_hosts_together_read_the_whole_batch(digits):
-    whole = feed(digits, 30, 64, 5, True, False)
+    whole = feed(digits, 30, 64, 5, Mirror(), False)
     for hosts in (2, 4):
-        parts = [feed(digits, 30, 64, 5, True, False, (h, hosts)) for h in range(hosts)]
-        assert whole.keys() == {"x", "label", "place", "flip"}
+        parts = [feed(digits, 30, 64, 5, Mirror(), False, (h, hosts)) for h in range(hosts)]
+        assert whole.keys() == {"x", "label", "place", "mirrored"}
         for name in whole:
             joined = np.concatenate([part[name] for part in parts])
             np.testing.assert_array_equal(joined, whole[name])
 
 
 def test_flips_are_fair_and_off_when_off(digits):
-    flips = np.concatenate([feed(digits, k, 64, 0, True, False)["flip"] for k in range(50)])
+    flips = np.concatenate([feed(digits, k, 64, 0, Mirror(), False)["mirrored"] for k in range(50)])
     assert flips.mean() == pytest.approx(0.5, abs=0.03)
-    assert "flip" not in feed(digits, 0, 64, 0, False, False)
+    assert "mirrored" not in feed(digits, 0, 64, 0, NO_AUGMENT, False)
 
 
 def test_device_resident_data_give_the_same_batch(digits):
     pool = jnp.asarray(digits.columns["x"])
-    host = prepare(feed(digits, 3, 32, 0, True, False), None)
-    fed = feed(digits, 3, 32, 0, True, True)
-    assert fed.keys() == {"index", "label", "place", "flip"}
-    device = prepare(fed, pool)
+    host = prepare(feed(digits, 3, 32, 0, Mirror(), False), None, Mirror())
+    fed = feed(digits, 3, 32, 0, Mirror(), True)
+    assert fed.keys() == {"index", "label", "place", "mirrored"}
+    device = prepare(fed, pool, Mirror())
     assert host.keys() == device.keys() == {"x", "label", "place"}
     for name in host:
         np.testing.assert_array_equal(host[name], device[name])
@@ -59,8 +60,8 @@ def test_device_resident_data_give_the_same_batch(digits):
 def test_prepare_flips_left_and_right_only():
     images = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1) * 20
     data = Dataset(spec_of("x", {"x": images}), {"x": images})
-    part = {**feed(data, 0, 2, 0, False, False), "flip": np.array([True, False])}
-    got = prepare(part, None)["x"]
+    part = {**feed(data, 0, 2, 0, NO_AUGMENT, False), "mirrored": np.array([True, False])}
+    got = prepare(part, None, Mirror())["x"]
     np.testing.assert_array_equal(got[0], part["x"][0][:, ::-1])
     np.testing.assert_array_equal(got[1], part["x"][1])
 
@@ -71,7 +72,7 @@ def test_text_stays_with_the_data_and_other_columns_go_along():
         "text": np.array(list("abcd")),
         "noise": np.arange(4, dtype=np.float32),
     }
-    fed = feed(Dataset(spec_of("x", columns), columns), 0, 4, 0, False, False)
+    fed = feed(Dataset(spec_of("x", columns), columns), 0, 4, 0, NO_AUGMENT, False)
     assert fed.keys() == {"x", "noise", "place"} and sorted(fed["noise"]) == [0, 1, 2, 3]
 
 

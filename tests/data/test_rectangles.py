@@ -8,6 +8,7 @@ from conftest import TINY, answer, images_of
 from PIL import Image
 
 from ddm_jax.data import sources
+from ddm_jax.data.augments import Mirror
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.data.pipeline import feed, prepare
 from ddm_jax.models.codecs import Pixels
@@ -22,7 +23,7 @@ SETTINGS = (
     "--config.model.ddpm_unet.attention=()",
     "--config.model.ddpm_unet.blocks=1",
     "--config.train.steps=2",
-    "--config.data.flip=True",
+    "--config.augment.name=mirror",
 )
 
 
@@ -40,10 +41,10 @@ def folder(tmp_path_factory):
 def test_a_batch_of_them_is_mirrored_along_its_width(folder):
     data = sources.load(DataOptions(name=f"folder:{folder}"))
     assert data.spec.shape == (24, 32, 3)
-    fed = feed(data, 0, 16, 0, True, False)
-    x0 = np.asarray(Pixels(data.spec).encode(prepare(fed, None)["x"], {}))
-    assert x0.shape == (16, 24, 32, 3) and 0 < fed["flip"].sum() < 16
-    for x, picture, flip in zip(x0, fed["x"], fed["flip"], strict=True):
+    fed = feed(data, 0, 16, 0, Mirror(), False)
+    x0 = np.asarray(Pixels(data.spec).encode(prepare(fed, None, Mirror())["x"], {}))
+    assert x0.shape == (16, 24, 32, 3) and 0 < fed["mirrored"].sum() < 16
+    for x, picture, flip in zip(x0, fed["x"], fed["mirrored"], strict=True):
         right = picture[:, ::-1] if flip else picture
         np.testing.assert_allclose(x, right / 127.5 - 1, atol=1e-6)
 

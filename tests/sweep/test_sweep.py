@@ -69,8 +69,8 @@ def test_misuse_is_answered_in_one_line_before_anything_is_trained(
         ("def sweep():\n    return [{'optim.lr': 0.5, 'seed': 1}, {}]", ["lr=0.5,seed=1", "base"]),
         (
             "def get_hyper(h):\n    return h.product([h.sweep('config.seed', [1, 2]), "
-            "h.zipit([h.sweep('data.flip', [True]), h.fixed('average.ema.decay', 0.5)])])",
-            ["seed=1,flip=True,ema.decay=0.5", "seed=2,flip=True,ema.decay=0.5"],
+            "h.zipit([h.sweep('data.strict', [True]), h.fixed('average.ema.decay', 0.5)])])",
+            ["seed=1,strict=True,ema.decay=0.5", "seed=2,strict=True,ema.decay=0.5"],
         ),
         (
             "import numpy as np\ndef sweep():\n"
@@ -104,11 +104,11 @@ def test_a_saved_config_has_no_sweep_of_its_own(capsys, tmp_path):
 
 
 def test_cells_are_typed_and_overridden(tmp_path):
-    texts = ["model.ddpm_unet.multipliers=(1,2),(1,)", "(optim.lr,data.flip)=(1,True)"]
+    texts = ["model.ddpm_unet.multipliers=(1,2),(1,)", "(optim.lr,data.strict)=(1,True)"]
     found = plan.plan_cells("configs/quickstart.py", texts, ["--config.train.steps=9"], tmp_path)
     assert [cell.values["model.ddpm_unet.multipliers"] for cell in found] == [(1, 2), (1,)]
     for cell in found:
-        assert type(cell.values["optim.lr"]) is float and cell.values["data.flip"] is True
+        assert type(cell.values["optim.lr"]) is float and cell.values["data.strict"] is True
         assert cell.steps == 9 and cell.arguments[0] == "--config.train.steps=9"
         (again,) = plan.plan_cells("configs/quickstart.py", ["seed=0"], cell.arguments, tmp_path)
         assert again.config == cell.config

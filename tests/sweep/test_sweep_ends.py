@@ -29,7 +29,7 @@ TWELVE = (
     f"--config.train.steps={STEPS}",
     "--config.train.save_every=6",
     *("--sweep", "seed=0,1,2", "--sweep", "prediction.name=eps,v"),
-    *("--sweep", "(sample.seed,data.flip)=(1,False),(2,True)"),
+    *("--sweep", "(sample.seed,augment.name)=(1,none),(2,mirror)"),
     *("--sweep_workers", "2"),
 )
 

@@ -12,6 +12,7 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
+from ddm_jax.data.augments import Mirror
 from ddm_jax.data.pipeline import feed
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training.base import Constants
@@ -35,7 +36,7 @@ SGD = setup(
     "--config.optim.warmup=0",
     "--config.optim.clip=0.3",
     "--config.model.ddpm_unet.dropout=0.2",
-    "--config.data.flip=True",
+    "--config.augment.name=mirror",
     "--config.loss.class_dropout=0.3",
     "--config.loss.uniforms=stratified",
     "--config.time_sampler.name=importance",
@@ -50,7 +51,7 @@ def run(setup, layout, steps=3, on_device=False, state=None):
     constants = layout.replicate(Constants(DATA.columns["x"] if on_device else None, {}))
     key, losses = layout.replicate(setup.train_key()), []
     for k in range(int(state.step), int(state.step) + steps):
-        part = feed(DATA, k, setup.train.batch, setup.seed, setup.data.flip, on_device)
+        part = feed(DATA, k, setup.train.batch, setup.seed, setup.task.augment, on_device)
         state, metrics = step(state, layout.shard(part), constants, key)
         losses.append(jax.device_get(metrics))
     return jax.device_get(state), losses, step
@@ -112,7 +113,7 @@ def test_the_step_compiles_once_also_after_a_restore(alone):
     assert step._cache_size() == 1
     layout = one_device()
     restored = layout.replicate(jax.tree.map(np.asarray, state))
-    part = layout.shard(feed(DATA, 3, SGD.train.batch, 0, True, False))
+    part = layout.shard(feed(DATA, 3, SGD.train.batch, 0, Mirror(), False))
     step(restored, part, layout.replicate(Constants(None, {})), layout.replicate(SGD.train_key()))
     assert step._cache_size() == 1
 

@@ -1,0 +1,81 @@
+"""The table of augmentations: what training does to its examples, drawn for each by its number.
+
+Draws are made on the host, with the batch, and acted on by the device.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.data.counter import uniform
+from ddm_jax.data.dataset import Spec
+
+_MIRROR_STREAM = 1
+
+
+class Augment(Protocol):
+    """A row of AUGMENTS; `columns` are the names of what it draws."""
+
+    columns: ClassVar[tuple[str, ...]]
+
+    def spoils(self, spec: Spec) -> str | None:
+        """Why it makes examples that are none of the data, None where it does not."""
+        ...
+
+    def draw(self, seed: int, position: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns (B, ...) for the examples at these positions (B,) of the stream of examples.
+
+        A draw is a function of (seed, position) alone.
+        """
+        ...
+
+    def apply(self, x: Array, drawn: Mapping[str, Any]) -> Array:
+        """The examples x (B, ...), changed as was drawn."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoAugment:
+    """The examples as they are."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def spoils(self, spec: Spec) -> str | None:
+        return None
+
+    def draw(self, seed: int, position: np.ndarray) -> dict[str, np.ndarray]:
+        return {}
+
+    def apply(self, x: Array, drawn: Mapping[str, Any]) -> Array:
+        return x
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A share of the examples with left and right exchanged, along the last axis but channels."""
+
+    share: float = 0.5
+
+    columns: ClassVar[tuple[str, ...]] = ("mirrored",)
+
+    def __post_init__(self):
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share} must lie in (0, 1]")
+
+    def spoils(self, spec: Spec) -> str | None:
+        return None if spec.mirrors else f"{spec.name} are no such data when mirrored"
+
+    def draw(self, seed: int, position: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mirrored": uniform(seed, _MIRROR_STREAM, position) < self.share}
+
+    def apply(self, x: Array, drawn: Mapping[str, Any]) -> Array:
+        mirrored = drawn["mirrored"].reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(mirrored, jnp.flip(x, axis=-2), x)
+
+
+NO_AUGMENT = NoAugment()
+AUGMENTS = {"none": NoAugment, "mirror": Mirror}
