@@ -177,8 +177,8 @@ class Negated(guidance.ClassifierFree):
     """The unconditional model led away from the conditional one."""
 
     def guide(self, denoise, given):
-        swapped = given._replace(null=denoise)
-        return super().guide(given.null, swapped)
+        away = guidance.combine(given.null, denoise, self.scale)
+        return guidance.within(self.low, self.high, away, denoise)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import pytest
 from conftest import ROOT, shared
 
 import launch
-from ddm_jax.config.assemble import assemble
+from ddm_jax.config.assemble import assemble, loans
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.data.augments import NO_AUGMENT
 from ddm_jax.data.pipeline import feed
 from ddm_jax.models import MODELS
+from ddm_jax.models.classifier import CLASSIFIERS
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training.base import Constants, View
 
@@ -25,6 +26,7 @@ TINY = {
     "ddm_unet": ("channels=(8,)", "depth=1"),
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
+    "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
     "train.batch=4",
@@ -48,15 +50,18 @@ CONFIGS = [
 
 
 def test_every_model_has_a_tiny_size():
-    assert TINY.keys() == MODELS.keys()
+    assert TINY.keys() == MODELS.keys() | CLASSIFIERS.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
+def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_classifier):
     monkeypatch.chdir(ROOT)
     config = load_config(f"configs/{name}")
-    small = [f"--config.{s}" for s in SHORT]
+    of_task = SHORT if config.task == "diffusion" else [s for s in SHORT if "sample." not in s]
+    small = [f"--config.{s}" for s in of_task]
+    if "judge" in loans(config):
+        small.append(f"--config.guidance.classifier.run={tiny_classifier}")
     small += [f"--config.model.{config.model.name}.{s}" for s in TINY[config.model.name]]
     if config.data.name in SETS:
         shared(SETS[config.data.name])
@@ -65,10 +70,15 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch):
         small.append("--config.data.count=50")
     arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
     assert launch.main([*arguments, "--config.train.steps=2"]) == 0
-    assert (tmp_path / "samples/step_2.png").exists()
-    assert launch.main(["--mode", "sample", "--workdir", str(tmp_path)]) == 0
-    (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
-    assert len(drawn) == 2 and drawn.dtype == np.uint8
+    if config.task == "classifier":
+        assert (tmp_path / "guesses/step_2.png").exists()
+        few = ("--config.evaluate.count=4", "--config.evaluate.levels=2")
+        assert launch.main(["--mode", "evaluate", "--workdir", str(tmp_path), *few]) == 0
+    else:
+        assert (tmp_path / "samples/step_2.png").exists()
+        assert launch.main(["--mode", "sample", "--workdir", str(tmp_path)]) == 0
+        (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
+        assert len(drawn) == 2 and drawn.dtype == np.uint8
     assert launch.main([*arguments, "--config.train.steps=3"]) == 0
     assert (tmp_path / "checkpoints/3").exists()
 

@@ -44,6 +44,7 @@ def test_a_classifier_logs_its_accuracy_and_draws_its_guesses(tiny_classifier):
     row = logs.read(tiny_classifier / "metrics.jsonl")[-1]
     assert 0 <= row["accuracy"] <= 1 and row["loss"] == pytest.approx(np.log(10), abs=0.3)
     assert len(row["accuracy_by_level"]) == len(row["loss_by_level"]) == 10
+    assert all(0 <= share <= 1 for share in row["accuracy_by_level"] if share is not None)
     names = {path.name for path in tiny_classifier.iterdir()}
     assert {"accuracy_by_level.png", "loss.png", "guesses", "done.json"} <= names
     assert "samples" not in names and "forward.png" not in names
@@ -194,11 +195,11 @@ def test_a_kill_leaves_no_trace_in_a_run_with_a_teacher(teacher, tmp_path):
     arguments = [*SMALL, *(f"--config.{s}" for s in settings), "--workdir"]
     ok(launch(*arguments, whole, **FAST))
     for mark in ("step 100/400", "step 260/400"):
-        process = start(*arguments, cut)
+        process = start(*arguments, cut, **FAST)
         wait_for(process, mark)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-    ok(launch(*arguments, cut))
+        process.communicate()
+    ok(launch(*arguments, cut, **FAST))
     (step, one), (also, other) = state_of(whole), state_of(cut)
     assert step == also == 400
     for name, leaves in one.items():

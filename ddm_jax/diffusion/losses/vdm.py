@@ -36,11 +36,12 @@ class VDM(Objective):
             return jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
 
         def diffusion(held, inner):
-            params, ends, power = held
+            params, context, ends, power = held
             span = ends[1] - ends[0]
             value, slope = ends[0] + span * inner[0], span * inner[1]
             tangent = Tangent(schedule.num_timesteps, batch.t, value, slope, power)
-            predicted = predict_noised(problem, params, tangent, batch)
+            told = batch._replace(context=context)
+            predicted = predict_noised(problem, params, tangent, told)
             own = problem._replace(weighting=Likelihood(), distance=L2())
             return weighted_error(own, tangent, batch.t, predicted) / jnp.log(2.0)
 
@@ -48,7 +49,7 @@ class VDM(Objective):
         value, slope = logsnr_and_slope(batch.t)
         span = ends[1] - ends[0]
         power = marginal_scale(schedule, batch.t)
-        held = params, ends, jax.lax.stop_gradient(power)
+        held = params, batch.context, ends, jax.lax.stop_gradient(power)
         inner = (value - ends[0]) / span, slope / span
         zero = jnp.zeros(())
         x_t = diffuse(schedule, batch.x0, batch.eps, zero)
