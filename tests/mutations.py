@@ -588,6 +588,13 @@ DATA = (
 )
 BORROWED = (
     Mutation(
+        "the context of the bound",
+        "VDM.loss",
+        "batch._replace(context=context)",
+        "batch",
+        ("test_objectives", "embeds and vdm"),
+    ),
+    Mutation(
         "classifier guidance",
         "ClassifierGuidance.guide",
         "self.scale * schedule.sigma(t) ** 2 / schedule.alpha(t)",

@@ -8,7 +8,7 @@ import pytest
 
 from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.arrays import normal_like
-from ddm_jax.diffusion.conditions import NO_CONTEXT
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.diffusion.likelihood.vlb import vlb
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem, predict_noised
 from ddm_jax.diffusion.losses.objectives import OBJECTIVES, VDM, VLB, Hybrid, Uncertainty, Weighted
@@ -64,6 +64,32 @@ def loss_of(objective, schedule=COSINE):
 def taught(draw, schedule):
     """With a teacher, for the objective that asks one."""
     return draw._replace(teacher=gaussian(schedule, 0.1, 0.8))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_gradients_reach_what_embeds_the_condition(name):
+    """The context is computed from parameters that are trained with the network's."""
+    objective = OBJECTIVES[name]()
+    full = objective.with_params(objective.init_params(KEY))
+    wide = net if objective.learns_variance else narrow
+
+    def told(params, x, noise_cond, context, keys=None):
+        f = wide(params, x, noise_cond, context)
+        return f.at[:, : x.shape[-1]].add(0.1 * context.vector)
+
+    problem = problem_of(objective)._replace(net=told)
+    label, draw = jnp.arange(12) % 3, draw_at(np.linspace(0, 999, 12).round() / 999)
+
+    @jax.jit
+    def gradient(table):
+        def mean(table):
+            noised = taught(draw, COSINE)._replace(context=Context(table[label]))
+            return full.loss(problem, PARAMS, COSINE, noised)[0].mean()
+
+        return jax.grad(mean)(table)
+
+    found = gradient(jnp.ones((3, 3)))
+    assert jnp.isfinite(found).all() and (found != 0).all()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
