@@ -49,6 +49,7 @@ def test_a_batch_of_them_is_mirrored_along_its_width(folder):
         np.testing.assert_allclose(x, right / 127.5 - 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_they_are_trained_on_and_sampled(folder, tmp_path, capsys):
     run = tmp_path / "run"
     arguments = ("--config", "configs/quickstart.py", "--workdir", run, *TINY, *SETTINGS)

@@ -83,6 +83,7 @@ def guided_by(run, scale=4):
     )
 
 
+@pytest.mark.slow
 def test_samples_are_guided_by_another_run_and_named_by_its_weights(
     tiny_run, tiny_classifier, tmp_path, capfd
 ):
@@ -103,6 +104,7 @@ def test_samples_are_guided_by_another_run_and_named_by_its_weights(
     assert json.loads(str(before["settings"]))["guidance"]["run"]["step"] == 3
 
 
+@pytest.mark.slow
 def test_autoguidance_takes_an_earlier_step_of_the_run_itself(tiny_run, tmp_path, capfd):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
