@@ -100,12 +100,16 @@ class Run:
         """What it does, without what it borrowed itself."""
         return make_task(self.config, self.spec, {})
 
+    def shapes(self) -> Params:
+        """The shapes of its parameters."""
+        return jax.eval_shape(self.task().init, jax.random.key(0))
+
     def saved(self) -> Saved:
         """Its averaged weights, of the newest usable checkpoint or of the one asked for."""
         directory = self.folder / "checkpoints"
         checkpoints = Checkpoints(directory, read_only=True)
         average = make_average(self.config)
-        like = jax.eval_shape(lambda: average.init(self.task().init(jax.random.key(0))))
+        like = jax.eval_shape(average.init, self.shapes())
         found = checkpoints.restore(Averaged(like), ("ema_params",), print, self.step)
         if found is None and self.step is not None:
             there = ", ".join(map(str, sorted(checkpoints.steps()))) or "none"

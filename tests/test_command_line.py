@@ -43,6 +43,10 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.train.batch=7"), "cannot be divided over 2 devices"),
         ((*QUICK, "--config.train.batch=0"), "a multiple of 2"),
         ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
+        (
+            (*QUICK, "--config.edit.kind=denoize"),
+            "unknown edit.kind 'denoize'; did you mean 'denoise'",
+        ),
         ((*QUICK, "--config.sample.classes=one"), "classes takes whole numbers"),
         ((*QUICK, "--config.loss.class_dropout=0"), "loss.class_dropout=0.1"),
         ((*QUICK, "--config.condition.name=nothing"), "condition.name=classes"),

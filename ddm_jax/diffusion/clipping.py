@@ -3,16 +3,17 @@
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import T, X
 from ddm_jax.diffusion.process import Denoise, Estimate
 
 
-def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
+def clip_x0(denoise: Denoise, low: Array | float, high: Array | float) -> Denoise:
     """The denoiser whose x0_hat is clipped to the range of the data, per channel or overall.
 
     Samplers derive eps from x_t and x0_hat, so their eps follows the clipped estimate.
     """
 
-    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def clipped(x_t: X, t: T, s: T | None = None) -> Estimate:
         estimate = denoise(x_t, t, s)
         return estimate._replace(x0=jnp.clip(estimate.x0, low, high))
 
@@ -20,7 +21,7 @@ def clip_x0(denoise: Denoise, low: Array, high: Array) -> Denoise:
 
 
 def clip_x0_dynamically(
-    denoise: Denoise, low: Array, high: Array, percentile: float = 99.5
+    denoise: Denoise, low: Array | float, high: Array | float, percentile: float = 99.5
 ) -> Denoise:
     """The denoiser whose x0_hat is clipped at a percentile of its own size and scaled to the range.
 
@@ -29,7 +30,7 @@ def clip_x0_dynamically(
     """
     middle, half = (low + high) / 2, (high - low) / 2
 
-    def clipped(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def clipped(x_t: X, t: T, s: T | None = None) -> Estimate:
         estimate = denoise(x_t, t, s)
         unit = (estimate.x0 - middle) / half
         axes = tuple(range(1, unit.ndim))

@@ -1,6 +1,6 @@
 """What a network is told beside the noise: raw arrays of each example, embedded into a Context."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ class Context(NamedTuple):
 NO_CONTEXT = Context()
 
 
+@runtime_checkable
 class Embedding(Protocol):
     """What losses and denoisers ask of a condition."""
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.arrays import OfTimes, T, Times, X, expand
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Rates, Schedule
 
@@ -35,6 +35,7 @@ class Given(NamedTuple):
     judge: Judge | None = None
 
 
+@runtime_checkable
 class Guidance(Protocol):
     """A way to guide: a denoiser and what else is given, to a denoiser."""
 
@@ -56,7 +57,7 @@ def combine(main: Denoise, reference: Denoise, scale: float) -> Denoise:
     if scale == 1.0:
         return main
 
-    def guided(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def guided(x_t: X, t: T, s: T | None = None) -> Estimate:
         c, u = main(x_t, t, s), reference(x_t, t, s)
         return c._replace(x0=u.x0 + scale * (c.x0 - u.x0))
 
@@ -68,7 +69,7 @@ def within(low: float, high: float, inside: Denoise, outside: Denoise) -> Denois
     if low <= 0 and high >= 1:
         return inside
 
-    def chosen(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def chosen(x_t: X, t: T, s: T | None = None) -> Estimate:
         one, other = inside(x_t, t, s), outside(x_t, t, s)
         use = expand((t >= low) & (t <= high), x_t)
         return one._replace(x0=jnp.where(use, one.x0, other.x0))
@@ -86,7 +87,7 @@ def rescaled(guided: Denoise, main: Denoise, share: float) -> Denoise:
     if share == 0.0:
         return guided
 
-    def even(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def even(x_t: X, t: T, s: T | None = None) -> Estimate:
         estimate, aim = guided(x_t, t, s), main(x_t, t, s).x0
         x0, axes = estimate.x0, tuple(range(1, x_t.ndim))
         mean, std = x0.mean(axes, keepdims=True), x0.std(axes, keepdims=True)
@@ -178,7 +179,7 @@ class ClassifierGuidance:
         assert given.judge is not None
         schedule, judge = given.schedule, given.judge
 
-        def guided(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        def guided(x_t: X, t: T, s: T | None = None) -> Estimate:
             estimate = denoise(x_t, t, s)
             push = uphill(schedule, judge, x_t, t)
             gain = self.scale * schedule.sigma(t) ** 2 / schedule.alpha(t)
@@ -187,7 +188,7 @@ class ClassifierGuidance:
         return within(self.low, self.high, guided, denoise)
 
 
-def meet(ours: Rates, theirs: Schedule, t: Array) -> tuple[Array, Array]:
+def meet(ours: Rates, theirs: Schedule, t: Times) -> tuple[OfTimes, OfTimes]:
     """(u, ratio): their time of the log-SNR that ours has at t, and x_u / x_t there.
 
     ratio = alpha_theirs(u) / alpha_ours(t), taken of the larger rates, where it loses no digits.
@@ -200,7 +201,7 @@ def meet(ours: Rates, theirs: Schedule, t: Array) -> tuple[Array, Array]:
     return u, jnp.where(logsnr > 0, of_signal, of_noise)
 
 
-def uphill(schedule: Rates, judge: Judge, x_t: Array, t: Array) -> Array:
+def uphill(schedule: Rates, judge: Judge, x_t: X, t: T) -> X:
     """The gradient (B, ...) at x_t of the judge's log p(y | x_t), t: () or (B,).
 
     The judge is asked at the same log-SNR of its own schedule. Where x_t has less noise than it
@@ -218,7 +219,7 @@ def uphill(schedule: Rates, judge: Judge, x_t: Array, t: Array) -> Array:
 def at_the_same_noise(denoise: Denoise, theirs: Schedule, ours: Rates) -> Denoise:
     """A denoiser made for the schedule `theirs`, for x_t of the schedule `ours`."""
 
-    def moved(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def moved(x_t: X, t: T, s: T | None = None) -> Estimate:
         u, ratio = meet(ours, theirs, t)
         return denoise(expand(ratio, x_t) * x_t, u, None if s is None else meet(ours, theirs, s)[0])
 

@@ -5,18 +5,19 @@ follows from the three coefficients. Form of Karras et al. 2022, arXiv:2206.0036
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.arrays import T, X, expand
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Rates
 
 
+@runtime_checkable
 class Net(Protocol):
     """A network F; with dropout keys (B,) it trains, each example with a mask of its own."""
 
@@ -27,6 +28,7 @@ class Net(Protocol):
         ...
 
 
+@runtime_checkable
 class Prediction(Protocol):
     """Coefficients of a parameterisation, elementwise in alpha and sigma."""
 
@@ -113,7 +115,7 @@ class EDM:
 PREDICTIONS = {"eps": Eps, "x0": X0, "v": V, "score": Score, "velocity": Velocity, "edm": EDM}
 
 
-def target(prediction: Prediction, alpha: Array, sigma: Array, x0: Array, eps: Array) -> Array:
+def target(prediction: Prediction, alpha: T, sigma: T, x0: X, eps: X) -> X:
     """The F that gives x0 back: (x_0 - c_skip x_t) / c_out, written in x_0 and eps.
 
     x0, eps: (B, ...); alpha, sigma: () or (B,).
@@ -147,8 +149,8 @@ def predict(
     schedule: Rates,
     prediction: Prediction,
     noise_cond: NoiseCond,
-    x_t: Array,
-    t: Array,
+    x_t: X,
+    t: T,
     context: Context = NO_CONTEXT,
     keys: Array | None = None,
 ) -> Output:
@@ -174,7 +176,7 @@ def denoiser(
 ) -> Denoise:
     """The denoiser of a network of one time, in a context that is embedded already."""
 
-    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+    def denoise(x_t: X, t: T, s: T | None = None) -> Estimate:
         return predict(net, params, schedule, prediction, noise_cond, x_t, t, context).estimate
 
     return denoise

@@ -39,6 +39,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
             setup, lent = runs.assembled(config, data.spec, workdir, training=True)
+            check(setup)
             layout.split_batch(setup.train.batch, setup.train.accumulate)
             start = runs.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
@@ -72,14 +73,19 @@ def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -
                 f"{workdir} is a run of task {setup.name!r}, which --mode {verb} is not for; it "
                 f"can {others}"
             )
-        if verb == "edit" and setup.task.edit.kind not in EDITS:
-            raise unknown("edit.kind", setup.task.edit.kind, EDITS)
+        check(setup)
     warn(setup, layout)
     if dry_run:
         describe(opened.run.config, setup, layout, workdir)
     else:
         uses[verb](opened, layout)
     return 0
+
+
+def check(setup: Setup) -> None:
+    """Raises UserError for settings of verbs that no verb knows."""
+    if "edit" in USES.get(setup.name, {}) and setup.task.edit.kind not in EDITS:
+        raise unknown("edit.kind", setup.task.edit.kind, EDITS)
 
 
 def warn(setup: Setup, layout: Layout) -> None:

@@ -54,18 +54,16 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Opened:
 
 def load(runs: Mapping[str, Run], layout: Layout) -> Loaded:
     """The averaged weights of runs by role; that without a role is the run's own."""
-    like = jax.eval_shape(
-        lambda: {role: run.task().init(jax.random.key(0)) for role, run in runs.items()}
-    )
-    steps = dict.fromkeys(runs, np.array(0))
-    trees = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
-    origins = {}
     with together(layout):
         if layout.first:
             saved = {role: run.saved() for role, run in runs.items()}
             steps = {role: np.array(found.step) for role, found in saved.items()}
             trees = {role: found.params for role, found in saved.items()}
             origins = {role: found.origin for role, found in saved.items() if role}
+        else:  # arrays of the shapes that the first process sends
+            steps, origins = dict.fromkeys(runs, np.array(0)), {}
+            like = {role: run.shapes() for role, run in runs.items()}
+            trees = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), like)
     steps, trees = broadcast(layout, (steps, trees))
     borrowed = {role: tree for role, tree in trees.items() if role}
     weights = alone(layout).replicate(Weights(trees.get("", ()), borrowed))

@@ -103,28 +103,43 @@ class Guesses(Preview):
     """Of a classifier: `guesses/step_<step>.png`, examples at several noise levels, each with the
     time, the likeliest class and its probability."""
 
-    def draw(self, params: Any, step: int, say: Say) -> None:
+    @functools.cached_property
+    def _seen(self) -> Callable[..., tuple[Array, Array, Array]]:
+        """(weights, values (B, ...)) -> decoded x_t (B, n, ...), likeliest classes and their
+        probabilities (B, n) at `times`."""
         task: Classifier = self.setup.task
-        path = self.workdir / "guesses" / f"step_{step}.png"
-        if broadcast(self.layout, np.array(path.exists())):
-            return
-        few = np.asarray(self.data.columns["x"][:EXAMPLES])
-        times = np.linspace(0, 1, pictures.COLUMNS if task.noisy else 1, dtype=np.float32)
 
         @jax.jit
         def seen(weights: Weights, values: Array) -> tuple[Array, Array, Array]:
             x0 = task.codec.encode(values, weights.borrowed)
             keys = jax.random.split(jax.random.key(0), len(x0))
-            x_t = jnp.stack([task.noised(x0, keys, t) for t in times], 1)
-            every = [task.log_probs(weights.params, x_t[:, k], t) for k, t in enumerate(times)]
-            log_probs = jnp.stack(every, 1)
-            size = marginal_scale(task.schedule, times)
-            shown = task.codec.decode(x_t / size.reshape(-1, *(1,) * (x0.ndim - 1)), {})
-            return shown, log_probs.argmax(-1), jnp.exp(log_probs.max(-1))
 
+            def at(t: Array) -> tuple[Array, Array, Array]:
+                x_t = task.noised(x0, keys, t)
+                log_probs = task.log_probs(weights.params, x_t, t)
+                shown = task.codec.decode(x_t / marginal_scale(task.schedule, t), {})
+                return shown, log_probs.argmax(-1), jnp.exp(log_probs.max(-1))
+
+            found = jax.lax.map(at, jnp.asarray(self.times))
+            return jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1), found)
+
+        return seen
+
+    @property
+    def times(self) -> np.ndarray:
+        """Where it is asked: at no noise alone where it knows none."""
+        count = pictures.COLUMNS if self.setup.task.noisy else 1
+        return np.linspace(0, 1, count, dtype=np.float32)
+
+    def draw(self, params: Any, step: int, say: Say) -> None:
+        task, times = self.setup.task, self.times
+        path = self.workdir / "guesses" / f"step_{step}.png"
+        if broadcast(self.layout, np.array(path.exists())):
+            return
+        few = np.asarray(self.data.columns["x"][:EXAMPLES])
         with together(self.layout):
             if self.layout.first:
-                shown, best, p = jax.device_get(seen(self.weights(params), few))
+                shown, best, p = jax.device_get(self._seen(self.weights(params), few))
                 captions = [
                     f"t {times[k]:.2f}: {task.spec.classes[best[i, k]]} {p[i, k]:.0%}"
                     for i in range(len(few))

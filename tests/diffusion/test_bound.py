@@ -72,11 +72,9 @@ def compiled_bound(name, variance):
     share, make, top = DATA[name]
     schedule = ContinuousCosine(-12.0, top)
     nodes, weights = np.polynomial.hermite_e.hermegauss(8)
-    # The bytes are even, as noise is, so that half of the values say all.
-    seen, part = (128, 2 * share[:128]) if name == "bytes" else (256, share)
-    x0 = jnp.repeat(VALUES[:seen], 8)[:, None]
-    eps = jnp.tile(jnp.asarray(nodes, jnp.float32), seen)[:, None]
-    weight = jnp.asarray(np.outer(part, weights / weights.sum()).reshape(-1, 1), jnp.float32)
+    x0 = jnp.repeat(VALUES, 8)[:, None]
+    eps = jnp.tile(jnp.asarray(nodes, jnp.float32), 256)[:, None]
+    weight = jnp.asarray(np.outer(share, weights / weights.sum()).reshape(-1, 1), jnp.float32)
 
     @jax.jit
     def total(times, steps):

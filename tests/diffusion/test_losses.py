@@ -179,8 +179,8 @@ def test_guidance_interpolates_and_extrapolates():
     reference = lambda x, t, s=None: Estimate(x - 1)  # noqa: E731
     x = jnp.zeros(3)
     assert combine(main, reference, 1.0) is main
-    np.testing.assert_array_equal(combine(main, reference, 0.0)(x, 0).x0, x - 1)
-    np.testing.assert_array_equal(combine(main, reference, 3.0)(x, 0).x0, x + 5)
+    np.testing.assert_array_equal(combine(main, reference, 0.0)(x, 0.0).x0, x - 1)
+    np.testing.assert_array_equal(combine(main, reference, 3.0)(x, 0.0).x0, x + 5)
 
 
 @pytest.mark.parametrize("w", [-1.0, -0.4, 0.5, 3.0])

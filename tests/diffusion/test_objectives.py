@@ -253,9 +253,9 @@ def test_the_learned_schedule_reduces_the_variance_and_keeps_the_mean():
 
 def test_the_ends_of_the_learned_schedule_follow_the_bound():
     """By differences of the mean loss itself, interior fixed."""
-    x0 = draw_at(jnp.zeros(256), d=8).x0 * 0.5
+    x0 = draw_at(jnp.zeros(4096), d=8).x0 * 0.5
     x0 = jnp.round(127.5 * (x0 + 1)) / 127.5 - 1
-    t = (jnp.arange(256) + 0.5) / 256
+    t = (jnp.arange(4096) + 0.5) / 4096
     draw = NoisedBatch(x0, jax.random.normal(jax.random.key(1), x0.shape), t, NO_CONTEXT, None)
     weights = SHORT.init_params(KEY)
     mean = jax.jit(jax.value_and_grad(lambda w: vdm_loss(w, draw, 0.31).mean()))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.noise_conds import NOISE_CONDS, Timestep
 from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, split, target
 from ddm_jax.diffusion.process import diffuse, noise_of
@@ -146,10 +147,11 @@ def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input(name):
         seen.update(params=params, x=x, noise_cond=noise_cond, cond=cond)
         return jnp.zeros_like(x)
 
-    denoise = denoiser(net, "p", SCHEDULE, prediction, Timestep(), "c")
+    told = Context(jnp.ones((64, 2)))
+    denoise = denoiser(net, "p", SCHEDULE, prediction, Timestep(), told)
     half = jnp.float32(0.5)
     denoise(x0, half)
-    assert (seen["params"], seen["cond"]) == ("p", "c")
+    assert seen["params"] == "p" and seen["cond"] is told
     np.testing.assert_allclose(seen["noise_cond"], np.full(64, 499.5))
     _, _, c_in = prediction.coefficients(SCHEDULE.alpha(half), SCHEDULE.sigma(half))
     np.testing.assert_allclose(seen["x"], c_in * x0, rtol=1e-6)

@@ -5,8 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import constant_bytes, one_device, two_devices
+from conftest import ROOT, constant_bytes, one_device, two_devices
 
+from ddm_jax.config.assemble import assemble, make_task
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import complete, data_options
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import feed
 from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.base import Constants
@@ -82,3 +87,43 @@ def test_no_borrowed_weight_is_part_of_the_program(devices):
     assert constant_bytes(step, *arguments) < MEGABYTE
     step, arguments = begin(devices(), Closing())
     assert constant_bytes(step, *arguments) > 4 * MEGABYTE
+
+
+def learning_from(teacher):
+    """(setup, data) of a small student, whose objective asks that teacher."""
+    config = complete(load_config(str(ROOT / "configs/base.py")))
+    settings = ("model.name=mlp", "model.mlp.hidden=(16,)", "train.batch=16", "optim.name=sgd")
+    settings += ("optim.lr=0.5", "objective.name=teacher", "teacher.run=runs/x")
+    config = override(config, [f"--config.{s}" for s in settings])
+    data = sources.load(data_options(config))
+    return assemble(config, data.spec, {"teacher": teacher}), data
+
+
+def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
+    """Through the objective and the model of the run, three steps of SGD."""
+    config = complete(load_config(str(ROOT / "configs/base.py")))
+    wide = ("--config.model.name=mlp", "--config.model.mlp.hidden=(1100,1100)")
+    spec = sources.load(data_options(config)).spec
+    teacher = make_task(override(config, wide), spec, {})
+    weights = jax.tree.map(lambda a: a + 0.01, teacher.init(jax.random.key(1)))
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(weights)) > 4 * MEGABYTE
+    setup, data = learning_from(teacher)
+    found = []
+    for layout in (one_device(), two_devices()):
+        step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+        state = layout.replicate(setup.init_state())
+        rest = layout.replicate((Constants(None, {"teacher": weights}), setup.train_key()))
+        for k in range(3):
+            batch = layout.shard(feed(data, k, 16, setup.seed, setup.task.augment, False))
+            if k == 0:
+                assert constant_bytes(step, state, batch, *rest) < MEGABYTE
+            state, metrics = step(state, batch, *rest)
+        found.append((jax.device_get(state), float(metrics.loss)))
+    (one, loss), (two, same) = found
+    assert loss > 0 and loss == pytest.approx(same, rel=1e-5)
+    leaves = map(jax.tree.leaves, (one.params, two.params, setup.init_params()))
+    moved = []
+    for a, b, fresh in zip(*leaves, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+        moved.append(np.abs(a - fresh).max())
+    assert max(moved) > 1e-3

@@ -356,8 +356,9 @@ def test_two_processes_both_end_where_the_first_cannot_write(path, tmp_path):
     both = start_two(tmp_path / "run", MLP, "--config.train.sample_every=3")
     first, second = end_of_two(both, 1)
     assert "Error: " in first and path.rsplit("/")[-1] in first
-    assert second.splitlines()[-1] == "stopped: another process cannot go on, and says why"
-    assert "Traceback" not in second  # the transport may say that it is connected
+    *transport, last = filter(None, second.splitlines())
+    assert last == "stopped: another process cannot go on, and says why"
+    assert all("peer ranks" in line for line in transport)  # it says that it is connected
 
 
 @pytest.mark.slow
