@@ -131,11 +131,11 @@ def test_dynamic_clipping_keeps_small_estimates_and_scales_large_ones():
     def raw(x, t, s=None):
         return Estimate(estimates + 1)
 
-    got = CLIPS["dynamic"](raw, jnp.array(0.0), jnp.array(2.0))(None, None).x0 - 1
+    got = CLIPS["dynamic"](raw, jnp.array(0.0), jnp.array(2.0))(estimates, 0.5).x0 - 1
     np.testing.assert_allclose(got[0], estimates[0], atol=1e-6)
     bound = np.percentile(abs(np.asarray(estimates[1])), 99.5)
     np.testing.assert_allclose(got[1], np.clip(estimates[1], -bound, bound) / bound, atol=1e-5)
-    static = CLIPS["static"](raw, 0.0, 2.0)(None, None).x0 - 1
+    static = CLIPS["static"](raw, 0.0, 2.0)(estimates, 0.5).x0 - 1
     np.testing.assert_allclose(static[1], np.clip(estimates[1], -1, 1), atol=1e-6)
     assert CLIPS["none"](raw, 0.0, 2.0) is raw
 
