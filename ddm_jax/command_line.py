@@ -3,6 +3,7 @@
 python launch.py --config configs/quickstart.py                    train; again: resume
 python launch.py --config configs/quickstart.py --config.train.steps=100
 python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
+python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.kind=interpolate
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
@@ -59,6 +60,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
     parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    prompts = "what to draw, a prompt or the name of a class; several are dealt in turn"
+    parser.add_argument("--prompt", action="append", default=[], help=prompts)
+    parser.add_argument("--prompts", help="a text file of prompts, one a line")
     parser.add_argument(
         "--dry_run",
         action="store_true",
@@ -82,7 +86,24 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         else:
             plain.append(argument)
         waiting = is_override and "=" not in argument
-    return parser.parse_args(plain), overrides
+    parsed = parser.parse_args(plain)
+    prompts = [*parsed.prompt, *(_lines(parsed.prompts) if parsed.prompts else [])]
+    if prompts:
+        if any(key.startswith("--config.sample.ask") for key in overrides):
+            raise UserError("--prompt and --config.sample.ask are one setting; give one of them")
+        overrides.append(f"--config.sample.ask={tuple(prompts)!r}")
+    return parsed, overrides
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        found = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise UserError(f"--prompts {path} cannot be read as text: {error}") from error
+    if not any(found):
+        raise UserError(f"--prompts {path} holds no prompts; write one a line")
+    return [line for line in found if line]
 
 
 def _add_sweep_flags(group) -> None:

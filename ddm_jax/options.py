@@ -52,9 +52,10 @@ class TrainOptions:
 class SampleOptions:
     """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
     with samplers that look ahead, but for the last). evaluations: the number of evaluations that
-    the steps follow from, 0 to give the steps. classes: indices dealt to the images in turn, ()
-    for all. clip: how estimates of x_0 are held in the range of the data. film: of how many images
-    the way from noise is drawn too.
+    the steps follow from, 0 to give the steps. ask: prompts or names of classes, dealt to the
+    images in turn. classes: the same by indices, () for all. avoid: a prompt or a class that
+    guidance leads away from, "" for no condition. clip: how estimates of x_0 are held in the range
+    of the data. film: of how many images the way from noise is drawn too.
     """
 
     count: int = 64
@@ -63,7 +64,9 @@ class SampleOptions:
     evaluations: int = 0
     seed: int = 0
     clip: str = "static"
+    ask: tuple[str, ...] = ()
     classes: tuple[int, ...] = ()
+    avoid: str = ""
     film: int = 0
 
     def __post_init__(self):
@@ -74,6 +77,12 @@ class SampleOptions:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
         _whole("classes", self.classes)
+        if not all(isinstance(text, str) for text in self.ask):
+            raise ValueError(f"ask takes prompts, as in ('a red circle',), not {self.ask}")
+        if not all(text.strip() for text in self.ask):
+            raise ValueError("ask holds an empty prompt; leave it out, or say what to draw")
+        if self.ask and self.classes:
+            raise ValueError("ask and classes both say what to draw; give one of them")
         if self.clip not in CLIPS:
             raise unknown("sample.clip", self.clip, CLIPS)
 

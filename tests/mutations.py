@@ -624,7 +624,7 @@ BORROWED = (
     ),
     Mutation(
         "rescaled guidance",
-        "rescaled",
+        "rescale",
         "aim.std(axes, keepdims=True)",
         "aim.var(axes, keepdims=True)",
         ("test_guidance", "rescaling"),
@@ -646,8 +646,8 @@ BORROWED = (
     Mutation(
         "the null class",
         "Classes.null",
-        "jnp.full_like(raw, self.classes)",
-        "jnp.full_like(raw, self.classes - 1)",
+        "jnp.full(count, len(self.choices), jnp.int32)",
+        "jnp.full(count, len(self.choices) - 1, jnp.int32)",
         ("test_guided", "row_after"),
     ),
     Mutation(

@@ -186,7 +186,7 @@ class Parity(conditions.Classes):
     """Whether the class is odd."""
 
     def embed(self, params, raw):
-        known = jnp.where(raw == self.classes, raw, raw % 2)
+        known = jnp.where(raw == len(self.choices), raw, raw % 2)
         return super().embed(params, known)
 
 
@@ -212,7 +212,8 @@ class Brightness:
     def check(self, task):
         pass
 
-    def measure(self, task, weights, x, label, key):
+    def measure(self, task, weights, columns, key):
+        x = columns["x"]
         return {"mean": task.spec.show(x).mean(axis=tuple(range(1, x.ndim)))}
 
     def settings(self, task):
@@ -257,6 +258,9 @@ class Mean:
 
     def remember(self, memory, t, loss):
         return memory
+
+    def columns(self, columns):
+        return {}
 
     def prepare(self, feed, constants):
         columns = prepare(feed, constants.pool)

@@ -17,6 +17,7 @@ COMMON: dict[str, Any] = {
         "size": (),  # pixels after resizing, 32 or 24,32 (height, width); () for the data's own
         "channels": 0,  # 1 or 3; 0 for the data's own
         "count": 20000,  # shapes to draw
+        "without": (),  # names of classes whose examples are left out
         "strict": False,  # stop at the first bad file of a folder
         "on_device": False,  # keep the whole set on the accelerator
         "cache": "",  # folder of decoded copies; "" for the user's cache folder
@@ -106,7 +107,9 @@ DIFFUSION: dict[str, Any] = {
         "evaluations": 0,  # of the network, from which the steps follow; 0: as steps says
         "seed": 0,
         "clip": "static",  # estimates to the data's range: none, static, dynamic
-        "classes": (),  # dealt to the images in turn; () for all
+        "ask": (),  # prompts or names of classes, dealt to the images in turn
+        "classes": (),  # the same by indices; () for all
+        "avoid": "",  # what classifier_free leads away from; "" for no condition
         "film": 0,  # of how many images the way from noise is drawn
     },
     "evaluate": {

@@ -19,19 +19,20 @@ def _diffusion(task: Diffusion) -> None:
     model, generator = task.model, task.generator
     _network(model.net, task.codec.shape)
     try:
-        model.condition.check(task.spec)
+        model.condition.check()
     except ValueError as error:
         raise UserError(f"condition: {error}") from error
-    if model.condition.parts and not model.net.width:
+    if set(model.condition.parts) - {"maps", *model.net.reads}:
         raise UserError(
-            "this network reads no condition; take condition.name=nothing, or model.name=ddpm_unet"
+            "this network does not read that condition; take condition.name=nothing, or "
+            "model.name=ddpm_unet"
         )
     try:
         generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:
         raise UserError(f"timesteps: {error}; see sample.steps") from error
     _budget(generator)
-    _classes(generator)
+    _requests(generator)
     if not task.spec.levels and (task.objective.chain or task.objective.continuous):
         raise UserError(
             f"the objective bounds the probability of values with levels, and those of "
@@ -68,9 +69,28 @@ def _metrics(setup: Setup) -> None:
             raise unknown("evaluate.metrics", name, good)
 
 
-def _classes(generator: Generator) -> None:
-    """Raises UserError where `sample.classes` asks for classes that there are not."""
-    count = len(generator.classes)
+def _requests(generator: Generator) -> None:
+    """Raises UserError where `sample` asks for what there is not."""
+    options, condition = generator.options, generator.model.condition
+    texts = [*options.ask, *([options.avoid] if options.avoid else [])]
+    if options.avoid and generator.guidance.asks != "null":
+        raise UserError(
+            "sample.avoid is what guidance leads away from, and this one knows nothing of it; take "
+            "guidance.name=classifier_free"
+        )
+    if texts and not (condition.parts or generator.judged):
+        raise UserError(
+            f"{texts[0]!r} is asked for, and nothing here is told: the model has no condition and "
+            "no classifier guides it; leave sample.ask empty"
+        )
+    try:
+        condition.ask(texts)
+    except ValueError as error:
+        raise UserError(f"sample.ask: {error}") from error
+    unheard = [text for text in options.ask if generator.judged and text not in generator.judged]
+    if unheard:
+        raise unknown("class of the classifier", unheard[0], generator.judged)
+    count = len(generator.choices)
     bad = [c for c in generator.options.classes if not 0 <= c < count]
     if bad and not count:
         raise UserError(

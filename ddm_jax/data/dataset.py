@@ -29,7 +29,8 @@ class DataOptions:
     name: `digits`, `shapes`, `photo`, `tfds:<name>` or `folder:<path>`. dir: where TFDS keeps
     prepared data ("" for its own default). downloads: a folder of original files to prepare from.
     size: pixels after cropping and resizing, (side,) or (height, width), () for the data's own.
-    channels: 1 or 3, 0 for the data's own. count: how many `shapes` to draw. strict: stop at the
+    channels: 1 or 3, 0 for the data's own. count: how many `shapes` to draw. without: names of
+    classes whose examples are left out, though they can be asked for. strict: stop at the
     first bad file of a folder. cache: folder of the decoded copies ("" for the user's cache
     folder).
     """
@@ -41,6 +42,7 @@ class DataOptions:
     size: tuple[int, ...] = ()
     channels: int = 0
     count: int = 20000
+    without: tuple[str, ...] = ()
     strict: bool = False
     on_device: bool = False
     cache: str = ""
@@ -123,10 +125,13 @@ class Dataset:
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     problems: tuple[tuple[str, str], ...] = ()
 
-    def labels(self, index: np.ndarray) -> np.ndarray:
-        """The classes (n,) of examples `index` (n,), 0 where there are none."""
-        known = self.columns.get("label")
-        return np.zeros(len(index), np.int32) if known is None else known[index]
+    def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """All columns (n, ...) of examples `index` (n,)."""
+        return {name: np.asarray(column[index]) for name, column in self.columns.items()}
+
+    def numbers(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns (n, ...) of examples `index` (n,) that hold no text."""
+        return {k: column for k, column in self.rows(index).items() if column.dtype.kind != "U"}
 
 
 def spec_of(

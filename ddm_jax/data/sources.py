@@ -1,5 +1,7 @@
 """The table of data sources: each turns DataOptions into a Dataset."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -71,4 +73,22 @@ def load(options: DataOptions, report: Report = lambda line: None) -> Dataset:
     kind, _, argument = options.name.partition(":")
     if kind not in SOURCES:
         raise unknown("data source", kind, SOURCES)
-    return SOURCES[kind](argument, options, report)
+    data = SOURCES[kind](argument, options, report)
+    return without(data, options.without) if options.without else data
+
+
+def without(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The data without the examples of some classes; the classes keep their numbers."""
+    spec, away = data.spec, []
+    for name in names:
+        if name not in spec.classes:
+            raise unknown("class in data.without", name, spec.classes)
+        away.append(spec.classes.index(name))
+    keep = ~np.isin(data.columns["label"], away)
+    if not keep.any():
+        raise UserError("data.without leaves out all examples; name fewer classes")
+    columns = {name: column[keep] for name, column in data.columns.items()}
+    about = {k: getattr(spec, k) for k in ("kind", "low", "high", "levels", "rate", "mirrors")}
+    attributes = {name: values[keep] for name, values in data.attributes.items()}
+    kept = spec_of(spec.name, columns, spec.classes, **about)
+    return Dataset(kept, columns, attributes, data.problems)

@@ -14,10 +14,14 @@ Raw = Any  # a pytree of arrays (B, ...) as the data have them: class indices, t
 class Context(NamedTuple):
     """A condition as networks read it; None for what it does not have.
 
-    vector: (B, W), added to the embedding of the noise.
+    vector: (B, W), added to the embedding of the noise. sequence: (B, L, D), attended to, where
+    mask, (B, L) bool, is True. maps: (B, *space, C), concatenated to the channels of x.
     """
 
     vector: Array | None = None
+    sequence: Array | None = None
+    mask: Array | None = None
+    maps: Array | None = None
 
 
 NO_CONTEXT = Context()
@@ -27,8 +31,8 @@ NO_CONTEXT = Context()
 class Embedding(Protocol):
     """What losses and denoisers ask of a condition."""
 
-    def null(self, raw: Raw) -> Raw:
-        """The condition that says nothing, of the structure and shapes of `raw`."""
+    def null(self, count: int) -> Raw:
+        """The condition that says nothing, for so many examples."""
         ...
 
     def embed(self, params: Any, raw: Raw) -> Context:
@@ -45,5 +49,5 @@ def drop(embedding: Embedding, raw: Raw, keys: Array, rate: float) -> Raw:
     """
     away = jax.vmap(jax.random.bernoulli, (0, None))(keys, rate)
     return jax.tree.map(
-        lambda none, one: jnp.where(expand(away, one), none, one), embedding.null(raw), raw
+        lambda none, one: jnp.where(expand(away, one), none, one), embedding.null(len(keys)), raw
     )

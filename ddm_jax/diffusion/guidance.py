@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import OfTimes, T, Times, X, expand
+from ddm_jax.diffusion.arrays import OfTimes, T, Times, X, expand, length
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Rates, Schedule
 
@@ -22,17 +22,28 @@ class Judge(NamedTuple):
     log_prob: LogProb
 
 
+@runtime_checkable
+class Both(Protocol):
+    """A model with its condition and without it, asked at once."""
+
+    def __call__(
+        self, x_t: Array, t: Array, s: Array | None = None
+    ) -> tuple[Estimate, Estimate]: ...
+
+
 class Given(NamedTuple):
     """What a guidance may use beside the denoiser that it guides, None for what there is not.
 
-    null: the model without its condition; reference: another run's model under the same condition;
-    judge: another run's classifier, asked for the same classes.
+    null: the model without its condition, or under the one that is to be avoided; reference:
+    another run's model under the same condition; judge: another run's classifier, asked for the
+    same classes; both: the guided denoiser and `null` in one call of the network.
     """
 
     schedule: Rates
     null: Denoise | None = None
     reference: Denoise | None = None
     judge: Judge | None = None
+    both: Both | None = None
 
 
 @runtime_checkable
@@ -47,54 +58,82 @@ class Guidance(Protocol):
     def guide(self, denoise: Denoise, given: Given) -> Denoise: ...
 
 
-def combine(main: Denoise, reference: Denoise, scale: float) -> Denoise:
-    """x0 = u + scale (c - u), c = main and u = reference.
+def extrapolate(c: X, u: X, scale: float, parallel: float = 1.0, norm: float = 0.0) -> X:
+    """x0 = c + (scale - 1) d, d = c - u: u + scale (c - u).
 
-    scale = 1 is exactly `main` (the reference is not called), 0 is the reference, and above 1
-    extrapolates. On x0_hat this equals the published form on eps_hat, since both are affine in
-    each other at fixed x_t. Ho & Salimans 2022, arXiv:2207.12598, eq. 6 (there w = scale - 1).
+    On x0_hat this equals the published form on eps_hat, since both are affine in each other at
+    fixed x_t: Ho & Salimans 2022, arXiv:2207.12598, eq. 6 (there w = scale - 1). With `norm`, the
+    length of d over an example's elements is at most that; then the part of d along c is multiplied
+    by `parallel`, since that part raises contrast and saturation: Sadat et al. 2024,
+    arXiv:2410.02416, eq. 5 to 9, without the momentum, which a function of x_t alone cannot have.
     """
-    if scale == 1.0:
-        return main
+    d = c - u
+    if norm:
+        size = expand(length(d), d)
+        d = d * jnp.minimum(1.0, norm / jnp.where(size > 0, size, 1.0))
+    if parallel != 1.0:
+        axes = tuple(range(1, c.ndim))
+        power = (c * c).sum(axes, keepdims=True)
+        along = (d * c).sum(axes, keepdims=True) / jnp.where(power > 0, power, 1.0) * c
+        d = d - (1 - parallel) * along
+    return c + (scale - 1) * d
+
+
+def combine(main: Denoise, reference: Denoise, scale: float) -> Denoise:
+    """x0 = u + scale (c - u), c = main and u = reference: see `extrapolate`.
+
+    Scale 1 is exactly `main` and 0 exactly `reference`, and the other is not called.
+    """
+    if scale in (0.0, 1.0):
+        return main if scale else reference
 
     def guided(x_t: X, t: T, s: T | None = None) -> Estimate:
         c, u = main(x_t, t, s), reference(x_t, t, s)
-        return c._replace(x0=u.x0 + scale * (c.x0 - u.x0))
+        return c._replace(x0=extrapolate(c.x0, u.x0, scale))
 
     return guided
 
 
 def within(low: float, high: float, inside: Denoise, outside: Denoise) -> Denoise:
-    """`inside` at times low <= t <= high, `outside` elsewhere."""
+    """`inside` at times low <= t <= high, `outside` elsewhere.
+
+    Where all examples have one time, only one of them is called.
+    """
     if low <= 0 and high >= 1:
         return inside
 
     def chosen(x_t: X, t: T, s: T | None = None) -> Estimate:
+        use = (t >= low) & (t <= high)
+        if jnp.ndim(use) == 0:
+            return jax.lax.cond(use, inside, outside, x_t, t, s)
         one, other = inside(x_t, t, s), outside(x_t, t, s)
-        use = expand((t >= low) & (t <= high), x_t)
-        return one._replace(x0=jnp.where(use, one.x0, other.x0))
+        return one._replace(x0=jnp.where(expand(use, x_t), one.x0, other.x0))
 
     return chosen
 
 
-def rescaled(guided: Denoise, main: Denoise, share: float) -> Denoise:
-    """x0_hat of `guided` with the deviation that `main` gives it, for a `share` of the way.
+def rescale(x0: X, aim: X, share: float) -> X:
+    """x0 with the deviation of `aim`, for a `share` of the way.
 
-    x0 <- mean + (share std_main / std_guided + 1 - share) (x0 - mean), mean and deviation over an
-    example's elements. Guidance at large scales raises the deviation, and so the contrast. Lin et
-    al. 2023, arXiv:2305.08891, eq. 15 and 16, who scale about zero.
+    mean + (share std_aim / std + 1 - share) (x0 - mean), mean and deviation over an example's
+    elements. Guidance at large scales raises the deviation, and so the contrast. Lin et al. 2023,
+    arXiv:2305.08891, eq. 15 and 16, who scale about zero.
     """
     if share == 0.0:
-        return guided
+        return x0
+    axes = tuple(range(1, x0.ndim))
+    mean, std = x0.mean(axes, keepdims=True), x0.std(axes, keepdims=True)
+    ratio = aim.std(axes, keepdims=True) / jnp.where(std > 0, std, 1.0)
+    return mean + (share * ratio + 1 - share) * (x0 - mean)
 
-    def even(x_t: X, t: T, s: T | None = None) -> Estimate:
-        estimate, aim = guided(x_t, t, s), main(x_t, t, s).x0
-        x0, axes = estimate.x0, tuple(range(1, x_t.ndim))
-        mean, std = x0.mean(axes, keepdims=True), x0.std(axes, keepdims=True)
-        ratio = aim.std(axes, keepdims=True) / jnp.where(std > 0, std, 1.0)
-        return estimate._replace(x0=mean + (share * ratio + 1 - share) * (x0 - mean))
 
-    return even
+def beside(main: Denoise, other: Denoise) -> Both:
+    """Two denoisers asked one after the other."""
+
+    def called(x_t: X, t: T, s: T | None = None) -> tuple[Estimate, Estimate]:
+        return main(x_t, t, s), other(x_t, t, s)
+
+    return called
 
 
 @dataclass(frozen=True)
@@ -111,25 +150,41 @@ class NoGuidance:
 class ClassifierFree:
     """Away from the model without its condition: x0 = u + scale (c - u), at times in [low, high].
 
-    scale 1 is the conditional model, 0 the unconditional one. rescale: see `rescaled`. Ho &
-    Salimans 2022, arXiv:2207.12598; the interval: Kynkaanniemi et al. 2024, arXiv:2404.07724.
+    scale 1 is the conditional model, 0 the unconditional one. rescale: see the function; parallel
+    and norm: see `extrapolate`. Ho & Salimans 2022, arXiv:2207.12598; the interval: Kynkaanniemi et
+    al. 2024, arXiv:2404.07724.
     """
 
     scale: float = 1.5
     low: float = 0.0
     high: float = 1.0
     rescale: float = 0.0
+    parallel: float = 1.0
+    norm: float = 0.0
 
     asks = "null"
 
     def __post_init__(self):
         _check_interval(self.low, self.high)
-        if not 0 <= self.rescale <= 1:
-            raise ValueError(f"rescale lies in [0, 1], not {self.rescale}")
+        for name in ("rescale", "parallel"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], not {getattr(self, name)}")
+        if self.norm < 0:
+            raise ValueError(f"norm is the largest length, or 0 for any, not {self.norm}")
 
     def guide(self, denoise: Denoise, given: Given) -> Denoise:
         assert given.null is not None
-        guided = rescaled(combine(denoise, given.null, self.scale), denoise, self.rescale)
+        if self.scale == 1.0:
+            return denoise
+        if self.scale == 0.0 and not (self.rescale or self.norm) and self.parallel == 1.0:
+            return within(self.low, self.high, given.null, denoise)
+        both = given.both or beside(denoise, given.null)
+
+        def guided(x_t: X, t: T, s: T | None = None) -> Estimate:
+            c, u = both(x_t, t, s)
+            x0 = extrapolate(c.x0, u.x0, self.scale, self.parallel, self.norm)
+            return c._replace(x0=rescale(x0, c.x0, self.rescale))
+
         return within(self.low, self.high, guided, denoise)
 
 

@@ -28,9 +28,9 @@ class Accuracy:
         pass
 
     def measure(
-        self, task: Classifier, weights: Weights, x: Array, label: Array, key: Array
+        self, task: Classifier, weights: Weights, columns: Mapping[str, Array], key: Array
     ) -> Mapping[str, Array]:
-        x0 = task.codec.encode(x, weights.borrowed)
+        x0, label = task.codec.encode(columns["x"], weights.borrowed), columns["label"]
         noise = fold_in(key, 0)
 
         def at(t: Array) -> tuple[Array, Array]:

@@ -22,11 +22,11 @@ class Metric(Protocol):
         ...
 
     def measure(
-        self, task: Any, weights: Weights, x: Array, label: Array, key: Array
+        self, task: Any, weights: Weights, columns: Mapping[str, Array], key: Array
     ) -> Mapping[str, Array]:
-        """Arrays with a row for each example x (B, ...), of its own key (B,) alone.
+        """Arrays with a row for each example, of its own key (B,) alone.
 
-        x: as the data have them; label: (B,), the classes, 0 where the data have none.
+        columns: those of the examples that hold numbers, (B, ...) each, "x" as the data have it.
         """
         ...
 

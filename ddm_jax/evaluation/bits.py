@@ -45,17 +45,17 @@ class Bound(_Bits):
     """The variational bound of the chain that sampling runs, in bits/dim.
 
     Its estimates are clipped as `sample.clip` says, as in the code of Nichol & Dhariwal 2021,
-    arXiv:2102.09672; conditional models are told each example's own class.
+    arXiv:2102.09672; conditional models are told each example's own condition.
     """
 
     of_example: ClassVar[str] = "total"
 
     def measure(
-        self, task: Diffusion, weights: Weights, x: Array, label: Array, key: Array
+        self, task: Diffusion, weights: Weights, columns: Mapping[str, Array], key: Array
     ) -> Mapping[str, Array]:
         limits, options = task.codec.limits(), task.evaluate
-        denoise = CLIPS[task.generator.options.clip](conditioned(task, weights, label), *limits)
-        x0 = task.codec.encode(x, weights.borrowed)
+        denoise = CLIPS[task.generator.options.clip](conditioned(task, weights, columns), *limits)
+        x0 = task.codec.encode(columns["x"], weights.borrowed)
         schedule, noise = task.model.trained(weights.params), fold_in(key, 0)
         bound = vlb(
             denoise,
@@ -105,12 +105,12 @@ class FlowBits(_Bits):
     of_example: ClassVar[str] = "bits"
 
     def measure(
-        self, task: Diffusion, weights: Weights, x: Array, label: Array, key: Array
+        self, task: Diffusion, weights: Weights, columns: Mapping[str, Array], key: Array
     ) -> Mapping[str, Array]:
-        options, denoise = task.evaluate, conditioned(task, weights, label)
+        options, denoise = task.evaluate, conditioned(task, weights, columns)
         how = {"steps": options.ode_steps, "trace": options.trace, "probes": options.probes}
         how["levels"] = task.spec.levels
-        x0 = task.codec.encode(x, weights.borrowed)
+        x0 = task.codec.encode(columns["x"], weights.borrowed)
         schedule, probe = task.model.trained(weights.params), fold_in(key, 1)
         return {"bits": ode_bits(denoise, schedule, x0, probe, *task.codec.limits(), **how)}
 
@@ -128,9 +128,9 @@ class FlowBits(_Bits):
         ]
 
 
-def conditioned(task: Diffusion, weights: Weights, label: Array) -> Denoise:
-    """The model's denoiser of examples of classes `label`, unguided and unclipped."""
-    return task.model.denoiser(weights.params, task.model.condition.raw({"label": label}))
+def conditioned(task: Diffusion, weights: Weights, columns: Mapping[str, Array]) -> Denoise:
+    """The model's denoiser under the examples' own condition, unguided and unclipped."""
+    return task.model.denoiser(weights.params, task.model.condition.raw(columns))
 
 
 def times(task: Diffusion) -> np.ndarray:

@@ -60,8 +60,8 @@ class UNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, noise_cond: Array, train: bool = False) -> Array:
-        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, train)
-        emb = levels.embed(noise_cond, NO_CONTEXT)
+        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, NO_CONTEXT, train)
+        emb = levels.embed(noise_cond)
         h = levels.middle(levels.down(x.astype(dtype), emb)[-1], emb)
         h = AttentionPool(self.heads, dtype, name="pool")(nn.swish(Norm(dtype, name="norm")(h)))
         out = nn.Dense(self.classes, kernel_init=nn.initializers.zeros, name="out")

@@ -28,6 +28,7 @@ class DDMUNet(nn.Module):
     embedding: int = 32
     max_frequency: float = 1000.0
 
+    reads = ()
     width = 0
     dtype = "float32"
     dropout = 0.0

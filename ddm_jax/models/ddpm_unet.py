@@ -18,8 +18,8 @@ class DDPMUNet(nn.Module):
     into channels at the input and back at the output (Hoogeboom et al. 2023, arXiv:2301.11093),
     for speed. `resample` is "conv" (strided convolution down, nearest neighbour and convolution up)
     or "block" (in a residual block, as BigGAN). The context's vector, of `width` elements, is added
-    to the noise embedding. `remat` recomputes blocks in the backward pass to save memory. The
-    output is float32, and zero at initialisation.
+    to the noise embedding, and its sequence attended to. `remat` recomputes blocks in the backward
+    pass to save memory. The output is float32, and zero at initialisation.
     """
 
     out_channels: int
@@ -34,6 +34,8 @@ class DDPMUNet(nn.Module):
     resample: str = "conv"
     dtype: str = "float32"
     remat: bool = False
+
+    reads = ("vector", "sequence", "mask")
 
     @property
     def width(self) -> int:
@@ -52,8 +54,8 @@ class DDPMUNet(nn.Module):
         context: Context = NO_CONTEXT,
         train: bool = False,
     ) -> Array:
-        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, train, self.remat)
-        emb = levels.embed(noise_cond, context)
+        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, context, train, self.remat)
+        emb = levels.embed(noise_cond)
         x = space_to_depth(x.astype(dtype), self.patch)
         skips = levels.down(x, emb)
         h = levels.middle(skips[-1], emb)

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import T, X
 from ddm_jax.diffusion.conditions import Context, Raw
+from ddm_jax.diffusion.guidance import Both
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.predictions import Prediction, denoiser
-from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.conditions import Condition
 
@@ -26,8 +28,13 @@ class Network(Protocol):
     def dtype(self) -> str: ...
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields of Context that it reads beside the maps, which all see as channels of x."""
+        ...
+
+    @property
     def width(self) -> int:
-        """Elements of the context's vector that it reads, 0 for one that reads none."""
+        """Elements of the context's vector, 0 for a network that does not read it."""
         ...
 
     def check(self, space: tuple[int, ...]) -> None:
@@ -54,9 +61,10 @@ class DiffusionModel:
         """Fresh parameters of network, condition and schedule."""
         of_schedule, _ = jax.random.split(key)
         cond = self.condition.init(jax.random.fold_in(key, 1))
-        vector = jnp.zeros((1, self.net.width)) if self.condition.parts else None
-        x = jnp.zeros((1, *self.shape))
-        net = jax.jit(self.net.init)(key, x, jnp.zeros(1), Context(vector))["params"]
+        seen = jax.eval_shape(lambda: self.condition.embed(cond, self.condition.null(1)))
+        context = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), seen)
+        x = _joined(jnp.zeros((1, *self.shape)), context)
+        net = jax.jit(self.net.init)(key, x, jnp.zeros(1), context)["params"]
         return Params(net, cond, self.schedule.init_params(of_schedule))
 
     def trained(self, params: Params) -> Schedule:
@@ -68,6 +76,7 @@ class DiffusionModel:
     ) -> Array:
         """F, of the network's parameters. With dropout keys (B,) it trains, each example with a
         mask of its own."""
+        x = _joined(x, context)
         if keys is None or not self.net.dropout:
             return self.net.apply({"params": params}, x, noise_cond, context, keys is not None)
 
@@ -82,3 +91,28 @@ class DiffusionModel:
         context = self.condition.embed(params.cond, raw)
         parts = self.trained(params), self.prediction, self.noise_cond
         return denoiser(self.apply, params.net, *parts, context)
+
+    def both(self, params: Params, raw: Raw, other: Raw) -> Both:
+        """The estimates under `raw` and under `other`, in one call of the network on 2 B examples.
+
+        They are equal to those of two denoisers but for rounding.
+        """
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([jnp.asarray(a), b]), raw, other)
+        denoise = self.denoiser(params, joined)
+
+        def twice(a: Array) -> Array:
+            return jnp.concatenate([a, a]) if jnp.ndim(a) else a
+
+        def called(x_t: X, t: T, s: T | None = None) -> tuple[Estimate, Estimate]:
+            found = denoise(twice(x_t), twice(t), None if s is None else twice(s))
+            one = jax.tree.map(lambda a: a[: len(x_t)], found)
+            return one, jax.tree.map(lambda a: a[len(x_t) :], found)
+
+        return called
+
+
+def _joined(x: Array, context: Context) -> Array:
+    """x with the maps as more channels."""
+    if context.maps is None:
+        return x
+    return jnp.concatenate([x, context.maps.astype(x.dtype)], -1)

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 zero_init = nn.initializers.zeros
 
@@ -160,13 +162,17 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """x + proj(softmax(q k^T / sqrt(d)) v) over all positions; the softmax is float32."""
+    """x + proj(softmax(q k^T / sqrt(d)) v) over all positions; the softmax is float32.
+
+    The context's sequence, projected, adds keys and values to those of the positions, as in Nichol
+    et al. 2021, arXiv:2112.10741, section 4.1; where its mask is False it has no weight.
+    """
 
     heads: int = 1
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, context: Context = NO_CONTEXT) -> Array:
         channels = x.shape[-1]
 
         def dense(name, init=kernel_init):
@@ -177,7 +183,15 @@ class Attention(nn.Module):
 
         h = Norm(self.dtype, name="norm")(x).reshape(x.shape[0], -1, channels)
         q, k, v = (split(dense(name)(h)) for name in ("q", "k", "v"))
+        there = None
+        if context.sequence is not None:
+            told = context.sequence.astype(self.dtype)
+            more_k, more_v = (split(dense(f"{name}_context")(told)) for name in ("k", "v"))
+            mask = jnp.ones(told.shape[:2], bool) if context.mask is None else context.mask
+            there = jnp.concatenate([jnp.ones(h.shape[:2], bool), mask], 1)[:, None, None]
+            k, v = jnp.concatenate([k, more_k], 1), jnp.concatenate([v, more_v], 1)
         logits = jnp.einsum("bqhd,bkhd->bhqk", q, k).astype(jnp.float32)
-        weights = jax.nn.softmax(logits / math.sqrt(channels // self.heads)).astype(self.dtype)
+        logits = logits / math.sqrt(channels // self.heads)
+        weights = jax.nn.softmax(logits, where=there).astype(self.dtype)
         h = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape[0], -1, channels)
         return x + dense("proj", zero_init)(h).reshape(x.shape)

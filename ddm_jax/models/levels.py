@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.conditions import Context
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import (
     Attention,
     Conv,
@@ -35,12 +35,15 @@ class Levels:
     scale_shift: bool
     resample: str
     dtype: str
-    remat: bool = False
+    context: Context = NO_CONTEXT
     train: bool = False
+    remat: bool = False
 
     @classmethod
-    def of(cls, net: Any, train: bool = False, remat: bool = False) -> "Levels":
-        """The settings of a network that has fields of these names."""
+    def of(
+        cls, net: Any, context: Context = NO_CONTEXT, train: bool = False, remat: bool = False
+    ) -> "Levels":
+        """The settings of a network that has fields of these names, in a context."""
         return cls(
             net.channels,
             net.multipliers,
@@ -51,8 +54,9 @@ class Levels:
             net.scale_shift,
             net.resample,
             net.dtype,
-            remat,
+            context,
             train,
+            remat,
         )
 
     def check(self, space: tuple[int, ...], patch: int = 1) -> None:
@@ -71,7 +75,7 @@ class Levels:
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
         divides(space, len(self.multipliers) - 1, "multipliers", patch)
 
-    def embed(self, noise_cond: Array, context: Context) -> Array:
+    def embed(self, noise_cond: Array) -> Array:
         """The embedding (B, 4 channels) of the noise and of the context's vector, which is added.
 
         Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672.
@@ -83,7 +87,8 @@ class Levels:
 
         emb = sinusoidal_embedding(noise_cond, self.channels)
         emb = dense("emb2")(nn.swish(dense("emb1")(emb)))
-        return emb if context.vector is None else emb + context.vector.astype(dtype)
+        vector = self.context.vector
+        return emb if vector is None else emb + vector.astype(dtype)
 
     def block(self, h: Array, emb: Array, width: int, name: str, resample: str = "") -> Array:
         """A residual block to `width` channels."""
@@ -93,8 +98,8 @@ class Levels:
         return made(h, emb)
 
     def attend(self, h: Array, name: str) -> Array:
-        """Attention over all positions."""
-        return Attention(self.heads, jnp.dtype(self.dtype), name=name)(h)
+        """Attention over all positions, and over the context's sequence."""
+        return Attention(self.heads, jnp.dtype(self.dtype), name=name)(h, self.context)
 
     def down(self, x: Array, emb: Array) -> list[Array]:
         """What comes out of the first convolution, of every block and of every halving, in order.

@@ -21,6 +21,7 @@ class MLP(nn.Module):
     out_channels: int
     hidden: tuple[int, ...] = (512, 512)
 
+    reads = ()
     width = 0
     dtype = "float32"
     dropout = 0.0

@@ -25,6 +25,7 @@ class VanillaUNet(nn.Module):
     dropout: float = 0.1
     noise_level: bool = False
 
+    reads = ()
     width = 0
     dtype = "float32"
 

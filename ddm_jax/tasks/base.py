@@ -1,14 +1,17 @@
 """What a run is for: how parameters start, how a batch becomes a loss, which sections it has."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import Augment
-from ddm_jax.data.dataset import Spec
+from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.diffusion.losses.base import Params
+from ddm_jax.errors import UserError
 from ddm_jax.training import base
 
 
@@ -45,6 +48,15 @@ class RunName:
     run: str = ""
 
 
+def completed(task: "Task", data: Dataset) -> Dataset:
+    """The data with the columns that the task makes of them; UserError where it cannot."""
+    try:
+        made = task.columns(data.columns)
+    except ValueError as error:
+        raise UserError(f"{data.spec.name}: {error}") from error
+    return dataclasses.replace(data, columns={**data.columns, **made})
+
+
 class Task(base.Task, Protocol):
     """A row of TASKS; a frozen dataclass whose methods are pure functions of arrays."""
 
@@ -78,6 +90,10 @@ class Task(base.Task, Protocol):
 
     def init(self, key: Array) -> Params:
         """Fresh parameters."""
+        ...
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What it makes of the columns (N, ...) of data, once, beside them."""
         ...
 
     def memory(self) -> Any:

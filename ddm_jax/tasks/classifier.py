@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import AUGMENTS, Augment
@@ -85,6 +86,9 @@ class Classifier:
 
     def remember(self, memory: Any, t: Array | None, loss: Array) -> Any:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {}
 
     def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
         columns = prepare(feed, constants.pool, self.augment)

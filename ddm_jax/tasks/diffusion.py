@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import AUGMENTS, Augment
@@ -101,7 +102,7 @@ class Diffusion:
         codec, objective = build("codec", spec=spec), build("objective")
         channels = codec.shape[-1] * (2 if objective.learns_variance else 1)
         net = build("model", out_channels=channels)
-        condition = build("condition", width=net.width, classes=len(spec.classes))
+        condition = build("condition", width=net.width, spec=spec)
         schedule, prediction = build("schedule"), build("prediction")
         parts = schedule, prediction, build("noise_cond")
         model = DiffusionModel(net, *parts, condition, codec.shape)
@@ -137,6 +138,9 @@ class Diffusion:
 
     def remember(self, memory: Any, t: Array | None, loss: Array) -> Any:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self.model.condition.columns(columns)
 
     def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
         columns = prepare(feed, constants.pool, self.augment)

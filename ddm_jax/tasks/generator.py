@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,14 @@ from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.diffusion_model import DiffusionModel
 from ddm_jax.options import SampleOptions
 from ddm_jax.tasks.base import Weights
+
+
+class Asked(NamedTuple):
+    """What examples (B,) are to be: the raw condition, and the class that a classifier is asked
+    for."""
+
+    raw: Raw
+    label: Array
 
 
 @dataclass(frozen=True)
@@ -60,26 +68,43 @@ class Generator:
         return fold_in(fold_in(jax.random.key(self.options.seed), index), 1)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes that can be asked for, by the model or by a classifier."""
-        if self.model.condition.parts:
-            return self.spec.classes
+    def judged(self) -> tuple[str, ...]:
+        """The classes that a borrowed classifier tells."""
         return self.lent["judge"].spec.classes if "judge" in self.lent else ()
 
-    def labels(self, index: Array | np.ndarray) -> Array:
-        """The class (B,) that example k is asked to have: `sample.classes`, or all, in turn."""
-        asked = jnp.array(self.options.classes or range(max(len(self.classes), 1)), jnp.int32)
-        return asked[index % len(asked)]
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All that can be asked for, of the model or of a classifier, where that is a list."""
+        return self.model.condition.choices or self.judged
 
-    def cond(self, index: Array | np.ndarray) -> Raw:
-        """The raw conditions of examples `index`."""
-        return self.model.condition.raw({"label": self.labels(index)})
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """What is asked for, dealt to the examples in turn: `sample.ask`, `sample.classes`, or all
+        that can be; () for nothing."""
+        if self.options.ask:
+            return self.options.ask
+        return tuple(self.choices[k] for k in self.options.classes) or self.choices
+
+    def asked(self, index: Array | np.ndarray) -> Asked:
+        """What examples `index` (B,) are to be."""
+        requests, condition, count = self.requests, self.model.condition, len(index)
+        if not requests:
+            return Asked(condition.null(count), jnp.zeros(count, jnp.int32))
+        labels = [self.judged.index(name) if self.judged else 0 for name in requests]
+        table = condition.ask(requests), np.array(labels, np.int32)
+        return Asked(*jax.tree.map(lambda a: jnp.asarray(a)[index % len(requests)], table))
 
     def names(self, index: np.ndarray) -> list[str] | None:
         """What to write above examples `index`, None where nothing was asked for."""
-        if not self.classes:
-            return None
-        return [self.classes[k] for k in np.asarray(self.labels(index))]
+        requests = self.requests
+        return [requests[k % len(requests)] for k in index] if requests else None
+
+    def avoided(self, count: int) -> Raw:
+        """What guidance leads away from: `sample.avoid`, or the condition that says nothing."""
+        condition, text = self.model.condition, self.options.avoid
+        if not text:
+            return condition.null(count)
+        return jax.tree.map(lambda a: jnp.repeat(jnp.asarray(a), count, 0), condition.ask([text]))
 
     def start(self, weights: Weights, index: Array) -> Array:
         """What examples `index` (B,) start from: x at the first time of the grid, (B, ...)."""
@@ -87,13 +112,14 @@ class Generator:
         t = self.times(weights)[0]
         return prior(self.schedule(weights), self.noise_key(index), x, t)
 
-    def guided(self, weights: Weights, raw: Raw, labels: Array) -> Denoise:
-        """The denoiser that sampling runs: conditioned, guided, estimates clipped.
-
-        labels: the classes (B,) that a borrowed classifier is asked for.
-        """
-        model, schedule = self.model, self.schedule(weights)
-        given = Given(schedule, model.denoiser(weights.params, model.condition.null(raw)))
+    def guided(self, weights: Weights, asked: Asked) -> Denoise:
+        """The denoiser that sampling runs: conditioned, guided, estimates clipped."""
+        model, schedule, raw = self.model, self.schedule(weights), asked.raw
+        given = Given(schedule)
+        if self.guidance.asks == "null":
+            null = self.avoided(len(asked.label))
+            both = model.both(weights.params, raw, null)
+            given = Given(schedule, model.denoiser(weights.params, null), both=both)
         if "reference" in self.lent:
             other, params = self.lent["reference"].model, weights.borrowed["reference"]
             reference, theirs = other.denoiser(params, raw), other.trained(params)
@@ -102,7 +128,7 @@ class Generator:
             judge, params = self.lent["judge"], weights.borrowed["judge"]
 
             def log_prob(x: Array, t: Array) -> Array:
-                return judge.log_prob(params, x, t, labels)
+                return judge.log_prob(params, x, t, asked.label)
 
             given = given._replace(judge=Judge(judge.schedule, log_prob))
         denoise = self.guidance.guide(model.denoiser(weights.params, raw), given)
@@ -110,12 +136,11 @@ class Generator:
 
     def generate(self, weights: Weights, index: Array) -> Array:
         """Examples `index` (B,) as the data have them, float32 (B, ...)."""
-        return self.generate_from(weights, index, self.start(weights, index), self.labels(index))
+        return self.generate_from(weights, index, self.start(weights, index), self.asked(index))
 
-    def generate_from(self, weights: Weights, index: Array, x: Array, labels: Array) -> Array:
-        """Examples of classes `labels` (B,) from starts x, with the sampler's noise of `index`."""
-        raw = self.model.condition.raw({"label": labels})
-        denoise, schedule = self.guided(weights, raw, labels), self.schedule(weights)
+    def generate_from(self, weights: Weights, index: Array, x: Array, asked: Asked) -> Array:
+        """Examples as `asked` (B,) from starts x, with the sampler's noise of `index`."""
+        denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         times, key = self.times(weights), self.sampler_key(index)
         x0 = sample(denoise, schedule, self.sampler, times, x, key)
         return self.codec.decode(x0, weights.borrowed)
@@ -125,7 +150,7 @@ class Generator:
         weights: Weights,
         index: Array,
         x: Array,
-        labels: Array,
+        asked: Asked,
         *,
         times: Array | np.ndarray,
         chosen: Array | np.ndarray,
@@ -134,8 +159,7 @@ class Generator:
 
         From starts x at times[0], as `generate_from` goes; x0_hat at the last time is its sample.
         """
-        raw = self.model.condition.raw({"label": labels})
-        denoise, schedule = self.guided(weights, raw, labels), self.schedule(weights)
+        denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         x_t = trajectory(denoise, schedule, self.sampler, times, x, self.sampler_key(index))
         few = x_t[chosen], jnp.asarray(times)[chosen]
         x0 = jax.lax.map(lambda pair: denoise(*pair).x0, few)

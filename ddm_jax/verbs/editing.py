@@ -17,7 +17,7 @@ from ddm_jax.diffusion.arrays import normal_like
 from ddm_jax.diffusion.editing import from_level, psnr, slerp
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.figures import films
-from ddm_jax.tasks.base import Weights
+from ddm_jax.tasks.base import Weights, completed
 from ddm_jax.training.layout import Layout, alone
 from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Loaded, Opened
@@ -57,7 +57,7 @@ def interpolate(setup: Setup, layout: Layout, loaded: Loaded, path: Path) -> Non
         first = jnp.full(len(share), pair[0])
         start, end = (generator.start(weights, jnp.full(len(share), k)) for k in pair)
         x = slerp(start, end, share)
-        return generator.generate_from(weights, first, x, generator.labels(first))
+        return generator.generate_from(weights, first, x, generator.asked(first))
 
     program = layout.compile(walk, split=(False, True), stacked=True)
 
@@ -94,11 +94,12 @@ def denoise(setup: Setup, layout: Layout, loaded: Loaded, path: Path) -> None:
     data = sources.load(setup.data, print)
     check_same_data(data.spec, setup.spec)
     index = np.arange(data.spec.count, dtype=np.int32)[options.first :][: options.count]
-    values, labels = np.asarray(data.columns["x"][index]), data.labels(index)
+    rows = completed(setup.task, data).rows(index)
+    values = rows["x"]
     original, (low, high) = setup.spec.show(values), setup.spec.shown
     condition = setup.task.model.condition
-    classes = condition.names(setup.spec, condition.raw({"label": labels}))
-    captions = pictures.named("example", index, classes)
+    asked = generator.asked(index)._replace(raw=condition.raw(rows))
+    captions = pictures.named("example", index, condition.names(rows))
 
     @jax.jit
     def noised(weights: Weights, t: Array) -> Array:
@@ -112,7 +113,7 @@ def denoise(setup: Setup, layout: Layout, loaded: Loaded, path: Path) -> None:
     for level in levels:
         t = np.float32(level / (schedule.num_timesteps - 1))
         x, times = np.asarray(noised(weights, t)), from_level(grid, t)
-        film = draw_film(generator, layout, weights, index, print, times=times, x=x, labels=labels)
+        film = draw_film(generator, layout, weights, index, print, times=times, x=x, asked=asked)
         result = film.x0[-1]
         quality = np.asarray(psnr(result / (high - low), original / (high - low)))
         where = f"level {level:,} of {schedule.num_timesteps:,} (t = {t:.3f})"

@@ -15,6 +15,7 @@ from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError, unknown
 from ddm_jax.lock import locked
+from ddm_jax.tasks.base import completed
 from ddm_jax.training.layout import Layout, all_devices, together
 from ddm_jax.verbs.editing import EDITS, edit
 from ddm_jax.verbs.evaluating import evaluate
@@ -55,6 +56,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
                 runs.record(config, data, workdir)
         if data.problems:
             layout.say(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")
+        data = completed(setup.task, data)
         draws = PREVIEWS.get(setup.name, Preview)
         preview = draws(setup, data, workdir, layout, weights.borrowed, origins)
         return train(setup, data, workdir, layout, preview, weights.borrowed)

@@ -15,7 +15,7 @@ from ddm_jax.data.dataset import Dataset, NoSplit, check_same_data
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.evaluation import METRICS
-from ddm_jax.tasks.base import Weights
+from ddm_jax.tasks.base import Weights, completed
 from ddm_jax.training.layout import Layout, alone, together
 from ddm_jax.verbs.names import digest
 from ddm_jax.verbs.opened import Opened
@@ -36,17 +36,19 @@ def make_measure(setup: Setup, layout: Layout) -> Callable[..., Measured]:
     options = task.evaluate
 
     def program(name: str) -> Callable[..., Mapping[str, Array]]:
-        def measure(weights: Weights, x: Array, label: Array, index: Array) -> Mapping[str, Array]:
+        def measure(
+            weights: Weights, columns: Mapping[str, Array], index: Array
+        ) -> Mapping[str, Array]:
             keys = fold_in(jax.random.key(options.seed), index)
-            return METRICS[name].measure(task, weights, x, label, keys)
+            return METRICS[name].measure(task, weights, columns, keys)
 
-        return own.compile(measure, (False, True, True, True), stacked=True)
+        return own.compile(measure, (False, True, True), stacked=True)
 
     programs = {name: program(name) for name in options.metrics}
 
     def measure(weights: Weights, data: Dataset, index: np.ndarray, say: Say) -> Measured:
         def call(part: np.ndarray) -> Measured:
-            batch = own.shard((data.columns["x"][part], data.labels(part), part.astype(np.int32)))
+            batch = own.shard((data.numbers(part), part.astype(np.int32)))
             return {n: own.gather(program(weights, *batch)) for n, program in programs.items()}
 
         return in_batches(layout, call, index, options.batch, say, "evaluated")
@@ -111,6 +113,7 @@ def evaluate(opened: Opened, layout: Layout) -> None:
         f"evaluating {len(index):,} examples of {data.spec.name}, split {split!r} ({seen}), at "
         f"step {step:,} on {layout.describe()}"
     )
+    data = completed(task, data)
     measured = make_measure(setup, layout)(weights, data, index, layout.say)
     bad = [
         f"{row} of {name}"

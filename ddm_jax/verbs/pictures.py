@@ -69,8 +69,7 @@ def write_grid(generator: Generator, images: np.ndarray, path: Path) -> None:
     """
     images = images[:GRID_LIMIT]
     captions = generator.names(np.arange(len(images)))
-    asked = len(generator.options.classes) or len(generator.classes)
-    columns = asked if captions and 4 <= asked <= 12 else 10
+    columns = len(generator.requests) if 4 <= len(generator.requests) <= 12 else 10
     artist(generator).grid(images, path, columns, captions)
 
 

@@ -16,7 +16,7 @@ from ddm_jax import files
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.base import Weights
-from ddm_jax.tasks.generator import Generator
+from ddm_jax.tasks.generator import Asked, Generator
 from ddm_jax.training.layout import Layout, allgather, alone, share
 from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Opened
@@ -93,26 +93,27 @@ def draw_film(
     *,
     times: np.ndarray | None = None,
     x: np.ndarray | None = None,
-    labels: np.ndarray | None = None,
+    asked: Asked | None = None,
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
 
-    times, x (n, H, W, C) and labels (n,) are the run's own where they are not given. All processes
-    must draw, and have all of it.
+    times, x (n, H, W, C) and what is asked for are the run's own where they are not given. All
+    processes must draw, and have all of it.
     """
     own = alone(layout)
     grid = np.asarray(generator.times(weights) if times is None else times)
-    told = np.asarray(generator.labels(index) if labels is None else labels)
+    told = jax.tree.map(np.asarray, generator.asked(index) if asked is None else asked)
     starts = np.asarray(jax.jit(generator.start)(weights, index) if x is None else x)
     chosen = pictures.spread(len(grid))
 
-    def film(weights: Weights, index: Array, x: Array, labels: Array) -> tuple[Array, Array]:
-        return generator.film(weights, index, x, labels, times=grid, chosen=chosen)
+    def film(weights: Weights, index: Array, x: Array, asked: Asked) -> tuple[Array, Array]:
+        return generator.film(weights, index, x, asked, times=grid, chosen=chosen)
 
     program = own.compile(film, split=(False, True, True, True), stacked=True)
 
     def call(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        batch = own.shard((index[part], starts[part], told[part]))
+        mine = jax.tree.map(lambda a: a[part], told)
+        batch = own.shard((index[part], starts[part], mine))
         return own.gather(program(weights, *batch))
 
     found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
@@ -124,9 +125,10 @@ def draw_film(
 def sample(opened: Opened, layout: Layout) -> None:
     """Write `samples/step_<step>_<sampler>_<times>_seed_<seed>_<digest>.png` and `.npz`.
 
-    The arrays are images, index, labels where classes are asked for, and the settings as JSON, of
-    which the name has the digest. The weights are the averaged ones. With sample.film=n the way of
-    the first n images too: a strip `..._film_<n>.png` and an animation `..._film_<n>.gif`.
+    The arrays are images, index, what was asked of each, its place among the classes, and the
+    settings as JSON, of which the name has the digest. The weights are the averaged ones. With
+    sample.film=n the way of the first n images too: a strip `..._film_<n>.png` and an animation
+    `..._film_<n>.gif`.
     """
     generator: Generator = opened.setup.task.generator
     step, weights, origins = opened.load(layout)
@@ -143,8 +145,10 @@ def sample(opened: Opened, layout: Layout) -> None:
     index = np.arange(count)
     values = to_uint8(images) if generator.spec.levels else images
     arrays = {"images": values, "index": index, "settings": names.as_text(settings)}
-    if generator.classes:
-        arrays["labels"] = np.asarray(generator.labels(index))
+    if (named := generator.names(index)) is not None:
+        arrays["asked"] = np.array(named)
+        if generator.choices:
+            arrays["labels"] = np.array([generator.choices.index(name) for name in named], np.int32)
     files.write_arrays(path.with_suffix(".npz"), **arrays)
     print(f"wrote {path}.png and {path}.npz")
     if film:

@@ -50,7 +50,7 @@ def drawn(run, kind: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
     weights = run.load().weights
     parts = np.arange(COUNT, dtype=np.int32).reshape(-1, 100)
     images = np.concatenate([generate(weights, part) for part in parts])
-    return images, np.asarray(generator.labels(np.arange(COUNT)))
+    return images, np.array([int(name) for name in generator.names(np.arange(COUNT))])
 
 
 def main(root: Path) -> None:

@@ -308,8 +308,8 @@ PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of th
 def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(load_config(str(path)))
     space = data_options(config).space or SPEC.shape[:2]
-    mirrors = config.data.name != "digits"
-    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), mirrors=mirrors)
+    about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
+    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), **about)
     lent = {role: task_of("digits_classifier", spec) for role in loans(config)}
     warnings = assemble(config, spec, lent).warnings
     known = [PUBLISHED[path.stem]] if path.stem in PUBLISHED else []

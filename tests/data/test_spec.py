@@ -98,7 +98,10 @@ def test_sources_say_whether_mirroring_spoils_them():
     assert load(DataOptions(name="shapes", count=2)).spec.mirrors
 
 
-def test_examples_without_labels_are_of_class_zero():
-    digits, photo = load(DataOptions()), load(DataOptions(name="photo"))
-    np.testing.assert_array_equal(digits.labels(np.arange(5)), digits.columns["label"][:5])
-    assert photo.labels(np.arange(1)).tolist() == [0]
+def test_rows_are_all_columns_of_some_examples_and_numbers_those_without_text():
+    data = load(DataOptions(name="shapes", count=6))
+    some = np.array([4, 1])
+    rows = data.rows(some)
+    assert rows.keys() == {"x", "label", "text"} and data.numbers(some).keys() == {"x", "label"}
+    for name, column in data.columns.items():
+        np.testing.assert_array_equal(rows[name], column[some])

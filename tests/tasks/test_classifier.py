@@ -112,10 +112,12 @@ def test_the_metric_is_right_by_level_and_the_same_in_any_batch():
     values = np.full((COUNT, 4, 4, 1), 128, np.uint8)
     values[::3], values[2::3] = 0, 255
     label, keys = jnp.arange(COUNT) % 3, jax.random.split(KEY, COUNT)
-    rows = metric.measure(task, Weights(NO_PARAMS), values, label, keys)
+    columns = {"x": values, "label": label}
+    rows = metric.measure(task, Weights(NO_PARAMS), columns, keys)
     assert rows["accuracy"].shape == rows["nats"].shape == (COUNT, 5)
     few = slice(5, 9)
-    part = metric.measure(task, Weights(NO_PARAMS), values[few], label[few], keys[few])
+    cut = {name: column[few] for name, column in columns.items()}
+    part = metric.measure(task, Weights(NO_PARAMS), cut, keys[few])
     np.testing.assert_allclose(part["nats"], rows["nats"][few], rtol=1e-4, atol=1e-5)
     summary = metric.summary(task, {name: np.asarray(row) for name, row in rows.items()})
     share = [row["mean"] for row in summary["accuracy"]]

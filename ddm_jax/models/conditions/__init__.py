@@ -1,0 +1,9 @@
+"""The table of conditions: how raw columns of the data become what a network is told."""
+
+from ddm_jax.models.conditions.base import Condition
+from ddm_jax.models.conditions.classes import Classes, Nothing
+from ddm_jax.models.conditions.text import Text
+
+__all__ = ["CONDITIONS", "Condition"]
+
+CONDITIONS = {"nothing": Nothing, "classes": Classes, "text": Text}

@@ -1,0 +1,55 @@
+"""What a condition is: from columns of the data, or from requests, to what a network is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jax import Array
+
+from ddm_jax.diffusion.conditions import Context, Raw
+
+
+class Condition(Protocol):
+    """A kind of condition. `width` is the length of the vectors that the network adds."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The fields of Context that it fills, which a network must read."""
+        ...
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All that can be asked for, where that is a list; () where it is not."""
+        ...
+
+    def check(self) -> None:
+        """Raises ValueError where the data cannot give it."""
+        ...
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The columns (N, ...) that it makes of those of the data, once, before training."""
+        ...
+
+    def raw(self, columns: Mapping[str, Any]) -> Raw:
+        """The raw condition of examples, from their columns and those that it made of them."""
+        ...
+
+    def ask(self, requests: Sequence[str]) -> Raw:
+        """The raw condition (n, ...) of what a user asks for; ValueError for what cannot be."""
+        ...
+
+    def null(self, count: int) -> Raw:
+        """The condition that says nothing, for so many examples."""
+        ...
+
+    def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
+        """What to write above the pictures of examples, None for nothing."""
+        ...
+
+    def init(self, key: Array) -> Any:
+        """Fresh parameters, () for none."""
+        ...
+
+    def embed(self, params: Any, raw: Raw) -> Context:
+        """Raw arrays as a network reads them."""
+        ...
