@@ -81,7 +81,7 @@ def test_what_is_avoided_shapes_the_image(run, capfd):
         (("--prompt", "x" * 80), "80 bytes, and condition.text.length=80 leaves room for 79"),
         (("--prompts", "/nowhere.txt"), "--prompts /nowhere.txt cannot be read as text"),
         (("--prompt", RED, "--config.sample.ask=('a',)"), "give one of them"),
-        (("--config.sample.ask=(1,2)",), "ask takes prompts"),
+        (("--config.sample.ask=(1,2)",), "sample.ask takes values like"),
         (("--config.sample.classes=3", "--prompt", RED), "give one of them"),
         (("--config.sample.classes=3", "--config.sample.ask=()"), "asks for classes, and nothing"),
         (("--config.guidance.classifier_free.scale=nan",), "no finite float32 number"),
@@ -113,9 +113,7 @@ def test_wrong_prompts_are_answered_in_one_line(run, capsys, arguments, remedy):
         (("shapes_text", "--config.condition.text.heads=5"), "heads=5 does not divide channels"),
         (("shapes_text", "--config.model.name=mlp"), "does not read that condition"),
         (("shapes_text", "--config.data.without=pink_circle"), "unknown class in data.without"),
-        (
-            ("shapes_text", "--config.condition.name=transformer"), "no folder of a pretrained text",
-        ),
+        (("shapes_text", "--config.condition.name=transformer"), "no folder of a pretrained"),
     ],
 )  # fmt: skip
 def test_wrong_conditions_are_answered_in_one_line(capsys, tmp_path, arguments, remedy):
