@@ -707,7 +707,121 @@ BORROWED = (
         ("test_borrowing", "logs_its_accuracy"),
     ),
 )
-ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED
+STEERING = (
+    Mutation(
+        "the mask of attention",
+        "Attention.__call__",
+        "jax.nn.softmax(logits, where=there)",
+        "jax.nn.softmax(logits)",
+        ("test_text", "within_its_mask"),
+    ),
+    Mutation(
+        "keys of the sequence",
+        "Attention.__call__",
+        "jnp.concatenate([k, more_k], 1)",
+        "jnp.concatenate([k, more_v], 1)",
+        ("test_text", "within_its_mask"),
+    ),
+    Mutation(
+        "the mask of the encoder",
+        "Block.__call__",
+        "mask[:, None, None]",
+        "None",
+        ("test_text", "after_the_end"),
+    ),
+    Mutation(
+        "the first token",
+        "TextEncoder.__call__",
+        "h[:, 0]",
+        "h.mean(1)",
+        ("test_text", "after_the_end"),
+    ),
+    Mutation(
+        "places of words",
+        "TextEncoder.__call__",
+        "tokens + self.param('place', normal, tokens.shape[1:])",
+        "tokens",
+        ("test_text", "order_of_words"),
+    ),
+    Mutation(
+        "bytes as tokens",
+        "Text.ask",
+        "found.astype(np.int32) + FIRST",
+        "found.astype(np.int32) + START",
+        ("test_text", "bytes_of_a_text"),
+    ),
+    Mutation(
+        "the longest text",
+        "Text.ask",
+        "len(found) >= self.length",
+        "len(found) > self.length",
+        ("test_text", "too_long"),
+    ),
+    Mutation(
+        "the longest run of words",
+        "FrozenText.ask",
+        "len(found) > self.length",
+        "len(found) >= self.length",
+        ("test_frozen_text", "room_for"),
+    ),
+    Mutation(
+        "words that are not there",
+        "VectorEncoder.__call__",
+        "jnp.concatenate([jnp.ones((count, 1), bool), there], 1)",
+        "jnp.concatenate([jnp.ones((count, 1), bool), jnp.ones_like(there)], 1)",
+        ("test_frozen_text", "empty_places"),
+    ),
+    Mutation(
+        "the scale of guidance",
+        "extrapolate",
+        "(scale - 1) * d",
+        "scale * d",
+        ("test_guidance", "climbing"),
+    ),
+    Mutation(
+        "guidance along the estimate",
+        "extrapolate",
+        "(1 - parallel) * along",
+        "parallel * along",
+        ("test_guidance", "keep_off"),
+    ),
+    Mutation(
+        "the length of guidance",
+        "extrapolate",
+        "norm / jnp.where(size > 0, size, 1.0)",
+        "norm",
+        ("test_guidance", "keep_off"),
+    ),
+    Mutation(
+        "what is avoided",
+        "Generator.avoided",
+        "condition.ask([text])",
+        "condition.null(1)",
+        ("test_guided", "avoided"),
+    ),
+    Mutation(
+        "the unconditional branch",
+        "DiffusionModel.both",
+        "a[len(x_t):]",
+        "a[:len(x_t)]",
+        ("test_guided", "unconditional or guided_from"),
+    ),
+    Mutation(
+        "requests in turn",
+        "Generator.asked",
+        "index % len(requests)",
+        "0 * index",
+        ("test_prompts", "own_prompt"),
+    ),
+    Mutation(
+        "classes left out",
+        "without",
+        "~np.isin(data.columns['label'], away)",
+        "np.isin(data.columns['label'], away)",
+        ("test_prompts", "left_out"),
+    ),
+)
+ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

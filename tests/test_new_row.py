@@ -30,7 +30,7 @@ LAWS = (
     "tests/diffusion",
     "tests/training/test_averages.py",
     "tests/data/test_codecs.py",
-    "tests/models/test_conditions.py",
+    "tests/models/test_condition_rows.py",
     "tests/data/test_augments.py",
 )
 

@@ -9,7 +9,7 @@ import re
 import shlex
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY
+from conftest import FAST, ROOT, SHARED, TINY, TINY_TEXT
 from PIL import Image
 
 import launch
@@ -58,7 +58,9 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
         if "cifar" in shown:
             arguments.append("--config.data.size=8")
         arguments = [argument.replace("@500", "@6") for argument in arguments]
-        if "configs/digits_classifier.py" in arguments:
+        if "configs/shapes_text.py" in arguments:
+            arguments += TINY_TEXT
+        elif "configs/digits_classifier.py" in arguments:
             arguments += [f"--config.train.{s}" for s in ("steps=2", "batch=8", "sample_every=0")]
             arguments.append("--config.optim.warmup=0")
         elif "runs/digits_classifier" in arguments:

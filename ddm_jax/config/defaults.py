@@ -87,7 +87,7 @@ DIFFUSION: dict[str, Any] = {
     },
     "prediction": {"name": "eps", "eps": {}},  # what the network predicts
     "noise_cond": {"name": "timestep", "timestep": {"scale": 1.0}},  # what it is told of the noise
-    "condition": {"name": "nothing", "nothing": {}},  # what it is told beside: nothing, classes
+    "condition": {"name": "nothing", "nothing": {}},  # what it is told beside
     "time_sampler": {"name": "uniform", "uniform": {}},  # density of training times
     "objective": {"name": "weighted", "weighted": {}},
     "weighting": {"name": "simple", "simple": {"space": "own"}},  # of squared errors over time

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, answer, compiled_fast, images_of
+from conftest import ROOT, TINY_TEXT, answer, compiled_fast, images_of
 
 import launch
 from ddm_jax.data.dataset import DataOptions
@@ -13,21 +13,13 @@ from ddm_jax.data.sources import load
 from ddm_jax.verbs import open as open_run
 
 RED, BLUE = "a large red square on a black background", "a small blue circle on a white background"
-SMALL = (
-    *(a for a in TINY if "attention" not in a),
-    "--config.data.count=60",
-    "--config.model.ddpm_unet.attention=()",
-    "--config.model.ddpm_unet.heads=2",
-    "--config.condition.text.channels=8",
-    "--config.condition.text.depth=1",
-)
 pytestmark = pytest.mark.usefixtures("at_root", "quick_compilation")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text") / "run"
-    arguments = ("--config", str(ROOT / "configs/shapes_text.py"), *SMALL)
+    arguments = ("--config", str(ROOT / "configs/shapes_text.py"), *TINY_TEXT)
     with compiled_fast():
         assert launch.main([*arguments, "--workdir", str(folder)]) == 0
     return folder
@@ -78,7 +70,7 @@ def test_what_is_avoided_shapes_the_image(run, capfd):
     "arguments, remedy",
     [
         (("--prompt", ""), "ask holds an empty prompt"),
-        (("--prompt", "x" * 80), "80 bytes, and condition.text.length=80 leaves room for 79"),
+        (("--prompt", "x" * 72), "72 bytes, and condition.text.length=72 leaves room for 71"),
         (("--prompts", "/nowhere.txt"), "--prompts /nowhere.txt cannot be read as text"),
         (("--prompt", RED, "--config.sample.ask=('a',)"), "give one of them"),
         (("--config.sample.ask=(1,2)",), "sample.ask takes values like"),
@@ -124,6 +116,18 @@ def test_wrong_conditions_are_answered_in_one_line(capsys, tmp_path, arguments, 
     lines = [line for line in err.splitlines() if not line.startswith("warning: ")]
     assert len(lines) == 1 and lines[0].startswith("error: ")
     assert not (tmp_path / "run").exists()
+
+
+def test_frozen_vectors_of_words_are_trained_on_and_asked_for(tmp_path, capfd):
+    for module in ("wordllama", "tokenizers"):
+        pytest.importorskip(module, reason="frozen vectors of words need the extra text")
+    small = (*TINY_TEXT, *(f"--config.condition.wordllama.{s}" for s in ("channels=8", "depth=1")))
+    config = ("--config", "configs/shapes_text.py", "--config.condition.name=wordllama")
+    assert launch.main([*config, *small, "--workdir", str(tmp_path)]) == 0
+    got = drawn(capfd, tmp_path, "--prompt", RED, "--prompt", "a crimson square")
+    assert got["asked"][:2].tolist() == [RED, "a crimson square"]
+    code, _, err = answer(capfd, "--mode", "sample", "--workdir", tmp_path, "--prompt", "red " * 33)
+    assert code == 2 and "has 33 words or parts of words" in err and err.count("\n") == 1
 
 
 def test_classes_can_be_asked_for_by_name(tiny_run, capfd):
