@@ -410,8 +410,8 @@ TRAINING = (
     Mutation(
         "guidance",
         "combine",
-        "u.x0 + scale * (c.x0 - u.x0)",
-        "u.x0 + (1 + scale) * (c.x0 - u.x0)",
+        "extrapolate(c.x0, u.x0, scale)",
+        "extrapolate(u.x0, c.x0, scale)",
         ("test_losses", "on_eps and 0.5"),
     ),
     Mutation(

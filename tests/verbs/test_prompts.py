@@ -127,7 +127,7 @@ def test_frozen_vectors_of_words_are_trained_on_and_asked_for(tmp_path, capfd):
     got = drawn(capfd, tmp_path, "--prompt", RED, "--prompt", "a crimson square")
     assert got["asked"][:2].tolist() == [RED, "a crimson square"]
     code, _, err = answer(capfd, "--mode", "sample", "--workdir", tmp_path, "--prompt", "red " * 33)
-    assert code == 2 and "has 33 words or parts of words" in err and err.count("\n") == 1
+    assert code == 2 and "has 34 words or parts of words" in err and err.count("\n") == 1
 
 
 def test_classes_can_be_asked_for_by_name(tiny_run, capfd):
