@@ -2,8 +2,9 @@
 
 from ddm_jax.models.conditions.base import Condition
 from ddm_jax.models.conditions.classes import Classes, Nothing
+from ddm_jax.models.conditions.image import Image
 from ddm_jax.models.conditions.text import Text
 
 __all__ = ["CONDITIONS", "Condition"]
 
-CONDITIONS = {"nothing": Nothing, "classes": Classes, "text": Text}
+CONDITIONS = {"nothing": Nothing, "classes": Classes, "text": Text, "image": Image}
