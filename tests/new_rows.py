@@ -182,7 +182,7 @@ class Negated(guidance.ClassifierFree):
 
 
 @dataclass(frozen=True)
-class Parity(conditions.Classes):
+class Oddness(conditions.Classes):
     """Whether the class is odd."""
 
     def embed(self, params, raw):
@@ -276,7 +276,7 @@ augments.AUGMENTS["negative"] = Negative
 evaluation.METRICS["brightness"] = Brightness()
 editing.EDITS["count"] = count
 guidance.GUIDANCES["negated"] = Negated
-conditions.CONDITIONS["parity"] = Parity
+conditions.CONDITIONS["oddness"] = Oddness
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR

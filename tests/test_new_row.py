@@ -23,13 +23,14 @@ ROWS = {
     "objective": "doubled",
     "average": "running_mean",
     "augment": "negative",
-    "condition": "parity",
+    "condition": "oddness",
     "guidance": "negated",
 }
 LAWS = (
     "tests/diffusion",
     "tests/training/test_averages.py",
     "tests/data/test_codecs.py",
+    "tests/models/test_conditions.py",
     "tests/data/test_augments.py",
 )
 
