@@ -552,7 +552,7 @@ DATA = (
     ),
     Mutation(
         "images on their side",
-        "_upright",
+        "upright",
         "image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE",
         "False",
         ("test_folder", "whatever_their_ratio"),
@@ -821,7 +821,79 @@ STEERING = (
         ("test_prompts", "left_out"),
     ),
 )
-ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING
+PICTURES = (
+    Mutation(
+        "means of blocks",
+        "shrink",
+        "x.reshape(count, small[0], factor, small[1], factor, channels).mean((2, 4))",
+        "x[:, ::factor, ::factor]",
+        ("test_image_condition", "pillow"),
+    ),
+    Mutation(
+        "pixels repeated",
+        "enlarge",
+        "jnp.repeat(picture, size // picture.shape[axis], axis)",
+        "jnp.concatenate([picture] * (size // picture.shape[axis]), axis)",
+        ("test_image_condition", "size_of_x"),
+    ),
+    Mutation(
+        "the range of pictures",
+        "Image._scaled",
+        "2 * (values.astype(np.float32) - low) / (high - low)",
+        "(values.astype(np.float32) - low) / (high - low)",
+        ("test_image_condition", "size_of_x"),
+    ),
+    Mutation(
+        "no picture",
+        "Image.null",
+        "jnp.zeros(count)",
+        "jnp.ones(count)",
+        ("test_image_condition", "grey"),
+    ),
+    Mutation(
+        "mirrored pictures",
+        "prepare",
+        "('x', 'image')",
+        "('x',)",
+        ("test_image_condition", "mirrored and own"),
+    ),
+    Mutation(
+        "pictures told for the examples",
+        "make_draw",
+        "np.asarray(a)[index]",
+        "np.roll(np.asarray(a), 1, 0)[index]",
+        ("test_upscale", "previews"),
+    ),
+    Mutation(
+        "pairs by their whole name",
+        "_pairs",
+        "f'{side}/{rest}'",
+        "f\"{side}/{rest.split('/')[-1]}\"",
+        ("test_pairs", "equal_names"),
+    ),
+    Mutation(
+        "pictures of other runs",
+        "lent",
+        "told(other) != told(task)",
+        "False",
+        ("test_validate", "another_size"),
+    ),
+    Mutation(
+        "names by what pictures show",
+        "drawing",
+        "digest_of(condition.ask(texts))",
+        "''",
+        ("test_upscale", "asked_for"),
+    ),
+    Mutation(
+        "nothing to draw from",
+        "Generator.needs_request",
+        "'maps' in self.model.condition.parts and not self.requests",
+        "False",
+        ("test_upscale", "needs_a_picture"),
+    ),
+)
+ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

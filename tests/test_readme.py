@@ -46,6 +46,9 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
         (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)
     (tmp_path / "my_images/blue/broken.png").write_text("no picture")
+    for name in ("small.png", "my_pairs/input/a.png", "my_pairs/target/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 30), "red").save(tmp_path / name)
     ran = 0
     for shown in LAUNCHES:
         arguments = shlex.split(shown)[2:]
@@ -79,6 +82,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
     assert ran >= len(LAUNCHES) - 4
     assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
     assert (tmp_path / "runs/mine/samples").exists()
+    assert json.loads((tmp_path / "runs/pairs/data.json").read_text())["picture"] == [32, 32, 3]
+    assert list((tmp_path / "runs/shapes_upscale/samples").glob("*.npz"))
     assert (tmp_path / "runs/student/borrowed.json").exists()
     assert len(list(tmp_path.glob("runs/quickstart_sweep/*/samples/step_6.png"))) == 3
     assert "channels=32,lr=0.001" in (tmp_path / "runs/quickstart_sweep/sweep.html").read_text()

@@ -107,8 +107,8 @@ DIFFUSION: dict[str, Any] = {
         "evaluations": 0,  # of the network, from which the steps follow; 0: as steps says
         "seed": 0,
         "clip": "static",  # estimates to the data's range: none, static, dynamic
-        "ask": (),  # prompts or names of classes, dealt to the images in turn
-        "classes": (),  # the same by indices; () for all
+        "ask": (),  # prompts, names of classes or files of pictures, dealt to the images in turn
+        "classes": (),  # classes by their indices; () for all
         "avoid": "",  # what classifier_free leads away from; "" for no condition
         "film": 0,  # of how many images the way from noise is drawn
     },

@@ -85,6 +85,11 @@ class Generator:
             return self.options.ask
         return tuple(self.choices[k] for k in self.options.classes) or self.choices
 
+    @property
+    def needs_request(self) -> bool:
+        """Whether it draws from pictures, and none is asked for."""
+        return "maps" in self.model.condition.parts and not self.requests
+
     def asked(self, index: Array | np.ndarray) -> Asked:
         """What examples `index` (B,) are to be."""
         requests, condition, count = self.requests, self.model.condition, len(index)

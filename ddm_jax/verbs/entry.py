@@ -105,6 +105,8 @@ def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) ->
     per_device = layout.split_batch(setup.train.batch, setup.train.accumulate)
     print(f"parameters: {setup.parameter_count():,}")
     extra = ", captions" if setup.spec.captioned else ""
+    if setup.spec.picture:
+        extra += f", pictures {'x'.join(map(str, setup.spec.picture))}"
     print(
         f"data: {setup.spec.name}, {setup.spec.count:,} images {shape}, "
         f"{len(setup.spec.classes)} classes{extra}"

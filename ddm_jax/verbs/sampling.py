@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax import files
-from ddm_jax.errors import RunError
+from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.generator import Asked, Generator
@@ -66,17 +66,27 @@ def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
     return images
 
 
-def make_draw(generator: Generator, layout: Layout) -> Callable[..., np.ndarray]:
+def make_draw(
+    generator: Generator, layout: Layout, told: Asked | None = None
+) -> Callable[..., np.ndarray]:
     """draw(weights, count, say) -> examples 0 .. count - 1 in the range `spec.shown`, float32.
 
-    One compiled loop for every batch, on all devices. All processes must draw, and have all images.
+    told: what examples (n,) are to be, where it is not what the run asks for. One compiled loop for
+    every batch, on all devices. All processes must draw, and have all images.
     """
     own = alone(layout)
-    generate = own.compile(generator.generate, split=(False, True), stacked=True)
+
+    def generate(weights: Weights, index: Array, asked: Asked | None) -> Array:
+        if asked is None:
+            return generator.generate(weights, index)
+        return generator.generate_from(weights, index, generator.start(weights, index), asked)
+
+    program = own.compile(generate, split=(False, True, True), stacked=True)
 
     def draw(weights: Weights, count: int, say: Say) -> np.ndarray:
         def call(index: np.ndarray) -> np.ndarray:
-            return own.gather(generate(weights, own.shard(index)))
+            asked = jax.tree.map(lambda a: np.asarray(a)[index], told)
+            return own.gather(program(weights, *own.shard((index, asked))))
 
         index = np.arange(count, dtype=np.int32)
         return finite(in_batches(layout, call, index, generator.options.batch, say), index)
@@ -131,6 +141,8 @@ def sample(opened: Opened, layout: Layout) -> None:
     `..._film_<n>.gif`.
     """
     generator: Generator = opened.setup.task.generator
+    if generator.needs_request:
+        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
     step, weights, origins = opened.load(layout)
     count, filmed = generator.options.count, np.arange(generator.options.film, dtype=np.int32)
     layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")

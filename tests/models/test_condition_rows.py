@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from ddm_jax.data.dataset import spec_of
 from ddm_jax.diffusion.conditions import drop
@@ -17,6 +18,7 @@ COLUMNS = {
     "x": np.random.default_rng(0).integers(0, 256, (COUNT, 4, 4, 1), np.uint8),
     "label": np.arange(COUNT, dtype=np.int32) % 3,
     "text": TEXT,
+    "image": np.random.default_rng(1).integers(0, 256, (COUNT, 2, 2, 1), np.uint8),
 }
 SPEC = spec_of("toy", COLUMNS, ("zero", "one", "two"))
 EXTRA = {"wordllama": "text"}  # that a row needs
@@ -74,9 +76,17 @@ def test_the_null_tells_something_else_than_the_examples(made):
             assert (away > 1e-3).all()
 
 
-def test_what_is_asked_for_is_what_the_data_have(made, request):
+def files(folder):
+    """The pictures of COLUMNS as files: what a condition without names is asked by."""
+    paths = [str(folder / f"{k}.png") for k in range(COUNT)]
+    for path, pixels in zip(paths, COLUMNS["image"], strict=True):
+        Image.fromarray(pixels[..., 0]).save(path)
+    return paths
+
+
+def test_what_is_asked_for_is_what_the_data_have(made, tmp_path):
     condition, _, raw, _ = made
-    names = condition.names(COLUMNS)
+    names = condition.names(COLUMNS) or files(tmp_path)
     asked = condition.ask(names)
     jax.tree.map(np.testing.assert_array_equal, asked, raw)
     assert set(condition.choices) in (set(), set(names))

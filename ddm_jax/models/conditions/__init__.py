@@ -3,6 +3,7 @@
 from ddm_jax.models.conditions.base import Condition
 from ddm_jax.models.conditions.classes import Classes, Nothing
 from ddm_jax.models.conditions.frozen import Transformer, WordLlama
+from ddm_jax.models.conditions.image import Image
 from ddm_jax.models.conditions.text import Text
 
 __all__ = ["CONDITIONS", "Condition"]
@@ -13,4 +14,5 @@ CONDITIONS = {
     "text": Text,
     "wordllama": WordLlama,
     "transformer": Transformer,
+    "image": Image,
 }
