@@ -74,7 +74,8 @@ class Spec:
     of the values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
     continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
     example is one of the data too, which it is not of written characters. picture: the shape of the
-    picture that comes with an example, of values like those of x; () where none does.
+    picture that comes with an example, of values like those of x; () where none does. learnt: what
+    the condition of a run learnt of them when it began, "" for nothing.
 
     What has defaults here is what files of earlier versions do not say, and is so of images.
     """
@@ -94,6 +95,7 @@ class Spec:
     rate: float = 0.0
     mirrors: bool = True
     picture: tuple[int, ...] = ()
+    learnt: str = ""
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Spec":

@@ -39,6 +39,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
+            data = runs.taught(config, data, workdir)
             setup, lent = runs.assembled(config, data.spec, workdir, training=True)
             check(setup)
             layout.split_batch(setup.train.batch, setup.train.accumulate)

@@ -1,6 +1,7 @@
 """The table of conditions: how raw columns of the data become what a network is told."""
 
 from ddm_jax.models.conditions.base import Condition
+from ddm_jax.models.conditions.bpe import BytePairs
 from ddm_jax.models.conditions.classes import Classes, Nothing
 from ddm_jax.models.conditions.frozen import Transformer, WordLlama
 from ddm_jax.models.conditions.image import Image
@@ -12,6 +13,7 @@ CONDITIONS = {
     "nothing": Nothing,
     "classes": Classes,
     "text": Text,
+    "bpe": BytePairs,
     "wordllama": WordLlama,
     "transformer": Transformer,
     "image": Image,

@@ -71,6 +71,9 @@ class FrozenText(ABC):
                 "condition.name=nothing, or put a metadata.jsonl into the folder"
             )
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.ask(columns["text"])._asdict() if "text" in columns else {}
 

@@ -77,6 +77,9 @@ class Image:
                 "which both are brought to"
             )
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}
 
