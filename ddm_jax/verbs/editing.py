@@ -14,7 +14,9 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import check_same_data
 from ddm_jax.diffusion.arrays import normal_like
-from ddm_jax.diffusion.editing import from_level, psnr, slerp
+from ddm_jax.diffusion.editing.closeness import psnr
+from ddm_jax.diffusion.editing.levels import from_level
+from ddm_jax.diffusion.editing.walks import slerp
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.figures import films
 from ddm_jax.tasks.base import Weights, completed
