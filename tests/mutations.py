@@ -759,6 +759,13 @@ EDITING = (
         ("test_repaint", "nothing_is_remembered and DPMpp2M"),
     ),
     Mutation(
+        "the noise of what is known",
+        "Repaint.step",
+        "normal_like(of_known, x_t)",
+        "normal_like(inner, x_t)",
+        ("test_repaint", "noise_of_its_own"),
+    ),
+    Mutation(
         "times of each example's own",
         "Repaint.step",
         "jnp.minimum(s, t)",

@@ -147,6 +147,19 @@ def test_with_nothing_known_a_step_down_is_the_inner_samplers(sampler):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), memory, remembered)
 
 
+def test_what_is_known_has_noise_of_its_own():
+    """Independent of what the inner sampler draws in the same step."""
+    schedule, x = Cosine(), jnp.ones((50_000, 1))
+    t, s, denoise = jnp.float32(0.8), jnp.float32(0.5), ideal(DDPM(), schedule)
+
+    @jax.jit
+    def drawn(mask):
+        return Repaint(DDPM(), x, mask).step(denoise, schedule, x, t, s, KEY, ())[0][:, 0]
+
+    held, free = (drawn(jnp.array([known])) for known in (True, False))
+    assert abs(np.corrcoef(held, free)[0, 1]) < 0.02
+
+
 def test_it_asks_of_the_denoiser_what_its_sampler_asks():
     x = jnp.zeros((1, 2))
     for sampler in (DDPM(), DDPM("learned"), Consistency()):
