@@ -838,7 +838,100 @@ EDITING = (
 )
 
 
-ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + EDITING
+PLANS = (
+    Mutation(
+        "inversion",
+        "unsample",
+        "diffuse(schedule, x0, eps, last)",
+        "pure",
+        ("test_inversion", "last_step"),
+    ),
+    Mutation(
+        "inversion of the grid",
+        "unsample",
+        "invert(denoise, schedule, sampler, times, diffuse(schedule, x0, eps, last), key)",
+        "diffuse(schedule, x0, eps, last)",
+        ("test_inversion", "exact_path and ddim"),
+    ),
+    Mutation(
+        "the noise of an edit",
+        "SDEdit.plan",
+        "generator.noise_key(jnp.asarray(inputs.numbers))",
+        "generator.sampler_key(jnp.asarray(inputs.numbers))",
+        ("test_edits", "full_strength and ddim"),
+    ),
+    Mutation(
+        "the start of an edit",
+        "SDEdit.plan",
+        "times[0]",
+        "inputs.times[0]",
+        ("test_edits", "noise_leaves"),
+    ),
+    Mutation(
+        "what an edit asks",
+        "inputs_of",
+        "generator.asked(index) if generator.requested else own",
+        "own",
+        ("test_edits", "condition_is and asked"),
+    ),
+    Mutation(
+        "an example's own condition",
+        "inputs_of",
+        "generator.asked(index) if generator.requested else own",
+        "generator.asked(index)",
+        ("test_edits", "condition_is and own"),
+    ),
+    Mutation(
+        "interpolate",
+        "Interpolate.plan",
+        "slerp(start, end, share)",
+        "slerp(end, start, share)",
+        ("test_edits", "walk_begins"),
+    ),
+    Mutation(
+        "inversion without guidance",
+        "noise_behind",
+        "unguided(generator, weights, inputs.own)",
+        "generator.guided(weights, inputs.own)",
+        ("test_edits", "walk_between"),
+    ),
+    Mutation(
+        "known pixels",
+        "Inpaint.plan",
+        "pinned(decoded(x0), inputs.shown, inputs.known)",
+        "decoded(x0)",
+        ("test_edits", "known_of and repaint and ddim"),
+    ),
+    Mutation(
+        "what was measured",
+        "Inpaint.plan",
+        "operator.measure(before)",
+        "operator.measure(x)",
+        ("test_edits", "measured_of and low"),
+    ),
+    Mutation(
+        "outer",
+        "read_mask",
+        "~missing if text == 'outer' else missing",
+        "missing",
+        ("test_edit_pictures", "by_name_and_by_box and centre"),
+    ),
+    Mutation(
+        "boxes",
+        "_given_box",
+        "top + height <= space[0]",
+        "height <= space[0]",
+        ("test_edit_pictures", "box_outside and 6"),
+    ),
+    Mutation(
+        "strengths of old levels",
+        "_edits_apart",
+        "level / (count - 1)",
+        "level / count",
+        ("test_translate", "of_one_section"),
+    ),
+)
+ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + EDITING + PLANS
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

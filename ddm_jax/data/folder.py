@@ -16,7 +16,7 @@ from ddm_jax.errors import UserError
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 MAX_PIXELS = 64_000_000  # a larger picture is taken for a decompression bomb
 # What reading a picture may raise; struct.error comes of EXIF that is cut short.
-_BROKEN = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
+BROKEN = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 _ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
@@ -113,9 +113,11 @@ def _decode(
                 raise ValueError("stands beside the class folders, in none of them")
             if captions is not None and name not in captions:
                 raise ValueError("has no line in metadata.jsonl")
-            image = _read(file, root)
+            if not file.resolve().is_relative_to(root.resolve()):
+                raise ValueError("a link that leads outside the folder")
+            image = read(file)
             images[kept] = fit(image, space, channels)
-        except _BROKEN as error:
+        except BROKEN as error:
             problems.append((name, str(error) or type(error).__name__))
             continue
         kept += 1
@@ -172,7 +174,7 @@ def _own_format(
             with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
                 spaces.add(_upright(image))
                 grey = grey and image.mode in ("1", "L", *_SIXTEEN_BIT)
-        except _BROKEN:
+        except BROKEN:
             continue
     if not space and len(spaces) > 1:
         raise UserError(
@@ -194,10 +196,8 @@ def _upright(image: Image.Image) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def _read(file: Path, root: Path) -> Image.Image:
-    """One image as 8-bit grey or RGB, upright; raises OSError or ValueError with the reason."""
-    if not file.resolve().is_relative_to(root.resolve()):
-        raise ValueError("a link that leads outside the folder")
+def read(file: Path) -> Image.Image:
+    """One image as 8-bit grey or RGB, upright; raises one of BROKEN, with the reason."""
     if file.stat().st_size == 0:
         raise ValueError("an empty file")
     # Pillow warns of bombs, which are refused here, and of broken EXIF, which does no harm.

@@ -16,7 +16,7 @@ from ddm_jax import files
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.base import Weights
-from ddm_jax.tasks.generator import Asked, Generator
+from ddm_jax.tasks.generator import Generator
 from ddm_jax.training.layout import Layout, allgather, alone, share
 from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Opened
@@ -85,38 +85,25 @@ def make_draw(generator: Generator, layout: Layout) -> Callable[..., np.ndarray]
 
 
 def draw_film(
-    generator: Generator,
-    layout: Layout,
-    weights: Weights,
-    index: np.ndarray,
-    say: Say,
-    *,
-    times: np.ndarray | None = None,
-    x: np.ndarray | None = None,
-    asked: Asked | None = None,
+    generator: Generator, layout: Layout, weights: Weights, index: np.ndarray, say: Say
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
 
-    times, x (n, H, W, C) and what is asked for are the run's own where they are not given. All
-    processes must draw, and have all of it.
+    All processes must draw, and have all of it.
     """
     own = alone(layout)
-    grid = np.asarray(generator.times(weights) if times is None else times)
-    told = jax.tree.map(np.asarray, generator.asked(index) if asked is None else asked)
-    starts = np.asarray(jax.jit(generator.start)(weights, index) if x is None else x)
+    grid = np.asarray(generator.times(weights))
     chosen = pictures.spread(len(grid))
 
-    def film(weights: Weights, index: Array, x: Array, asked: Asked) -> tuple[Array, Array]:
-        return generator.film(weights, index, x, asked, times=grid, chosen=chosen)
+    def film(weights: Weights, index: Array) -> tuple[Array, Array]:
+        return generator.film(weights, index, times=grid, chosen=chosen)
 
-    program = own.compile(film, split=(False, True, True, True), stacked=True)
+    program = own.compile(film, split=(False, True), stacked=True)
 
     def call(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mine = jax.tree.map(lambda a: a[part], told)
-        batch = own.shard((index[part], starts[part], mine))
-        return own.gather(program(weights, *batch))
+        return own.gather(program(weights, own.shard(part)))
 
-    found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
+    found = in_batches(layout, call, index, generator.options.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
     seen = pictures.shown(generator, weights, x_t, grid)
     return pictures.Film(grid, seen, chosen, np.asarray(generator.codec.decode(x0, {})))
