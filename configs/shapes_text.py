@@ -16,14 +16,15 @@ def get_config():
         without=("red circle", "yellow square", "blue triangle", "white circle"),
     )
     config.model.ddpm_unet.update(
-        channels=128, multipliers=(1, 2), blocks=1, patch=2, attention=(8, 4), heads=4, dropout=0.0
+        channels=64, multipliers=(1, 2), blocks=1, patch=2, attention=(4,), heads=4, dropout=0.0
     )
     config.condition.name = "text"
+    config.condition.text.update(length=72, channels=64)
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
-    config.optim.update(lr=5e-4, warmup=200, decay="cosine")
+    config.optim.update(lr=1e-3, warmup=200, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=4000, batch=64, log_every=100, save_every=500, sample_every=1000)
+    config.train.update(steps=2000, batch=64, log_every=100, save_every=500, sample_every=1000)
     config.sample.update(
         count=64,
         batch=64,

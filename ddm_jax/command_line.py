@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
     parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
-    prompts = "what to draw, a prompt or the name of a class; several are dealt in turn"
+    prompts = "what to draw: a prompt, a class or a file of a picture; several are dealt in turn"
     parser.add_argument("--prompt", action="append", default=[], help=prompts)
     parser.add_argument("--prompts", help="a text file of prompts, one a line")
     parser.add_argument(

@@ -52,10 +52,10 @@ class TrainOptions:
 class SampleOptions:
     """The `sample` section. steps: times of the grid, each one evaluation of the denoiser (two
     with samplers that look ahead, but for the last). evaluations: the number of evaluations that
-    the steps follow from, 0 to give the steps. ask: prompts or names of classes, dealt to the
-    images in turn. classes: the same by indices, () for all. avoid: a prompt or a class that
-    guidance leads away from, "" for no condition. clip: how estimates of x_0 are held in the range
-    of the data. film: of how many images the way from noise is drawn too.
+    the steps follow from, 0 to give the steps. ask: prompts, names of classes or files of pictures,
+    dealt to the images in turn. classes: classes by their indices, () for all. avoid: what
+    guidance leads away from, of the same kind, "" for no condition. clip: how estimates of x_0 are
+    held in the range of the data. film: of how many images the way from noise is drawn too.
     """
 
     count: int = 64

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +46,15 @@ def check_same_data(spec: Spec, workdir: Path) -> None:
     """UserError where the folder holds a run on other data."""
     if (workdir / "data.json").exists():
         dataset.check_same_data(spec, saved_spec(workdir))
+
+
+def taught(config: ConfigDict, data: Dataset, workdir: Path) -> Dataset:
+    """The data, whose Spec holds what the run in `workdir` learnt of them, or learns now."""
+    if (workdir / "data.json").exists():
+        learnt = saved_spec(workdir).learnt
+    else:
+        learnt = make_task(config, data.spec, {}).learn(data.columns)
+    return replace(data, spec=replace(data.spec, learnt=learnt)) if learnt else data
 
 
 def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:

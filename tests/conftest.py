@@ -59,6 +59,15 @@ TINY = (
     "--config.sample.batch=4",
     "--config.sample.steps=3",
 )
+# The same for configs/shapes_text.py.
+TINY_TEXT = (
+    *(a for a in TINY if "attention" not in a),
+    "--config.data.count=60",
+    "--config.model.ddpm_unet.attention=()",
+    "--config.model.ddpm_unet.heads=2",
+    "--config.condition.text.channels=8",
+    "--config.condition.text.depth=1",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -410,8 +410,8 @@ TRAINING = (
     Mutation(
         "guidance",
         "combine",
-        "u.x0 + scale * (c.x0 - u.x0)",
-        "u.x0 + (1 + scale) * (c.x0 - u.x0)",
+        "extrapolate(c.x0, u.x0, scale)",
+        "extrapolate(u.x0, c.x0, scale)",
         ("test_losses", "on_eps and 0.5"),
     ),
     Mutation(
@@ -552,7 +552,7 @@ DATA = (
     ),
     Mutation(
         "images on their side",
-        "_upright",
+        "upright",
         "image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE",
         "False",
         ("test_folder", "whatever_their_ratio"),
@@ -705,6 +705,192 @@ BORROWED = (
         "seen.parts.items()",
         "{'accuracy': seen.loss}.items()",
         ("test_borrowing", "logs_its_accuracy"),
+    ),
+)
+STEERING = (
+    Mutation(
+        "the mask of attention",
+        "Attention.__call__",
+        "jax.nn.softmax(logits, where=there)",
+        "jax.nn.softmax(logits)",
+        ("test_text", "within_its_mask"),
+    ),
+    Mutation(
+        "keys of the sequence",
+        "Attention.__call__",
+        "jnp.concatenate([k, more_k], 1)",
+        "jnp.concatenate([k, more_v], 1)",
+        ("test_text", "within_its_mask"),
+    ),
+    Mutation(
+        "the mask of the encoder",
+        "Block.__call__",
+        "mask[:, None, None]",
+        "None",
+        ("test_text", "after_the_end"),
+    ),
+    Mutation(
+        "the first token",
+        "TextEncoder.__call__",
+        "h[:, 0]",
+        "h.mean(1)",
+        ("test_text", "after_the_end"),
+    ),
+    Mutation(
+        "places of words",
+        "TextEncoder.__call__",
+        "tokens + self.param('place', normal, tokens.shape[1:])",
+        "tokens",
+        ("test_text", "order_of_words"),
+    ),
+    Mutation(
+        "bytes as tokens",
+        "Text.ask",
+        "found.astype(np.int32) + FIRST",
+        "found.astype(np.int32) + START",
+        ("test_text", "bytes_of_a_text"),
+    ),
+    Mutation(
+        "the longest text",
+        "Text.ask",
+        "len(found) >= self.length",
+        "len(found) > self.length",
+        ("test_text", "too_long"),
+    ),
+    Mutation(
+        "the longest run of words",
+        "FrozenText.ask",
+        "len(found) > self.length",
+        "len(found) >= self.length",
+        ("test_frozen_text", "room_for"),
+    ),
+    Mutation(
+        "words that are not there",
+        "VectorEncoder.__call__",
+        "jnp.concatenate([jnp.ones((count, 1), bool), there], 1)",
+        "jnp.concatenate([jnp.ones((count, 1), bool), jnp.ones_like(there)], 1)",
+        ("test_frozen_text", "empty_places"),
+    ),
+    Mutation(
+        "the scale of guidance",
+        "extrapolate",
+        "(scale - 1) * d",
+        "scale * d",
+        ("test_guidance", "climbing"),
+    ),
+    Mutation(
+        "guidance along the estimate",
+        "extrapolate",
+        "(1 - parallel) * along",
+        "parallel * along",
+        ("test_guidance", "keep_off"),
+    ),
+    Mutation(
+        "the length of guidance",
+        "extrapolate",
+        "norm / jnp.where(size > 0, size, 1.0)",
+        "norm",
+        ("test_guidance", "keep_off"),
+    ),
+    Mutation(
+        "what is avoided",
+        "Generator.avoided",
+        "condition.ask([text])",
+        "condition.null(1)",
+        ("test_guided", "avoided"),
+    ),
+    Mutation(
+        "the unconditional branch",
+        "DiffusionModel.both",
+        "a[len(x_t):]",
+        "a[:len(x_t)]",
+        ("test_guided", "unconditional or guided_from"),
+    ),
+    Mutation(
+        "requests in turn",
+        "Generator.asked",
+        "index % len(requests)",
+        "0 * index",
+        ("test_prompts", "own_prompt"),
+    ),
+    Mutation(
+        "classes left out",
+        "without",
+        "~np.isin(data.columns['label'], away)",
+        "np.isin(data.columns['label'], away)",
+        ("test_prompts", "left_out"),
+    ),
+)
+PICTURES = (
+    Mutation(
+        "means of blocks",
+        "shrink",
+        "x.reshape(count, small[0], factor, small[1], factor, channels).mean((2, 4))",
+        "x[:, ::factor, ::factor]",
+        ("test_image_condition", "pillow"),
+    ),
+    Mutation(
+        "pixels repeated",
+        "enlarge",
+        "jnp.repeat(picture, size // picture.shape[axis], axis)",
+        "jnp.concatenate([picture] * (size // picture.shape[axis]), axis)",
+        ("test_image_condition", "size_of_x"),
+    ),
+    Mutation(
+        "the range of pictures",
+        "Image._scaled",
+        "2 * (values.astype(np.float32) - low) / (high - low)",
+        "(values.astype(np.float32) - low) / (high - low)",
+        ("test_image_condition", "size_of_x"),
+    ),
+    Mutation(
+        "no picture",
+        "Image.null",
+        "jnp.zeros(count)",
+        "jnp.ones(count)",
+        ("test_image_condition", "grey"),
+    ),
+    Mutation(
+        "mirrored pictures",
+        "prepare",
+        "('x', 'image')",
+        "('x',)",
+        ("test_image_condition", "mirrored and own"),
+    ),
+    Mutation(
+        "pictures told for the examples",
+        "make_draw",
+        "np.asarray(a)[index]",
+        "np.roll(np.asarray(a), 1, 0)[index]",
+        ("test_upscale", "previews"),
+    ),
+    Mutation(
+        "pairs by their whole name",
+        "_pairs",
+        "f'{side}/{rest}'",
+        "f\"{side}/{rest.split('/')[-1]}\"",
+        ("test_pairs", "equal_names"),
+    ),
+    Mutation(
+        "pictures of other runs",
+        "lent",
+        "told(other) != told(task)",
+        "False",
+        ("test_validate", "another_size"),
+    ),
+    Mutation(
+        "names by what pictures show",
+        "drawing",
+        "digest_of(condition.ask(texts))",
+        "''",
+        ("test_upscale", "asked_for"),
+    ),
+    Mutation(
+        "nothing to draw from",
+        "Generator.needs_request",
+        "'maps' in self.model.condition.parts and not self.requests",
+        "False",
+        ("test_upscale", "needs_a_picture"),
     ),
 )
 INVERSE = ("test_null_space", "pseudo_inverse")
@@ -931,7 +1117,8 @@ PLANS = (
         ("test_translate", "of_one_section"),
     ),
 )
-ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + EDITING + PLANS
+ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
+ALL += EDITING + PLANS
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

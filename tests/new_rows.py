@@ -184,7 +184,7 @@ class Negated(guidance.ClassifierFree):
 
 
 @dataclass(frozen=True)
-class Parity(conditions.Classes):
+class Oddness(conditions.Classes):
     """Whether the class is odd."""
 
     def embed(self, params, raw):
@@ -266,6 +266,9 @@ class Mean:
     def remember(self, memory, t, loss):
         return memory
 
+    def learn(self, columns):
+        return ""
+
     def columns(self, columns):
         return {}
 
@@ -283,7 +286,7 @@ augments.AUGMENTS["negative"] = Negative
 evaluation.METRICS["brightness"] = Brightness()
 edits.EDITS["opposite"] = Opposite
 guidance.GUIDANCES["negated"] = Negated
-conditions.CONDITIONS["parity"] = Parity
+conditions.CONDITIONS["oddness"] = Oddness
 schedules.SCHEDULES["square"] = Square
 predictions.PREDICTIONS["residual"] = Residual
 weightings.WEIGHTINGS["root_snr"] = RootSNR

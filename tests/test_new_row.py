@@ -23,7 +23,7 @@ ROWS = {
     "objective": "doubled",
     "average": "running_mean",
     "augment": "negative",
-    "condition": "parity",
+    "condition": "oddness",
     "guidance": "negated",
     "edit": "opposite",
 }
@@ -31,6 +31,7 @@ LAWS = (
     "tests/diffusion",
     "tests/training/test_averages.py",
     "tests/data/test_codecs.py",
+    "tests/models/test_condition_rows.py",
     "tests/data/test_augments.py",
     "tests/tasks/test_edits.py",
 )

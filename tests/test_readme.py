@@ -9,7 +9,7 @@ import re
 import shlex
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY
+from conftest import FAST, ROOT, SHARED, TINY, TINY_TEXT
 from PIL import Image
 
 import launch
@@ -48,6 +48,9 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
     (tmp_path / "my_images/blue/broken.png").write_text("no picture")
     for name in ("me.png", "mask.png"):
         Image.new("L", (40, 50), "white").save(tmp_path / name)
+    for name in ("small.png", "my_pairs/input/a.png", "my_pairs/target/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 30), "red").save(tmp_path / name)
     ran = 0
     for shown in LAUNCHES:
         arguments = shlex.split(shown)[2:]
@@ -60,7 +63,9 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
         if "cifar" in shown:
             arguments.append("--config.data.size=8")
         arguments = [argument.replace("@500", "@6") for argument in arguments]
-        if "configs/digits_classifier.py" in arguments:
+        if "configs/shapes_text.py" in arguments:
+            arguments += TINY_TEXT
+        elif "configs/digits_classifier.py" in arguments:
             arguments += [f"--config.train.{s}" for s in ("steps=2", "batch=8", "sample_every=0")]
             arguments.append("--config.optim.warmup=0")
         elif "runs/digits_classifier" in arguments:
@@ -79,6 +84,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
     assert ran >= len(LAUNCHES) - 4
     assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
     assert (tmp_path / "runs/mine/samples").exists()
+    assert json.loads((tmp_path / "runs/pairs/data.json").read_text())["picture"] == [32, 32, 3]
+    assert list((tmp_path / "runs/shapes_upscale/samples").glob("*.npz"))
     assert (tmp_path / "runs/student/borrowed.json").exists()
     assert len(list(tmp_path.glob("runs/quickstart_sweep/*/samples/step_6.png"))) == 3
     assert "channels=32,lr=0.001" in (tmp_path / "runs/quickstart_sweep/sweep.html").read_text()

@@ -87,7 +87,7 @@ DIFFUSION: dict[str, Any] = {
     },
     "prediction": {"name": "eps", "eps": {}},  # what the network predicts
     "noise_cond": {"name": "timestep", "timestep": {"scale": 1.0}},  # what it is told of the noise
-    "condition": {"name": "nothing", "nothing": {}},  # what it is told beside: nothing, classes
+    "condition": {"name": "nothing", "nothing": {}},  # what it is told beside
     "time_sampler": {"name": "uniform", "uniform": {}},  # density of training times
     "objective": {"name": "weighted", "weighted": {}},
     "weighting": {"name": "simple", "simple": {"space": "own"}},  # of squared errors over time
@@ -107,8 +107,8 @@ DIFFUSION: dict[str, Any] = {
         "evaluations": 0,  # of the network, from which the steps follow; 0: as steps says
         "seed": 0,
         "clip": "static",  # estimates to the data's range: none, static, dynamic
-        "ask": (),  # prompts or names of classes, dealt to the images in turn
-        "classes": (),  # the same by indices; () for all
+        "ask": (),  # prompts, names of classes or files of pictures, dealt to the images in turn
+        "classes": (),  # classes by their indices; () for all
         "avoid": "",  # what classifier_free leads away from; "" for no condition
         "film": 0,  # of how many images the way from noise is drawn
     },

@@ -6,7 +6,7 @@ which they are, so that it judges new rows too; others go by a setting, as `vari
 
 import functools
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -205,6 +205,11 @@ def alike(one: Codec, other: Codec) -> bool:
     )
 
 
+def told(task: Diffusion) -> Any:
+    """The shapes of what a model is told of one example, beside the noise."""
+    return jax.eval_shape(lambda: task.model.condition.null(1))
+
+
 def lent(task: Diffusion) -> Iterator[Finding]:
     """Whether borrowed runs are of the same data values, and of the same classes."""
     for role, other in task.lent.items():
@@ -217,11 +222,13 @@ def lent(task: Diffusion) -> Iterator[Finding]:
         elif role == "judge":
             if task.model.condition.parts and other.spec.classes != task.spec.classes:
                 yield wrong(f"{key}: that classifier tells other classes than the model has")
-        elif type(other.model.condition) is not type(task.model.condition) or (
-            task.model.condition.parts and other.spec.classes != task.spec.classes
+        elif (
+            type(other.model.condition) is not type(task.model.condition)
+            or told(other) != told(task)
+            or (task.model.condition.parts and other.spec.classes != task.spec.classes)
         ):
             yield wrong(
-                f"{key}: that run has another condition; take one with the same condition.name and "
+                f"{key}: that run has another condition; take one with the same condition and "
                 "classes"
             )
 

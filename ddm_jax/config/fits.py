@@ -78,10 +78,6 @@ def _requests(generator: Generator) -> None:
             f"{texts[0]!r} is asked for, and nothing here is told: the model has no condition and "
             "no classifier guides it; leave sample.ask empty"
         )
-    try:
-        condition.ask(texts)
-    except ValueError as error:
-        raise UserError(f"sample.ask: {error}") from error
     unheard = [text for text in options.ask if generator.judged and text not in generator.judged]
     if unheard:
         raise unknown("class of the classifier", unheard[0], generator.judged)
@@ -96,6 +92,10 @@ def _requests(generator: Generator) -> None:
         raise UserError(
             f"sample.classes holds {bad[0]}, but {generator.spec.name} has classes 0 to {count - 1}"
         )
+    try:
+        condition.ask([*generator.requests, *filter(None, [options.avoid])])
+    except ValueError as error:
+        raise UserError(f"sample.ask: {error}") from error
 
 
 def _budget(generator: Generator) -> None:

@@ -16,27 +16,29 @@ import numpy as np
 from ddm_jax.data.dataset import COLUMNS, Dataset, Spec, digests, spec_of
 from ddm_jax.errors import UserError
 
-_FORMAT = 2  # of an entry; those of other formats are never opened
+_FORMAT = 3  # of an entry; those of other formats are never opened
 
 
 class Decoded(NamedTuple):
-    """What decoding gives beside the column x, which it writes.
+    """What decoding gives beside the columns that it writes.
 
     columns: the other ones. problems: as in Dataset. about: fields of the Spec, from `kind` on.
+    written: the columns that stand in files already.
     """
 
     columns: Mapping[str, np.ndarray]
     classes: Iterable[str] = ()
     problems: Iterable[tuple[str, str]] = ()
     about: Mapping[str, Any] = MappingProxyType({})
+    written: tuple[str, ...] = ("x",)
 
 
 def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) -> Dataset:
     """The data set stored under `key`, memory-mapped; `make` decodes it where it is not there.
 
-    `make(path)` writes the column x to `path`, an .npy. An entry that cannot be read or does not
-    match its sha256 sums is made anew. Entries appear whole or not at all, so several processes
-    may build the same one.
+    `make(path)` writes the column x to `path`, an .npy, and may write others beside it, each to its
+    `<name>.npy`. An entry that cannot be read or does not match its sha256 sums is made anew.
+    Entries appear whole or not at all, so several processes may build the same one.
     """
     key = {"format": _FORMAT, **key}
     root = Path(folder or os.environ.get("DDM_JAX_CACHE") or _user_cache()).expanduser()
@@ -76,7 +78,8 @@ def _write(part: Path, key: dict[str, Any], make: Callable[[Path], Decoded]) -> 
     decoded = make(part / "x.npy")
     for name, column in decoded.columns.items():
         np.save(part / f"{name}.npy", column, allow_pickle=False)
-    columns = {"x": np.load(part / "x.npy", mmap_mode="r"), **decoded.columns}
+    written = {name: np.load(part / f"{name}.npy", mmap_mode="r") for name in decoded.written}
+    columns = {**written, **decoded.columns}
     spec = spec_of(key["name"], columns, decoded.classes, **decoded.about)
     meta = {"key": key, "spec": asdict(spec), "problems": list(decoded.problems)}
     (part / "meta.json").write_text(json.dumps({**meta, "sha256": _digest(meta)}))

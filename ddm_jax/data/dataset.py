@@ -15,7 +15,7 @@ from ddm_jax.errors import UserError
 Report = Callable[[str], None]  # told of progress, a line at a time
 
 # Names of columns, in the order of `Spec.sha256`, and what messages call them.
-COLUMNS = {"x": "examples", "label": "labels", "text": "captions"}
+COLUMNS = {"x": "examples", "label": "labels", "text": "captions", "image": "pictures"}
 
 
 class NoSplit(UserError):
@@ -69,11 +69,13 @@ class Spec:
     """What a model must know of its data, and which data they are.
 
     shape: of one example. mean and std: per channel, of the values of x scaled from [low, high] to
-    [0, 1]. sha256: of each of COLUMNS, "" of what there is none of; () in files that earlier
-    versions wrote. kind: `image`, a row of `figures.artists.ARTISTS`. low, high: the range of the
-    values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
+    [0, 1]. sha256: of each of COLUMNS, "" of what there is none of; fewer or none in files that
+    earlier versions wrote. kind: `image`, a row of `figures.artists.ARTISTS`. low, high: the range
+    of the values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
     continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
-    example is one of the data too, which it is not of written characters.
+    example is one of the data too, which it is not of written characters. picture: the shape of the
+    picture that comes with an example, of values like those of x; () where none does. learnt: what
+    the condition of a run learnt of them when it began, "" for nothing.
 
     What has defaults here is what files of earlier versions do not say, and is so of images.
     """
@@ -92,6 +94,8 @@ class Spec:
     levels: int = 256
     rate: float = 0.0
     mirrors: bool = True
+    picture: tuple[int, ...] = ()
+    learnt: str = ""
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Spec":
@@ -114,7 +118,8 @@ class Spec:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode.
+    """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode
+    and "image" (N, ...), a picture that comes with each.
 
     attributes: what else is known of them, (N,) each. problems: (file, reason) of what was left
     out.
@@ -152,6 +157,7 @@ def spec_of(
         mean=(),
         std=(),
         sha256=digests(columns),
+        picture=tuple(columns["image"].shape[1:]) if "image" in columns else (),
         **about,
     )
     moments = _moments_of_bytes if x.dtype == np.uint8 else _moments
@@ -213,7 +219,7 @@ def check_same_data(now: Spec, was: Spec) -> None:
     differ = []
     if now.count != was.count:
         differ.append(f"count is {now.count:,}, was {was.count:,}")
-    for part in ("kind", "shape", "low", "high", "levels", "rate"):
+    for part in ("kind", "shape", "low", "high", "levels", "rate", "picture"):
         new, old = getattr(now, part), getattr(was, part)
         if new != old:
             differ.append(f"{part} is {new}, was {old}")

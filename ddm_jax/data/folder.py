@@ -1,24 +1,20 @@
-"""`folder:<path>`: the user's own images, sub-folders as classes, captions from metadata.jsonl."""
+"""`folder:<path>`: the user's own images, in classes or in pairs, captions from metadata.jsonl."""
 
 import json
-import struct
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
-from ddm_jax.data.images import fit
+from ddm_jax.data.found import Found, find
+from ddm_jax.data.images import BROKEN, SIXTEEN_BIT, fit, read, upright
 from ddm_jax.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-MAX_PIXELS = 64_000_000  # a larger picture is taken for a decompression bomb
-# What reading a picture may raise; struct.error comes of EXIF that is cut short.
-BROKEN = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
-_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that swap height and width
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
 def folder(path: str, options: DataOptions, report: Report) -> Dataset:
@@ -26,8 +22,11 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
 
     Grey, RGB, RGBA (on white), palette and 16-bit images are taken, turned as their EXIF says,
     and kept at the size that all share, or cropped to the ratio of `data.size` around their centre
-    and resized to it. What cannot be used is listed in `Dataset.problems`; with `data.strict` the
-    first such file raises UserError. Files that a link leads to outside the folder are not read.
+    and resized to it. Where there are the sub-folders `input` and `target` alone, the images of
+    `target` are the examples, and those of the same name in `input` are the column "image", at the
+    size that those share, or at `data.size` too. What cannot be used is listed in
+    `Dataset.problems`; with `data.strict` the first such file raises UserError. Files that a link
+    leads to outside the folder are not read.
     """
     root = Path(path).expanduser()
     if not path or not root.is_dir():
@@ -46,7 +45,14 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     }
 
     def make(path: Path) -> Decoded:
-        return _decode(root, files, captions, bad_captions, options, path, report)
+        found = find({_relative(p, root): p for p in files})
+        found.problems[:0] = bad_captions
+        if captions is not None:
+            known = {_relative(p, root) for p in files}
+            strange = [name for name in captions if name not in known]
+            unknown = [("metadata.jsonl", f"names {n!r}, which is no image here") for n in strange]
+            found.problems.extend(unknown)
+        return _decode(root, found, captions, options, path, report)
 
     data = cached(options.cache, key, make)
     if data.problems and options.strict:
@@ -71,7 +77,7 @@ def _captions(root: Path) -> tuple[dict[str, str] | None, list[tuple[str, str]]]
     file = root / "metadata.jsonl"
     if not file.is_file():
         return None, []
-    if not file.resolve().is_relative_to(root.resolve()):
+    if not _inside(file, root):
         raise UserError(
             f"{file} is a link that leads outside the folder; put the file itself there"
         )
@@ -89,63 +95,58 @@ def _captions(root: Path) -> tuple[dict[str, str] | None, list[tuple[str, str]]]
 
 def _decode(
     root: Path,
-    files: list[Path],
+    found: Found,
     captions: dict[str, str] | None,
-    problems: list[tuple[str, str]],
     options: DataOptions,
     path: Path,
     report: Report,
 ) -> Decoded:
-    problems = list(problems)
-    space, channels = options.space, options.channels
-    classes = sorted({_relative(p, root).split("/")[0] for p in files if p.parent != root})
-    if not space or not channels:
-        own_space, own_channels = _own_format(root, files, space)
-        space, channels = space or own_space, channels or own_channels
+    problems, count = list(found.problems), len(found.examples)
+    formats, arrays = {}, {}
+    for column in found.columns:
+        files = [e.files[column] for e in found.examples if _inside(e.files[column], root)]
+        own = _own_format(found.side(root, column), files, options.space, options.channels)
+        formats[column] = own
+        place, shape = path.with_name(f"{column}.npy"), (count, *own[0], own[1])
+        arrays[column] = np.lib.format.open_memmap(place, "w+", np.uint8, shape)
     kept, refitted, labels, texts = 0, 0, [], []
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (len(files), *space, channels))
-    for i, file in enumerate(files):
+    for i, example in enumerate(found.examples):
         if i % 1000 == 0:
-            report(f"decoding {root}: {i:,} of {len(files):,}")
-        name = _relative(file, root)
+            report(f"decoding {root}: {i:,} of {count:,}")
+        name, images, pixels = example.name, {}, {}
         try:
-            if classes and file.parent == root:
-                raise ValueError("stands beside the class folders, in none of them")
             if captions is not None and name not in captions:
                 raise ValueError("has no line in metadata.jsonl")
-            if not file.resolve().is_relative_to(root.resolve()):
-                raise ValueError("a link that leads outside the folder")
-            image = read(file)
-            images[kept] = fit(image, space, channels)
+            for column, file in example.files.items():
+                name = _relative(file, root)
+                images[column] = _read(file, root)
+                pixels[column] = fit(images[column], *formats[column])
         except BROKEN as error:
             problems.append((name, str(error) or type(error).__name__))
             continue
+        for column, array in arrays.items():
+            array[kept] = pixels[column]
+            refitted += images[column].size != formats[column][0][::-1]
         kept += 1
-        refitted += image.size != space[::-1]
-        labels.append(classes.index(name.split("/")[0]) if classes else 0)
-        texts.append(captions[name] if captions is not None else "")
-    known = {_relative(p, root) for p in files}
-    problems += [
-        ("metadata.jsonl", f"names {n!r}, which is no image here")
-        for n in captions or ()
-        if n not in known
-    ]
+        labels.append(example.label)
+        texts.append(captions[example.name] if captions is not None else "")
     if not kept:
         raise UserError(
-            f"none of {len(files)} images in {root} can be used; the first, "
-            f"{problems[0][0]}: {problems[0][1]}"
+            f"none of the images in {root} can be used; the first, {problems[0][0]}: "
+            f"{problems[0][1]}"
         )
-    _truncate(images, path, kept)
+    for column, array in arrays.items():
+        _truncate(array, path.with_name(f"{column}.npy"), kept)
     if refitted:
-        height, width = space
+        height, width = formats["x"][0]
         report(
-            f"{refitted:,} of {kept:,} images in {root} were of other sizes: cropped around their "
-            f"centre to {height}:{width} and resized to {height} x {width} pixels"
+            f"{refitted:,} of {kept * len(arrays):,} images in {root} were of other sizes: cropped "
+            f"around their centre to {height}:{width} and resized to {height} x {width} pixels"
         )
-    columns = {"label": np.array(labels, np.int32)} if classes else {}
+    columns = {"label": np.array(labels, np.int32)} if found.classes else {}
     if captions is not None:
         columns["text"] = np.array(texts)
-    return Decoded(columns, classes, problems)
+    return Decoded(columns, found.classes, problems, written=tuple(arrays))
 
 
 def _truncate(images: np.memmap, path: Path, kept: int) -> None:
@@ -162,18 +163,19 @@ def _truncate(images: np.memmap, path: Path, kept: int) -> None:
 
 
 def _own_format(
-    root: Path, files: list[Path], space: tuple[int, ...]
+    root: Path, files: Iterable[Path], space: tuple[int, ...], channels: int
 ) -> tuple[tuple[int, ...], int]:
-    """((height, width), channels) that all readable images share; 1 channel if all are grey.
-
-    Sizes do not matter where `space` is given.
+    """((height, width), channels), and where they are () and 0 those that all readable images
+    share; 1 channel if all are grey.
     """
+    if space and channels:
+        return space, channels
     spaces, grey = set(), True
     for file in files:
         try:
             with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-                spaces.add(_upright(image))
-                grey = grey and image.mode in ("1", "L", *_SIXTEEN_BIT)
+                spaces.add(upright(image))
+                grey = grey and image.mode in ("1", "L", *SIXTEEN_BIT)
         except BROKEN:
             continue
     if not space and len(spaces) > 1:
@@ -181,38 +183,16 @@ def _own_format(
             f"images in {root} differ in size; set --config.data.size=64, say, or 48,64 (height, "
             "width)"
         )
-    return space or (spaces.pop() if spaces else (1, 1)), 1 if grey else 3
+    return space or (spaces.pop() if spaces else (1, 1)), channels or (1 if grey else 3)
 
 
-def _upright(image: Image.Image) -> tuple[int, int]:
-    """(height, width) of an image once it is turned as its EXIF says.
-
-    Square ones and bombs are not asked, since to look for its EXIF may mean to decode a picture.
-    """
-    width, height = image.size
-    if width == height or width * height > MAX_PIXELS:
-        return height, width
-    turned = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
-    return (width, height) if turned else (height, width)
+def _inside(file: Path, root: Path) -> bool:
+    """Whether a file lies in the folder, wherever links lead."""
+    return file.resolve().is_relative_to(root.resolve())
 
 
-def read(file: Path) -> Image.Image:
-    """One image as 8-bit grey or RGB, upright; raises one of BROKEN, with the reason."""
-    if file.stat().st_size == 0:
-        raise ValueError("an empty file")
-    # Pillow warns of bombs, which are refused here, and of broken EXIF, which does no harm.
-    with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,}")
-        image.load()
-        image = ImageOps.exif_transpose(image)
-    if image.mode in _SIXTEEN_BIT:
-        grey = np.asarray(image, np.float64) / 257
-        return Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    if image.mode in ("RGBA", "LA", "PA", "P") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+def _read(file: Path, root: Path) -> Image.Image:
+    """One image of the folder; raises one of BROKEN."""
+    if not _inside(file, root):
+        raise ValueError("a link that leads outside the folder")
+    return read(file)

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ddm_jax.data.dataset import Report, Spec
-from ddm_jax.data.folder import BROKEN, SUFFIXES, read
-from ddm_jax.data.images import fit
+from ddm_jax.data.folder import SUFFIXES
+from ddm_jax.data.images import BROKEN, fit, read
 from ddm_jax.errors import UserError
 
 Size = tuple[int, int]  # height and width in pixels

@@ -117,9 +117,12 @@ def prepare(
 ) -> dict[str, Array]:
     """The columns (B, ...) of a Feed on the device: x gathered from `pool` and augmented.
 
-    pool: the column x (N, ...), where the Feed holds indices into it.
+    pool: the column x (N, ...), where the Feed holds indices into it. A picture that comes with an
+    example is changed as that is.
     """
-    x = jnp.asarray(part["x"]) if pool is None else pool[part["index"]]
     drawn = ("index", *augment.columns)
-    rest = {name: jnp.asarray(v) for name, v in part.items() if name not in drawn}
-    return {**rest, "x": augment.apply(x, part)}
+    columns = {name: jnp.asarray(v) for name, v in part.items() if name not in drawn}
+    if pool is not None:
+        columns["x"] = pool[part["index"]]
+    alike = {name: augment.apply(columns[name], part) for name in ("x", "image") if name in columns}
+    return {**columns, **alike}

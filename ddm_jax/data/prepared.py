@@ -20,6 +20,7 @@ from ddm_jax.errors import UserError, unknown
 _PATIENCE = 3.0  # seconds that a host may take to answer
 _NAME = re.compile(r"[a-zA-Z]\w*(/[\w+-][\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?")
 _CHARACTERS = ("emnist", "kmnist", "mnist", "svhn_cropped")  # sets that mirroring spoils
+_CAPTIONS = ("caption", "text")  # names of features that are captions
 _FEATURES = frozenset(  # what image sets are made of; these hold data and import nothing
     f"tensorflow_datasets.core.features.{name}"
     for name in (
@@ -131,6 +132,8 @@ def _decode(builder: Any, name: str, options: DataOptions, path: Path, report: R
     label = features["label"] if "label" in features else None
     classes = getattr(label, "names", None) or ()  # other kinds of label are no classes
     labels = np.zeros(count, np.int32) if classes else None
+    caption = next((name for name in _CAPTIONS if name in features), None)
+    texts = []
     for i, example in enumerate(_examples(builder, name, options.split, count)):
         if i % 10000 == 0:
             report(f"decoding tfds:{name}: {i:,} of {count:,}")
@@ -141,9 +144,20 @@ def _decode(builder: Any, name: str, options: DataOptions, path: Path, report: R
         images[i] = pixels
         if labels is not None:
             labels[i] = example["label"]
+        if caption is not None:
+            texts.append(_text(example[caption], f"{caption!r} of example {i:,} of tfds:{name}"))
     images.flush()
+    columns = {"label": labels, "text": np.array(texts) if texts else None}
+    known = {name: column for name, column in columns.items() if column is not None}
     about = {"mirrors": _set_of(name) not in _CHARACTERS}
-    return Decoded({} if labels is None else {"label": labels}, classes, about=about)
+    return Decoded(known, classes, about=about)
+
+
+def _text(value: Any, what: str) -> str:
+    """A caption, as TFDS gives it."""
+    if not isinstance(value, str | bytes):
+        raise UserError(f"{what} is {type(value).__name__}, and captions are texts")
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def _examples(builder: Any, name: str, split: str, count: int) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from ddm_jax.errors import RunError
 
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
+LINES = 6  # of a caption
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -60,13 +61,13 @@ def labelled_grid(
 ):
     """`grid` with a caption above each image, or one a column where all of a column agree.
 
-    captions: (n,), in two lines where one is too short, and cut beyond. A matplotlib Figure.
+    captions: (n,), in as many lines as they need up to LINES, and cut beyond. A matplotlib Figure.
     """
     columns = min(columns, len(images))
     shared = all(text == captions[k % columns] for k, text in enumerate(captions))
     tiles = enlarged(images)
     height, width = tiles.shape[1:3]
-    texts = [_in_two_lines(text, max(4, width // 6)) for text in captions]
+    texts = [_in_lines(text, max(4, width // 6)) for text in captions]
     gap, line = 4, 4 + 13 * max(text.count("\n") + 1 for text in texts)
     step = height + gap + (0 if shared else line)
     rows = -(-len(images) // columns)
@@ -81,11 +82,11 @@ def labelled_grid(
     return sheet.figure(path)
 
 
-def _in_two_lines(text: str, most: int) -> str:
-    """`text` in at most two lines of at most `most` characters."""
+def _in_lines(text: str, most: int) -> str:
+    """`text` in lines of at most `most` characters."""
     lines = textwrap.wrap(text, most) or [""]
-    if len(lines) > 2:
-        lines = [lines[0], lines[1][: most - 1] + "…"]
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], lines[LINES - 1][: most - 1] + "…"]
     return "\n".join(lines)
 
 

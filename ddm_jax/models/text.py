@@ -70,3 +70,26 @@ class TokenEncoder(nn.Module):
         return TextEncoder(self.width, self.depth, self.heads, name="encoder")(
             table(ids), jnp.asarray(ids > 0)
         )
+
+
+class VectorEncoder(nn.Module):
+    """Vectors (B, L, D) of words, where `there` (B, L) is True -> Context, by a TextEncoder.
+
+    An affine map takes the vectors to `channels`, and a learned first token stands before them.
+    """
+
+    channels: int
+    width: int
+    depth: int
+    heads: int
+
+    @nn.compact
+    def __call__(self, vectors: Array, there: Array) -> Context:
+        count = len(vectors)
+        words = nn.Dense(self.channels, kernel_init=kernel_init, name="words")(
+            vectors.astype(jnp.float32)
+        )
+        start = self.param("start", nn.initializers.normal(1.0), (1, 1, self.channels))
+        tokens = jnp.concatenate([jnp.repeat(start, count, 0), words], 1)
+        mask = jnp.concatenate([jnp.ones((count, 1), bool), there], 1)
+        return TextEncoder(self.width, self.depth, self.heads, name="encoder")(tokens, mask)

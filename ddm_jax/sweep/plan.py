@@ -91,13 +91,14 @@ def _cell(base: Any, asked: dict[str, Any], overrides: Sequence[str], workdir: P
 def refusals(cells: Sequence[Cell]) -> dict[Path, str]:
     """Why cells cannot work, by their folders; the data are loaded, no accelerator is touched."""
     leave_accelerators()
-    specs, refused = {}, {}
+    loaded, refused = {}, {}
     for cell in cells:
         try:
             options = data_options(cell.config)
-            if options not in specs:
-                specs[options] = sources.load(options).spec
-            runs.assembled(cell.config, specs[options], cell.workdir, training=True)
+            if options not in loaded:
+                loaded[options] = sources.load(options)
+            spec = runs.taught(cell.config, loaded[options], cell.workdir).spec
+            runs.assembled(cell.config, spec, cell.workdir, training=True)
         except UserError as error:
             refused[cell.workdir] = str(error)
     return refused

@@ -92,6 +92,10 @@ class Task(base.Task, Protocol):
         """Fresh parameters."""
         ...
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        """What it learns of the data once, before it can be built; "" for nothing."""
+        ...
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What it makes of the columns (N, ...) of data, once, beside them."""
         ...

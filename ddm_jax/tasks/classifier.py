@@ -87,6 +87,9 @@ class Classifier:
     def remember(self, memory: Any, t: Array | None, loss: Array) -> Any:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}
 

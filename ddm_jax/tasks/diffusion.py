@@ -140,6 +140,9 @@ class Diffusion:
     def remember(self, memory: Any, t: Array | None, loss: Array) -> Any:
         return memory if t is None else self.time_sampler.update(memory, t, loss)
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return self.model.condition.learn(columns)
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.model.condition.columns(columns)
 

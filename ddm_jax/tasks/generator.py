@@ -88,6 +88,11 @@ class Generator:
         be; () for nothing."""
         return self.requested or self.choices
 
+    @property
+    def needs_request(self) -> bool:
+        """Whether it draws from pictures, and none is asked for."""
+        return "maps" in self.model.condition.parts and not self.requests
+
     def asked(self, index: Array | np.ndarray) -> Asked:
         """What examples `index` (B,) are to be."""
         requests, condition, count = self.requests, self.model.condition, len(index)
@@ -139,8 +144,12 @@ class Generator:
 
     def generate(self, weights: Weights, index: Array) -> Array:
         """Examples `index` (B,) as the data have them, float32 (B, ...)."""
+        return self.generate_as(weights, index, self.asked(index))
+
+    def generate_as(self, weights: Weights, index: Array, asked: Asked) -> Array:
+        """Examples `index` (B,), whose noise they have, as `asked` (B,)."""
         x, key = self.start(weights, index), self.sampler_key(index)
-        denoise, schedule = self.guided(weights, self.asked(index)), self.schedule(weights)
+        denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         x0 = sample(denoise, schedule, self.sampler, self.times(weights), x, key)
         return self.codec.decode(x0, weights.borrowed)
 
@@ -148,16 +157,17 @@ class Generator:
         self,
         weights: Weights,
         index: Array,
+        asked: Asked,
         *,
         times: Array | np.ndarray,
         chosen: Array | np.ndarray,
     ) -> tuple[Array, Array]:
         """(x_t (B, n, ...) at `times` (n,), x0_hat (B, m, ...) at times[chosen]).
 
-        As `generate` goes, whose grid the times are; x0_hat at the last time is its sample.
+        As `generate_as` goes, whose grid the times are; x0_hat at the last time is its sample.
         """
         x, key = self.start(weights, index), self.sampler_key(index)
-        denoise, schedule = self.guided(weights, self.asked(index)), self.schedule(weights)
+        denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         x_t = trajectory(denoise, schedule, self.sampler, times, x, key)
         few = x_t[chosen], jnp.asarray(times)[chosen]
         x0 = jax.lax.map(lambda pair: denoise(*pair).x0, few)

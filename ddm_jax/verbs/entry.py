@@ -39,6 +39,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
+            data = runs.taught(config, data, workdir)
             setup, lent = runs.assembled(config, data.spec, workdir, training=True)
             layout.split_batch(setup.train.batch, setup.train.accumulate)
             start = runs.first_weights(setup.init.run, workdir)
@@ -97,6 +98,8 @@ def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) ->
     per_device = layout.split_batch(setup.train.batch, setup.train.accumulate)
     print(f"parameters: {setup.parameter_count():,}")
     extra = ", captions" if setup.spec.captioned else ""
+    if setup.spec.picture:
+        extra += f", pictures {'x'.join(map(str, setup.spec.picture))}"
     print(
         f"data: {setup.spec.name}, {setup.spec.count:,} images {shape}, "
         f"{len(setup.spec.classes)} classes{extra}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Generator
+from ddm_jax.training.weights import digest_of
 from ddm_jax.verbs.opened import Origins
 
 # Of the `sample` section: what changes no image, and `evaluations`, from which the steps follow.
@@ -17,14 +18,20 @@ _SHAPES_NO_IMAGE = ("count", "batch", "film", "evaluations")
 def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
     """What shapes an image beside the weights and its index.
 
-    Sampler, timesteps, guidance and `sample`; a borrowed run by its weights, wherever they lie.
+    Sampler, timesteps, guidance and `sample`; a borrowed run by its weights, and pictures that are
+    asked for by what they show, wherever they lie.
     """
     options = {k: v for k, v in asdict(generator.options).items() if k not in _SHAPES_NO_IMAGE}
     guidance = chosen("guidance", generator.guidance)
     asks = generator.guidance.asks
     if asks and asks in origins:
         guidance["run"] = origins[asks]
+    shown, condition = {}, generator.model.condition
+    if "maps" in condition.parts:
+        texts = [*generator.options.ask, *filter(None, [generator.options.avoid])]
+        shown = {"pictures": digest_of(condition.ask(texts))}
     return {
+        **shown,
         "sampler": chosen("sampler", generator.sampler),
         "timesteps": chosen("timesteps", generator.timesteps),
         "guidance": guidance,

@@ -27,6 +27,8 @@ def gather(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     UserError for files that cannot be used, data that are not those of the run, and where a
     classifier guides to a class that nothing says.
     """
+    if setup.task.generator.needs_request and (wanted.files or not wanted.examples):
+        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
     if wanted.files:
         return _files(setup, wanted, say)
     if wanted.examples:

@@ -17,7 +17,7 @@ from ddm_jax.diffusion.process import marginal_scale
 from ddm_jax.figures.artists import artist_of
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.classifier import Classifier
-from ddm_jax.tasks.generator import Generator
+from ddm_jax.tasks.generator import Asked, Generator
 from ddm_jax.training.layout import Layout, broadcast, together
 from ddm_jax.verbs import pictures
 from ddm_jax.verbs.opened import Origins
@@ -59,7 +59,8 @@ class Preview:
 class Samples(Preview):
     """Of diffusion: `forward.png`, `samples/step_<step>.png`, and at the end the way from noise.
 
-    A grid that is there, drawn with the settings of now, is not drawn again.
+    A grid that is there, drawn with the settings of now, is not drawn again. A run that draws from
+    pictures, where none is asked for, draws from those of its first examples.
     """
 
     @property
@@ -68,7 +69,15 @@ class Samples(Preview):
 
     @functools.cached_property
     def _images(self) -> Callable[..., np.ndarray]:
-        return make_draw(self.generator, self.layout)
+        told = self._told(self.generator.options.count)
+        return make_draw(self.generator, self.layout, told)
+
+    def _told(self, count: int) -> Asked | None:
+        """What the first examples are, where the run has to be told; None where it asks itself."""
+        if not self.generator.needs_request:
+            return None
+        rows = self.data.rows(np.arange(count) % self.data.spec.count)
+        return Asked(self.generator.model.condition.raw(rows), jnp.zeros(count, jnp.int32))
 
     def begin(self, params: Any) -> None:
         path, few = self.workdir / "forward.png", np.asarray(self.data.columns["x"][:6])
@@ -92,7 +101,8 @@ class Samples(Preview):
         index = np.arange(self.generator.options.film, dtype=np.int32)
         if not len(index):
             return
-        film = draw_film(self.generator, self.layout, self.weights(params), index, say)
+        how, told = (self.generator, self.layout), self._told(len(index))
+        film = draw_film(*how, self.weights(params), index, say, asked=told)
         with together(self.layout):
             if self.layout.first:
                 path = self.workdir / "samples" / f"step_{step}_film"

@@ -13,10 +13,10 @@ import numpy as np
 from jax import Array
 
 from ddm_jax import files
-from ddm_jax.errors import RunError
+from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.base import Weights
-from ddm_jax.tasks.generator import Generator
+from ddm_jax.tasks.generator import Asked, Generator
 from ddm_jax.training.layout import Layout, allgather, alone, share
 from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Opened
@@ -66,17 +66,27 @@ def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
     return images
 
 
-def make_draw(generator: Generator, layout: Layout) -> Callable[..., np.ndarray]:
+def make_draw(
+    generator: Generator, layout: Layout, told: Asked | None = None
+) -> Callable[..., np.ndarray]:
     """draw(weights, count, say) -> examples 0 .. count - 1 in the range `spec.shown`, float32.
 
-    One compiled loop for every batch, on all devices. All processes must draw, and have all images.
+    told: what examples (n,) are to be, where it is not what the run asks for. One compiled loop for
+    every batch, on all devices. All processes must draw, and have all images.
     """
     own = alone(layout)
-    generate = own.compile(generator.generate, split=(False, True), stacked=True)
+
+    def generate(weights: Weights, index: Array, asked: Asked | None) -> Array:
+        if asked is None:
+            return generator.generate(weights, index)
+        return generator.generate_as(weights, index, asked)
+
+    program = own.compile(generate, split=(False, True, True), stacked=True)
 
     def draw(weights: Weights, count: int, say: Say) -> np.ndarray:
         def call(index: np.ndarray) -> np.ndarray:
-            return own.gather(generate(weights, own.shard(index)))
+            asked = jax.tree.map(lambda a: np.asarray(a)[index], told)
+            return own.gather(program(weights, *own.shard((index, asked))))
 
         index = np.arange(count, dtype=np.int32)
         return finite(in_batches(layout, call, index, generator.options.batch, say), index)
@@ -85,25 +95,34 @@ def make_draw(generator: Generator, layout: Layout) -> Callable[..., np.ndarray]
 
 
 def draw_film(
-    generator: Generator, layout: Layout, weights: Weights, index: np.ndarray, say: Say
+    generator: Generator,
+    layout: Layout,
+    weights: Weights,
+    index: np.ndarray,
+    say: Say,
+    *,
+    asked: Asked | None = None,
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
 
-    All processes must draw, and have all of it.
+    What is asked for is the run's own where it is not given. All processes must draw, and have all
+    of it.
     """
     own = alone(layout)
     grid = np.asarray(generator.times(weights))
+    told = jax.tree.map(np.asarray, generator.asked(index) if asked is None else asked)
     chosen = pictures.spread(len(grid))
 
-    def film(weights: Weights, index: Array) -> tuple[Array, Array]:
-        return generator.film(weights, index, times=grid, chosen=chosen)
+    def film(weights: Weights, index: Array, asked: Asked) -> tuple[Array, Array]:
+        return generator.film(weights, index, asked, times=grid, chosen=chosen)
 
-    program = own.compile(film, split=(False, True), stacked=True)
+    program = own.compile(film, split=(False, True, True), stacked=True)
 
     def call(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return own.gather(program(weights, own.shard(part)))
+        mine = jax.tree.map(lambda a: a[part], told)
+        return own.gather(program(weights, *own.shard((index[part], mine))))
 
-    found = in_batches(layout, call, index, generator.options.batch, say)
+    found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
     seen = pictures.shown(generator, weights, x_t, grid)
     return pictures.Film(grid, seen, chosen, np.asarray(generator.codec.decode(x0, {})))
@@ -118,6 +137,8 @@ def sample(opened: Opened, layout: Layout) -> None:
     `..._film_<n>.gif`.
     """
     generator: Generator = opened.setup.task.generator
+    if generator.needs_request:
+        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
     step, weights, origins = opened.load(layout)
     count, filmed = generator.options.count, np.arange(generator.options.film, dtype=np.int32)
     layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")

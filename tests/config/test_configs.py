@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, shared
+from PIL import Image
 
 import launch
 from ddm_jax.config.assemble import assemble, loans
@@ -76,7 +77,11 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         assert launch.main(["--mode", "evaluate", "--workdir", str(tmp_path), *few]) == 0
     else:
         assert (tmp_path / "samples/step_2.png").exists()
-        assert launch.main(["--mode", "sample", "--workdir", str(tmp_path)]) == 0
+        prompt = []
+        if config.condition.name == "image":
+            Image.new("RGB", (9, 9), "red").save(tmp_path / "small.png")
+            prompt = ["--prompt", str(tmp_path / "small.png")]
+        assert launch.main(["--mode", "sample", "--workdir", str(tmp_path), *prompt]) == 0
         (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
         assert len(drawn) == 2 and drawn.dtype == np.uint8
     assert launch.main([*arguments, "--config.train.steps=3"]) == 0

@@ -293,6 +293,27 @@ def test_a_run_that_does_not_fit_is_not_borrowed(role, lent, reason):
     assert assemble(config, SPEC, {role: task_of(same)}).warnings == ()
 
 
+def test_a_run_that_is_told_pictures_of_another_size_is_not_borrowed():
+    told = ("condition.name=image", "guidance.name=none", "condition.image.factor=")
+    settings = (*told[:2], f"{told[2]}2", "objective.name=teacher", "teacher.run=runs/x")
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    config = override(config, [f"--config.{s}" for s in settings])
+    with pytest.raises(UserError, match="teacher.run: that run has another condition"):
+        assemble(config, SPEC, {"teacher": task_of("quickstart", SPEC, *told[:2], f"{told[2]}4")})
+    same = task_of("quickstart", SPEC, *told[:2], f"{told[2]}2")
+    assert assemble(config, SPEC, {"teacher": same}).warnings == ()
+
+
+def test_a_classifier_does_not_guide_a_model_that_is_told_pictures():
+    """Nothing says what its classes look like."""
+    settings = ("condition.name=image", "condition.image.factor=2", "guidance.name=classifier")
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    config = override(config, [f"--config.{s}" for s in settings])
+    config = override(config, ["--config.guidance.classifier.run=runs/x"])
+    with pytest.raises(UserError, match="sample.ask: '0' is no picture that can be read"):
+        assemble(config, SPEC, {"judge": task_of("digits_classifier")})
+
+
 def test_a_classifier_needs_classes():
     config = complete(load_config(f"{ROOT}/configs/digits_classifier.py"))
     assert assemble(config, SPEC).warnings == ()

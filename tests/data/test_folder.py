@@ -126,7 +126,7 @@ def test_captions_come_from_metadata(tmp_path):
 
 
 def test_bad_files_are_listed_and_skipped_or_stop_when_strict(tmp_path, monkeypatch):
-    monkeypatch.setattr("ddm_jax.data.folder.MAX_PIXELS", 100)
+    monkeypatch.setattr("ddm_jax.data.images.MAX_PIXELS", 100)
     paint(tmp_path / "good.png")
     paint(tmp_path / "bomb.png", size=(11, 11))
     (tmp_path / "empty.png").write_bytes(b"")
@@ -195,5 +195,5 @@ def test_folders_without_a_usable_image_are_refused(tmp_path):
     with pytest.raises(UserError, match="no images in"):
         load(tmp_path)
     (tmp_path / "a.png").write_text("x")
-    with pytest.raises(UserError, match="none of 1 images"):
+    with pytest.raises(UserError, match="none of the images"):
         load(tmp_path, size=(8,), channels=3)

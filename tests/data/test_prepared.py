@@ -4,12 +4,13 @@ import dataclasses
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import shared
 
-from ddm_jax.data import sources
+from ddm_jax.data import prepared, sources
 from ddm_jax.data.dataset import DataOptions, NoSplit
 from ddm_jax.errors import UserError
 
@@ -96,3 +97,24 @@ def test_mnist_is_really_prepared_from_its_original_files(tmp_path):
         5851,
         5949,
     ]
+
+
+@pytest.mark.parametrize("named", ["caption", "text"])
+def test_captions_of_a_set_are_a_column(monkeypatch, tmp_path, named):
+    """Bytes, as TFDS gives them; what is no text is answered in one line."""
+    features = {"image": SimpleNamespace(shape=(2, 2, 3)), named: None}
+    info = SimpleNamespace(features=features, splits={"train": SimpleNamespace(num_examples=2)})
+    image = np.zeros((2, 2, 3), np.uint8)
+
+    def decoded(*captions):
+        found = ({"image": image, named: caption} for caption in captions)
+        monkeypatch.setattr(prepared, "_examples", lambda *a: found)
+        builder, options = SimpleNamespace(info=info), DataOptions()
+        return prepared._decode(builder, "told", options, tmp_path / "x.npy", print)
+
+    assert decoded(b"a dot", "ein K\u00e4fer".encode()).columns["text"].tolist() == [
+        "a dot",
+        "ein K\u00e4fer",
+    ]
+    with pytest.raises(UserError, match="of example 1 of tfds:told is int"):
+        decoded(b"a dot", 3)

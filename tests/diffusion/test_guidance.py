@@ -18,6 +18,9 @@ from ddm_jax.diffusion.guidance import (
     meet,
 )
 from ddm_jax.diffusion.process import Estimate
+from ddm_jax.diffusion.samplers.loop import prior, sample
+from ddm_jax.diffusion.samplers.one_step import DDIM
+from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid
 from ddm_jax.diffusion.schedules import SCHEDULES
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -146,6 +149,85 @@ def test_scales_0_and_1_are_the_unconditional_and_the_conditional_model():
     for scale, expected in ((0.0, null), (1.0, main)):
         guided = ClassifierFree(scale=scale).guide(main, Given(schedule, null))
         np.testing.assert_array_equal(guided(x_t, T).x0, expected(x_t, T).x0)
+
+
+def test_leading_away_from_the_null_is_climbing_what_tells_them_apart():
+    """u + w (c - u) is the whole model led by w grad log p(y | x_t): two routes, one field."""
+    schedule = SCHEDULES["cosine"]()
+    x_t, null = noised(schedule), whole(schedule)
+    for scale in (0.4, 2.5):
+        free = ClassifierFree(scale=scale).guide(of_component(schedule), Given(schedule, null))
+        climbing = ClassifierGuidance(scale=scale)
+        led = climbing.guide(null, Given(schedule, judge=judge(schedule)))
+        np.testing.assert_allclose(free(x_t, T).x0, led(x_t, T).x0, rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.5])
+def test_mass_moves_as_the_tilted_density_says_at_small_scales(scale):
+    """p(k) p(y | k)^w up to a factor, for components apart and a y that says little of k."""
+    schedule, said = SCHEDULES["cosine"](), np.array([0.4, 0.8, 0.5])
+    means, std = MEANS[:, :2], 0.1
+    told = WEIGHTS * said / (WEIGHTS * said).sum()
+    main, null = (mixture(schedule, means, std, share) for share in (told, WEIGHTS))
+    denoise = ClassifierFree(scale=scale).guide(main, Given(schedule, null))
+    times, key = LogSNRGrid().times(schedule, 60), jax.random.key(0)
+
+    @jax.jit
+    def drawn():
+        x = prior(schedule, key, jnp.zeros((10_000, 2)), times[0])
+        return sample(denoise, schedule, DDIM(), times, x, key)
+
+    nearest = np.linalg.norm(np.asarray(drawn())[:, None] - means, axis=-1).argmin(1)
+    tilted = WEIGHTS * said**scale
+    np.testing.assert_allclose(np.bincount(nearest) / 10_000, tilted / tilted.sum(), atol=0.015)
+
+
+def test_guidance_may_keep_off_the_direction_of_the_estimate_and_to_a_length():
+    schedule = SCHEDULES["cosine"]()
+    main, x_t = of_component(schedule), noised(schedule)
+    given, c = Given(schedule, whole(schedule)), main(x_t, T).x0
+
+    def added(**settings):
+        guided = ClassifierFree(scale=3.0, **settings).guide(main, given)
+        return np.asarray(guided(x_t, T).x0 - c, np.float64)
+
+    plain, across, half = added(), added(parallel=0.0), added(parallel=0.5)
+    np.testing.assert_allclose((across * c).sum(1), 0.0, atol=1e-5)
+    assert (abs((plain * c).sum(1)) > 1e-3).all()
+    np.testing.assert_allclose(half, (plain + across) / 2, atol=1e-5)
+    size = np.linalg.norm(plain, axis=1) / 2
+    most = float(np.median(size))
+    short = added(norm=most)
+    np.testing.assert_allclose(np.linalg.norm(short, axis=1), 2 * np.minimum(size, most), rtol=1e-4)
+    np.testing.assert_allclose(
+        short / np.linalg.norm(short, axis=1, keepdims=True) * size[:, None],
+        plain / 2,
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_one_of_the_two_models_is_called_where_all_examples_have_one_time():
+    """Which a time of each example's own could not do; the results are the same."""
+    schedule = SCHEDULES["cosine"]()
+    main, called = of_component(schedule), []
+
+    def null(x_t, t, s=None):
+        jax.debug.callback(lambda: called.append(1), ordered=True)
+        return whole(schedule)(x_t, t, s)
+
+    guided = ClassifierFree(scale=3.0, low=0.3, high=0.7).guide(main, Given(schedule, null))
+    one = jax.jit(lambda x, t: guided(x, t).x0)
+    x_t = noised(schedule)
+    for t, times in ((0.2, 0), (0.5, 1), (0.8, 0)):
+        called.clear()
+        got = np.asarray(one(x_t, jnp.float32(t)))
+        jax.effects_barrier()
+        assert len(called) == times
+        every = guided(x_t, jnp.full(len(x_t), t)).x0
+        np.testing.assert_allclose(got, every, rtol=1e-6, atol=1e-6)
+        if not times:
+            np.testing.assert_array_equal(got, main(x_t, jnp.float32(t)).x0)
 
 
 def test_rescaling_gives_the_deviation_of_the_conditional_model_back():

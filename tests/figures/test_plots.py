@@ -91,7 +91,9 @@ def test_a_labelled_grid_names_columns_or_images():
     columns = plots.labelled_grid(few, 3, list("abcabca"))
     assert texts(columns) == ["a", "b", "c"]
     each = plots.labelled_grid(few, 3, ["a very long name of a class", *"bcdefg"])
-    assert len(texts(each)) == 7 and texts(each)[0] == "a very\nlong name…"
+    assert len(texts(each)) == 7 and texts(each)[0] == "a very\nlong name\nof a class"
+    cut = texts(plots.labelled_grid(few, 3, ["so on and " * 9, *"bcdefg"]))[0]
+    assert cut.count("\n") == plots.LINES - 1 and cut.endswith("so on and…")
     assert each.bbox.height > columns.bbox.height and each.bbox.width == columns.bbox.width
 
 

@@ -91,6 +91,39 @@ def test_sampling_is_guided_from_the_null_class_towards_the_asked_one(setup):
     np.testing.assert_allclose(got.x0, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_the_network_is_asked_once_for_both_branches(setup):
+    task, sizes = setup.task, []
+
+    class Counted(Tilted):
+        def apply(self, variables, x, noise_cond, context, train):
+            sizes.append(len(x))
+            return super().apply(variables, x, noise_cond, context, train)
+
+    model = dataclasses.replace(task.model, net=Counted())
+    generator = dataclasses.replace(task.generator, model=model)
+    x, labels = jnp.ones((3, 8, 8, 1)), jnp.array([2, 0, 1])
+    generator.guided(Weights(NO_WEIGHTS), Asked(labels, labels))(x, jnp.float32(0.5))
+    assert sizes == [6]
+
+
+def test_what_is_to_be_avoided_stands_in_for_the_null(setup):
+    """Away from class two: x0 = x0(two) + scale (x0(c) - x0(two)); scale 1 never asks for it."""
+    x, labels, t = jnp.full((2, 8, 8, 1), 0.3), jnp.array([1, 1]), jnp.float32(0.5)
+    generator, schedule = setup.task.generator, setup.task.model.schedule
+
+    def x0(avoid, scale=SCALE):
+        guidance = dataclasses.replace(generator.guidance, scale=scale)
+        options = dataclasses.replace(generator.options, avoid=avoid)
+        told = dataclasses.replace(generator, guidance=guidance, options=options)
+        return np.asarray(told.guided(Weights(NO_WEIGHTS), Asked(labels, labels))(x, t).x0)
+
+    one, two = (0.4 * x + jnp.tanh(x + c) for c in (1, 2))
+    expected = (x - schedule.sigma(t) * (two + SCALE * (one - two))) / schedule.alpha(t)
+    np.testing.assert_allclose(x0("two"), expected, rtol=1e-4)
+    assert abs(x0("two") - x0("")).max() > 0.02
+    np.testing.assert_array_equal(x0("two", 1.0), x0("", 1.0))
+
+
 def test_the_class_that_guidance_starts_from_is_the_one_that_training_drops_to(setup):
     count, task = setup.train.batch, setup.task
     told = task.model.condition

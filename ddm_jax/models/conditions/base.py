@@ -26,6 +26,10 @@ class Condition(Protocol):
         """Raises ValueError where the data cannot give it."""
         ...
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        """What it learns of the data once, as text that `Spec.learnt` keeps; "" for nothing."""
+        ...
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The columns (N, ...) that it makes of those of the data, once, before training."""
         ...

@@ -27,6 +27,9 @@ class Nothing:
     def check(self) -> None:
         pass
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}
 
@@ -76,6 +79,9 @@ class Classes:
                 f"classes need data with classes, which {self.spec.name} has not; take "
                 "condition.name=nothing"
             )
+
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
 
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}

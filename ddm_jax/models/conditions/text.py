@@ -53,6 +53,9 @@ class Text:
                 "condition.name=nothing, or put a metadata.jsonl into the folder"
             )
 
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"tokens": self.ask(columns["text"])} if "text" in columns else {}
 

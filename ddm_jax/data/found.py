@@ -1,0 +1,66 @@
+"""What the files of a folder are: examples in classes, or pairs of a picture and its example."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+SIDES = {"x": "target", "image": "input"}  # the sub-folders of pairs, by the column that they give
+
+
+class Example(NamedTuple):
+    """An example: its name in the folder, its files by column, and its class."""
+
+    name: str
+    files: Mapping[str, Path]
+    label: int = 0
+
+
+class Found(NamedTuple):
+    """The examples of a folder, their classes, and (file, reason) of what is none of them."""
+
+    examples: list[Example]
+    classes: list[str]
+    problems: list[tuple[str, str]]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the files give."""
+        return tuple(self.examples[0].files) if self.examples else ()
+
+    def side(self, root: Path, column: str) -> Path:
+        """The folder below which the files of a column lie."""
+        return root / SIDES[column] if len(self.columns) > 1 else root
+
+
+def find(files: Mapping[str, Path]) -> Found:
+    """The examples among files by their names in a folder, `cat/1.png`, in the order of the names.
+
+    Sub-folders are classes, but for `input` and `target` where no others hold images: then a file
+    of the one and that of the same name in the other are a pair.
+    """
+    folders = sorted({name.split("/")[0] for name in files if "/" in name})
+    if folders == sorted(SIDES.values()):
+        return _pairs(files)
+    examples, problems = [], []
+    for name, file in files.items():
+        if folders and "/" not in name:
+            problems.append((name, "stands beside the class folders, in none of them"))
+        else:
+            label = folders.index(name.split("/")[0]) if folders else 0
+            examples.append(Example(name, {"x": file}, label))
+    return Found(examples, folders, problems)
+
+
+def _pairs(files: Mapping[str, Path]) -> Found:
+    examples, problems = [], []
+    for name in files:
+        folder, _, rest = name.partition("/")
+        both = {column: f"{side}/{rest}" for column, side in SIDES.items()}
+        missing = [other for other in both.values() if other not in files]
+        if not rest:
+            problems.append((name, "stands beside the folders input and target, in none of them"))
+        elif missing:
+            problems.append((name, f"has no partner {missing[0]}"))
+        elif folder == SIDES["x"]:
+            examples.append(Example(name, {column: files[n] for column, n in both.items()}))
+    return Found(examples, [], problems)

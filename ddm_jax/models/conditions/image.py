@@ -1,0 +1,137 @@
+"""A picture that comes with an example: a smaller one of it, its edges, a sketch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.data.dataset import Spec
+from ddm_jax.data.images import BROKEN, fit, read
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.conditions import Context, Raw
+
+
+class Picture(NamedTuple):
+    """pixels (B, h, w, c), from -1 to 1 over the range of the data; there (B,): 1, and 0 where
+    there is no picture."""
+
+    pixels: Any
+    there: Any
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture, enlarged to the size of x and joined to its channels, with a map of `there`.
+
+    Raw: a Picture, whose null is zeros, so that a grey picture is another thing than none. factor:
+    the picture is the example itself by means over blocks of factor x factor pixels, for
+    super-resolution; 0 takes the column "image" of the data. Files that are asked for are cropped
+    around their centre and resized to the size of the pictures. Saharia et al. 2021,
+    arXiv:2104.07636; Ho et al. 2021, arXiv:2106.15282.
+    """
+
+    width: int
+    spec: Spec
+    factor: int = 0
+
+    parts = ("maps",)
+    choices = ()
+
+    def __post_init__(self):
+        if self.factor < 0 or self.factor == 1:
+            raise ValueError(
+                f"factor={self.factor} must be at least 2, or 0 for the pictures of the data"
+            )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(h, w, c) of a picture."""
+        if not self.factor:
+            return self.spec.picture
+        height, width, channels = self.spec.shape
+        return height // self.factor, width // self.factor, channels
+
+    def check(self) -> None:
+        name, shape = self.spec.name, self.spec.shape
+        if self.spec.kind != "image":
+            raise ValueError(f"{name} are no images; take condition.name=nothing")
+        if not (self.factor or self.spec.picture):
+            raise ValueError(
+                f"{name} has no pictures beside its examples; set condition.image.factor=2 to "
+                "shrink the examples, or put pairs into the folders input and target"
+            )
+        large = f"{shape[0]} x {shape[1]} pixels of {name}"
+        if self.factor and any(size % self.factor for size in shape[:-1]):
+            raise ValueError(
+                f"condition.image.factor={self.factor} does not divide the {large}; take one that "
+                "does"
+            )
+        small = self.shape[:-1]
+        if any(size % part for size, part in zip(shape[:-1], small, strict=True)):
+            raise ValueError(
+                f"pictures of {small[0]} x {small[1]} do not divide the {large}; set data.size, "
+                "which both are brought to"
+            )
+
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {}
+
+    def raw(self, columns: Mapping[str, Any]) -> Raw:
+        pixels = self._scaled(columns["x" if self.factor else "image"])
+        pixels = shrink(pixels, self.factor) if self.factor else pixels
+        return Picture(pixels, np.ones(len(pixels), np.float32))
+
+    def ask(self, requests: Sequence[str]) -> Raw:
+        height, width, channels = self.shape
+        pixels = np.zeros((len(requests), height, width, channels), np.float32)
+        for row, name in zip(pixels, requests, strict=True):
+            try:
+                image = read(Path(name).expanduser())
+            except (*BROKEN, RuntimeError) as error:  # RuntimeError for the home of no user
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise ValueError(f"{name!r} is no picture that can be read: {reason}") from error
+            row[:] = self._scaled(fit(image, (height, width), channels))
+        return Picture(pixels, np.ones(len(pixels), np.float32))
+
+    def null(self, count: int) -> Raw:
+        return Picture(jnp.zeros((count, *self.shape)), jnp.zeros(count))
+
+    def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
+        return None
+
+    def init(self, key: Array) -> Any:
+        return ()
+
+    def embed(self, params: Any, raw: Raw) -> Context:
+        maps = enlarge(jnp.asarray(raw.pixels), self.spec.shape[:-1])
+        there = jnp.broadcast_to(expand(jnp.asarray(raw.there), maps), (*maps.shape[:-1], 1))
+        return Context(maps=jnp.concatenate([maps, there], -1))
+
+    def _scaled(self, values: Any) -> Any:
+        """Values of the data, from -1 to 1."""
+        low, high = self.spec.low, self.spec.high
+        return 2 * (values.astype(np.float32) - low) / (high - low) - 1
+
+
+def shrink(x: Any, factor: int) -> Any:
+    """The means (B, h, w, C) of x (B, h factor, w factor, C) over blocks of factor x factor."""
+    count, height, width, channels = x.shape
+    small = height // factor, width // factor
+    return x.reshape(count, small[0], factor, small[1], factor, channels).mean((2, 4))
+
+
+def enlarge(picture: Array, space: tuple[int, ...]) -> Array:
+    """A picture (B, h, w, C) at the size `space`, whole multiples of its own: every pixel repeated.
+
+    Nothing is lost, and the convolutions that follow may smooth it as they like.
+    """
+    for axis, size in enumerate(space, 1):
+        picture = jnp.repeat(picture, size // picture.shape[axis], axis)
+    return picture
