@@ -2,7 +2,7 @@
 
 python launch.py --config configs/single_image.py
 python launch.py --config configs/single_image.py:cpu
-python launch.py --mode edit --workdir runs/single_image_cpu --config.edit.kind=denoise
+python launch.py --mode edit --workdir runs/single_image_cpu --config.edit.name=sdedit
 
 The first is the published size, hours on a CPU, not run to its end here. `:cpu` is a quarter as
 wide, with a sixteenth of the draws: 13 min 24 s of CPU time on two busy cores, then 31.43 dB from

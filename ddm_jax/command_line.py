@@ -5,7 +5,7 @@ python launch.py --config configs/quickstart.py --config.train.steps=100
 python launch.py --mode sample --workdir runs/quickstart --config.sample.count=64
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
-python launch.py --mode edit --workdir runs/quickstart --config.edit.kind=interpolate
+python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """

@@ -1,4 +1,4 @@
-"""The sections of a config that are plain settings: how to train, sample, evaluate, edit."""
+"""The sections of a config that are plain settings: how to train, sample, evaluate."""
 
 from dataclasses import dataclass
 
@@ -156,31 +156,6 @@ class AccuracyOptions:
     def __post_init__(self):
         if self.batch < 1 or self.levels < 2 or self.count < 0:
             raise ValueError("batch must be at least 1, levels at least 2 and count at least 0")
-
-
-@dataclass(frozen=True)
-class EditOptions:
-    """The `edit` section. kind: what to do. interpolate: `frames` images between the start noises
-    of the images `pair`, under the class of the first. denoise: training examples `first` to
-    `first + count - 1`, noised to each of `levels` and sampled from there. levels: 0-based, of the
-    schedule's `num_timesteps`; () for one at 0.6 of them.
-    """
-
-    kind: str = "interpolate"
-    pair: tuple[int, ...] = (0, 1)
-    frames: int = 24
-    first: int = 0
-    count: int = 8
-    levels: tuple[int, ...] = ()
-
-    def __post_init__(self):
-        if len(self.pair) != 2 or not all(0 <= k < 2**31 for k in self.pair):
-            raise ValueError(f"pair takes two indices of images, as in 0,1, not {self.pair}")
-        if self.frames < 2:
-            raise ValueError(f"frames={self.frames} must be at least 2, the two ends")
-        _whole("levels", self.levels)
-        if self.count < 1 or self.first < 0:
-            raise ValueError("count must be at least 1 and first at least 0")
 
 
 def _whole(name: str, values: tuple) -> None:

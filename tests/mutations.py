@@ -893,7 +893,232 @@ PICTURES = (
         ("test_upscale", "needs_a_picture"),
     ),
 )
+INVERSE = ("test_null_space", "pseudo_inverse")
+EDITING = (
+    Mutation(
+        "repaint_times",
+        "repaint_times",
+        "(rounds - 1) * (up + down)",
+        "rounds * (up + down)",
+        ("test_repaint", "as_often_as"),
+    ),
+    Mutation(
+        "the way back up",
+        "repaint_times",
+        "range(bottom - 1, top - 1, -1)",
+        "range(bottom - 1, top, -1)",
+        ("test_repaint", "as_often_as"),
+    ),
+    Mutation(
+        "the stretches of a walk",
+        "repaint_times",
+        "min(top + jump, last)",
+        "min(top + 1, last)",
+        ("test_repaint", "turns_after_a_stretch"),
+    ),
+    Mutation(
+        "what is known at s",
+        "Repaint.step",
+        "diffuse(schedule, self.known, normal_like(of_known, x_t), below)",
+        "diffuse(schedule, self.known, normal_like(of_known, x_t), above)",
+        ("test_repaint", "both_ways and Cosine"),
+    ),
+    Mutation(
+        "the noise of a step up",
+        "Repaint.step",
+        "jnp.sqrt(variance)",
+        "variance",
+        ("test_repaint", "both_ways and Cosine"),
+    ),
+    Mutation(
+        "the signal of a step up",
+        "Repaint.step",
+        "kept * x_t",
+        "x_t",
+        ("test_repaint", "both_ways and Cosine"),
+    ),
+    Mutation(
+        "the memory after a step up",
+        "Repaint.step",
+        "self.sampler.init(x_t)",
+        "memory",
+        ("test_repaint", "nothing_is_remembered and DPMpp2M"),
+    ),
+    Mutation(
+        "the noise of what is known",
+        "Repaint.step",
+        "normal_like(of_known, x_t)",
+        "normal_like(inner, x_t)",
+        ("test_repaint", "noise_of_its_own"),
+    ),
+    Mutation(
+        "times of each example's own",
+        "Repaint.step",
+        "jnp.minimum(s, t)",
+        "s.min()",
+        ("test_repaint", "each_would_give_alone and DPMpp2M"),
+    ),
+    Mutation(
+        "pinned",
+        "pinned",
+        "jnp.where(mask, known, x0)",
+        "jnp.where(mask, x0, known)",
+        ("test_repaint", "known_elements and ddpm"),
+    ),
+    Mutation(
+        "grey", "Grey.measure", "x.mean(-1, keepdims=True)", "x.sum(-1, keepdims=True)", INVERSE
+    ),
+    Mutation(
+        "lower",
+        "Lower.measure",
+        "x.reshape(blocks).mean(axis + 1)",
+        "x.reshape(blocks).max(axis + 1)",
+        INVERSE,
+    ),
+    Mutation(
+        "lower", "Lower.back", "range(1, y.ndim - 1)", "range(1, min(y.ndim - 1, 3))", INVERSE
+    ),
+    Mutation("masked", "Masked.back", "jnp.where(self.mask, y, 0.0)", "y", INVERSE),
+    Mutation(
+        "consistent",
+        "consistent",
+        "operator.back(y - operator.measure(x0))",
+        "operator.back(y)",
+        ("test_null_space", "estimates_agree and grey"),
+    ),
+    Mutation(
+        "consistent's second time",
+        "consistent",
+        "denoise(x_t, t, s)",
+        "denoise(x_t, t)",
+        ("test_null_space", "estimates_agree and grey"),
+    ),
+    Mutation(
+        "strength_times",
+        "strength_times",
+        "np.float32(strength) * grid[0]",
+        "np.float32(strength)",
+        ("test_editing", "full_strength_walks"),
+    ),
+    Mutation(
+        "strength_start",
+        "strength_start",
+        "strength == 1",
+        "strength > 1",
+        ("test_editing", "to_the_bit and Cosine"),
+    ),
+    Mutation(
+        "strength_start's prior",
+        "strength_start",
+        "expand(marginal_scale(schedule, t), eps) * eps",
+        "eps",
+        ("test_editing", "to_the_bit and VE"),
+    ),
+    Mutation(
+        "correlated",
+        "correlated",
+        "x_t @ axes",
+        "x_t @ axes.T",
+        ("test_analytic", "correlated_gaussian"),
+    ),
+)
+
+
+PLANS = (
+    Mutation(
+        "inversion",
+        "unsample",
+        "diffuse(schedule, x0, eps, last)",
+        "pure",
+        ("test_inversion", "last_step"),
+    ),
+    Mutation(
+        "inversion of the grid",
+        "unsample",
+        "invert(denoise, schedule, sampler, times, diffuse(schedule, x0, eps, last), key)",
+        "diffuse(schedule, x0, eps, last)",
+        ("test_inversion", "exact_path and ddim"),
+    ),
+    Mutation(
+        "the noise of an edit",
+        "SDEdit.plan",
+        "generator.noise_key(jnp.asarray(inputs.numbers))",
+        "generator.sampler_key(jnp.asarray(inputs.numbers))",
+        ("test_edits", "full_strength and ddim"),
+    ),
+    Mutation(
+        "the start of an edit",
+        "SDEdit.plan",
+        "times[0]",
+        "inputs.times[0]",
+        ("test_edits", "noise_leaves"),
+    ),
+    Mutation(
+        "what an edit asks",
+        "inputs_of",
+        "generator.asked(index) if generator.requested else own",
+        "own",
+        ("test_edits", "condition_is and asked"),
+    ),
+    Mutation(
+        "an example's own condition",
+        "inputs_of",
+        "generator.asked(index) if generator.requested else own",
+        "generator.asked(index)",
+        ("test_edits", "condition_is and own"),
+    ),
+    Mutation(
+        "interpolate",
+        "Interpolate.plan",
+        "slerp(start, end, share)",
+        "slerp(end, start, share)",
+        ("test_edits", "walk_begins"),
+    ),
+    Mutation(
+        "inversion without guidance",
+        "noise_behind",
+        "unguided(generator, weights, inputs.own)",
+        "generator.guided(weights, inputs.own)",
+        ("test_edits", "walk_between"),
+    ),
+    Mutation(
+        "known pixels",
+        "Inpaint.plan",
+        "pinned(decoded(x0), inputs.shown, inputs.known)",
+        "decoded(x0)",
+        ("test_edits", "known_of and repaint and ddim"),
+    ),
+    Mutation(
+        "what was measured",
+        "Inpaint.plan",
+        "operator.measure(before)",
+        "operator.measure(x)",
+        ("test_edits", "measured_of and low"),
+    ),
+    Mutation(
+        "outer",
+        "read_mask",
+        "~missing if text == 'outer' else missing",
+        "missing",
+        ("test_edit_pictures", "by_name_and_by_box and centre"),
+    ),
+    Mutation(
+        "boxes",
+        "_given_box",
+        "top + height <= space[0]",
+        "height <= space[0]",
+        ("test_edit_pictures", "box_outside and 6"),
+    ),
+    Mutation(
+        "strengths of old levels",
+        "_edits_apart",
+        "level / (count - 1)",
+        "level / count",
+        ("test_translate", "of_one_section"),
+    ),
+)
 ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
+ALL += EDITING + PLANS
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

@@ -18,8 +18,10 @@ from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.figures import artists
 from ddm_jax.models import codecs, conditions
+from ddm_jax.tasks import edits
+from ddm_jax.tasks.edits.base import Plan, decoding
+from ddm_jax.tasks.edits.pictures import OfPictures
 from ddm_jax.training import averages
-from ddm_jax.verbs import editing
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class Scribe:
     def forward(self, x_t, path, times, logsnr):
         self._write("forward", x_t, path)
 
-    def reverse(self, x_t, x0, path, times, title, names, original=None):
+    def reverse(self, x_t, x0, path, times, title, names):
         self._write("reverse", x_t, path)
 
     def animation(self, frames, path, ms=60, hold=1500):
@@ -226,9 +228,14 @@ class Brightness:
         return [f"brightness {summary['mean']:.3f}"]
 
 
-def count(setup, layout, loaded, path):
-    """An edit that only says how many parameters there are."""
-    print(f"edited {setup.parameter_count()} parameters")
+@dataclass(frozen=True)
+class Opposite(OfPictures):
+    """Samples from the noise of the run's own with the other sign, as the pictures are."""
+
+    def plan(self, generator, weights, inputs):
+        x = -generator.start(weights, inputs.numbers)
+        denoise, finish = generator.guided(weights, inputs.own), decoding(generator, weights)
+        return Plan(x, inputs.times, generator.sampler, denoise, finish)
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,7 @@ class Mean:
 tasks.TASKS["mean"] = Mean
 augments.AUGMENTS["negative"] = Negative
 evaluation.METRICS["brightness"] = Brightness()
-editing.EDITS["count"] = count
+edits.EDITS["opposite"] = Opposite
 guidance.GUIDANCES["negated"] = Negated
 conditions.CONDITIONS["oddness"] = Oddness
 schedules.SCHEDULES["square"] = Square

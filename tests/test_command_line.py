@@ -44,8 +44,8 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.train.batch=0"), "a multiple of 2"),
         ((*QUICK, "--config.sample.classes=11"), "classes 0 to 9"),
         (
-            (*QUICK, "--config.edit.kind=denoize"),
-            "unknown edit.kind 'denoize'; did you mean 'denoise'",
+            (*QUICK, "--config.edit.name=sdedti"),
+            "unknown edit 'sdedti'; did you mean 'sdedit'",
         ),
         ((*QUICK, "--config.sample.classes=one"), "classes takes whole numbers"),
         ((*QUICK, "--config.loss.class_dropout=0"), "loss.class_dropout=0.1"),

@@ -28,9 +28,9 @@ INNER = [
     ("arrays",),
     ("schedules", "conditions"),
     ("process", "noise_conds"),
-    ("predictions", "guidance", "clipping", "editing"),
+    ("predictions", "guidance", "clipping"),
     ("samplers", "likelihood", "analytic"),
-    ("losses",),
+    ("losses", "editing"),
 ]
 FOREIGN = ("flax", "ml_collections", "optax", "orbax", "pathlib", "os", "io", "absl")
 PACKAGE = ROOT / "ddm_jax"

@@ -25,6 +25,7 @@ ROWS = {
     "augment": "negative",
     "condition": "oddness",
     "guidance": "negated",
+    "edit": "opposite",
 }
 LAWS = (
     "tests/diffusion",
@@ -32,6 +33,7 @@ LAWS = (
     "tests/data/test_codecs.py",
     "tests/models/test_condition_rows.py",
     "tests/data/test_augments.py",
+    "tests/tasks/test_edits.py",
 )
 
 
@@ -60,13 +62,14 @@ def test_new_metrics_and_edits_are_on_the_command_line(tiny_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run)
     metric = ("--mode", "evaluate", "--config.evaluate.metrics=('brightness',)")
-    edit = ("--mode", "edit", "--config.edit.kind=count")
-    wrong = ("--mode", "edit", "--config.edit.kind=cuont")
+    edit = ("--mode", "edit", "--config.edit.name=opposite", "--config.edit.opposite.count=2")
+    wrong = ("--mode", "edit", "--config.edit.name=oposite")
     commands = [[*verb, "--workdir", str(run)] for verb in (metric, edit, wrong)]
     code = "import new_rows, json, launch, sys; [*map(launch.main, json.loads(sys.argv[1]))]"
     result = python("-c", code, json.dumps(commands), **FAST)
-    assert "brightness 0.3" in result.stdout and "edited" in result.stdout, result.stderr
-    assert "did you mean 'count'" in result.stderr and result.stderr.count("\n") == 1
+    assert "brightness 0.3" in result.stdout, result.stderr
+    assert "step_6_opposite_ddim_3" in result.stdout, result.stderr
+    assert "did you mean 'opposite'" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_a_new_task_is_trained_and_resumed_by_the_same_loop(tmp_path):

@@ -126,12 +126,13 @@ DIFFUSION: dict[str, Any] = {
         "probes": 1,
     },
     "edit": {
-        "kind": "interpolate",  # or denoise
-        "pair": (0, 1),  # images between whose noises interpolate walks
-        "frames": 24,
-        "first": 0,  # training example from which denoise takes
-        "count": 8,
-        "levels": (),  # to which denoise noises; () for one at 0.6 of all
+        "name": "interpolate",  # interpolate, sdedit, invert, inpaint
+        "interpolate": {
+            "pair": (0, 1),  # images between whose noises it walks
+            "frames": 24,
+            "between": "noises",  # of samples, or examples: those behind training images
+            "image": "",  # two pictures of yours instead, with a comma between them
+        },
     },
 }
 

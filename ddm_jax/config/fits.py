@@ -38,15 +38,10 @@ def _diffusion(task: Diffusion) -> None:
             f"the objective bounds the probability of values with levels, and those of "
             f"{task.spec.name} are continuous; take objective.name=weighted"
         )
-    if task.edit.first >= task.spec.count:
-        raise UserError(
-            f"edit.first={task.edit.first} is no example; {task.spec.name} has 0 to "
-            f"{task.spec.count - 1}"
-        )
-    levels = model.schedule.num_timesteps
-    bad = [level for level in task.edit.levels if not 0 <= level < levels]
-    if bad:
-        raise UserError(f"edit.levels holds {bad[0]}, but the noise levels are 0 to {levels - 1}")
+    try:
+        task.edit.check(generator)
+    except ValueError as error:
+        raise UserError(f"edit: {error}") from error
 
 
 def _classifier(task: Any) -> None:

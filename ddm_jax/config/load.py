@@ -110,9 +110,9 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     if rest:
         raise UserError(f"stray argument {rest[0]!r}; settings are --config.key=value")
     for key, value in leaves(result):
-        if isinstance(value, tuple) and any(
-            not isinstance(v, type(known[key][0])) for v in value if known[key]
-        ):
+        wanted = type(known[key][0]) if isinstance(value, tuple) and known[key] else object
+        wanted = (int, float) if wanted is float else wanted
+        if isinstance(value, tuple) and not all(isinstance(v, wanted) for v in value):
             raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
     return result
 

@@ -14,6 +14,17 @@ SECTIONS = {
 }
 
 
+# Settings of an edit, which once were of all edits together: where they stand now.
+EDIT = {
+    "kind": "name",
+    "pair": "interpolate.pair",
+    "frames": "interpolate.frames",
+    "first": "sdedit.first",
+    "count": "sdedit.count",
+    "levels": "sdedit.strength",
+}
+
+
 def renamed(key: str) -> str:
     """Today's name of a dotted key, the key itself where it is as it was."""
     section, _, rest = key.partition(".")
@@ -29,6 +40,8 @@ def renamed(key: str) -> str:
         return "augment.name"
     if (section, rest) == ("data", "scaling"):
         section, rest = "codec", "pixels.scaling"
+    if section == "edit":
+        rest = EDIT.get(rest, rest)
     return ".".join(filter(None, (SECTIONS.get(section, section), rest)))
 
 
@@ -38,10 +51,10 @@ def translated(plain: Any) -> Any:
     Earlier versions counted timesteps in five places. The schedule's count stays (that of the
     training times, where the schedule had none); the label's becomes a scale of the noise_cond.
     Networks held the table of classes, guidance was one number of `sample`, and the codec's scaling
-    and one number as the size were settings of the data. Raises UserError where two counts that
-    touch the weights cannot both be kept.
+    and one number as the size were settings of the data. Edits had one section for all. Raises
+    UserError where two counts that touch the weights cannot both be kept.
     """
-    if not isinstance(plain, dict) or ("task" in plain and not plain.keys() & SECTIONS.keys()):
+    if not isinstance(plain, dict) or not _earlier(plain):
         return plain
     values = {name: value for name, value in plain.items() if name not in ("task", "seed")}
     broken = [name for name, value in values.items() if not isinstance(value, dict)]
@@ -59,9 +72,34 @@ def translated(plain: Any) -> Any:
         _condition_apart(new)
         _guidance_apart(new)
         _data_apart(new)
+        _edits_apart(new)
     except (AttributeError, TypeError, ZeroDivisionError) as error:
         raise ValueError(f"a setting of an earlier version is broken ({error})") from error
     return new
+
+
+def _earlier(plain: dict[str, Any]) -> bool:
+    """Whether a config has words of an earlier version."""
+    edit = plain.get("edit")
+    edits = isinstance(edit, dict) and edit.keys() & EDIT.keys()
+    return "task" not in plain or bool(plain.keys() & SECTIONS.keys() or edits)
+
+
+def _edits_apart(new: dict[str, Any]) -> None:
+    """Levels become strengths, shares of the schedule's last level; that of 0 is no edit."""
+    old = new.get("edit", {})
+    if not old.keys() & EDIT.keys():
+        return
+    kind = old.get("kind", "interpolate")
+    edit: dict[str, Any] = {"name": "sdedit" if kind == "denoise" else kind}
+    schedule = new.get("schedule", {})
+    count = schedule.get(schedule.get("name", "cosine"), {}).get("num_timesteps", 1000)
+    strength = [level / (count - 1) for level in old.get("levels", ()) if level]
+    values = {**old, "levels": strength}
+    for key in old.keys() & EDIT.keys() - {"kind"} - ({"levels"} if not strength else set()):
+        row, setting = EDIT[key].split(".")
+        edit.setdefault(row, {})[setting] = values[key]
+    new["edit"] = edit
 
 
 def _condition_apart(new: dict[str, Any]) -> None:

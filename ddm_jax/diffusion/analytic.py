@@ -26,6 +26,21 @@ def gaussian(schedule, mean: Array, std: Array) -> Denoise:
     return denoise
 
 
+def correlated(schedule, mean: Array, covariance: Array) -> Denoise:
+    """E[x_0 | x_t] = m + alpha S (alpha^2 S + sigma^2 I)^-1 (x_t - alpha m), x_0 ~ N(m, S).
+
+    Along the eigenvectors of S the elements are independent. mean: (d,) and covariance: (d, d),
+    for x_t (B, d).
+    """
+    variances, axes = jnp.linalg.eigh(jnp.asarray(covariance))
+    along = gaussian(schedule, mean @ axes, jnp.sqrt(jnp.maximum(variances, 0.0)))
+
+    def denoise(x_t: Array, t: Array, s: Array | None = None) -> Estimate:
+        return Estimate(along(x_t @ axes, t).x0 @ axes.T)
+
+    return denoise
+
+
 def gaussian_flow(schedule, mean: Array, std: Array, x: Array, t: Array, s: Array) -> Array:
     """Where the probability-flow ODE of N(m, s^2) data takes x from time t to time s.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Key
+from jaxtyping import Bool, Float, Key
 
 # Shapes, which tests check at run time: b counts examples, d stands for the axes of one.
 Number = Array | np.ndarray | np.floating | float
@@ -15,6 +15,7 @@ Times = Float[Number, "*t"]  # what functions of time take, jax's own or not
 OfTimes = Float[Array, "*t"]  # what they give, one for each
 X = Float[Array, "b *d"]  # examples
 PerExample = Float[Array, "b"]
+Mask = Bool[Array | np.ndarray, "..."]  # broadcastable to examples
 Keys = Key[Array, ""] | Key[Array, "b"]
 Grid = Float[Number, "n"] | Float[Number, "n b"]  # n times of a walk, or those of each example
 if TYPE_CHECKING:

@@ -52,11 +52,10 @@ class Artist(Protocol):
         times: np.ndarray,
         title: str,
         names: Sequence[str],
-        original: np.ndarray | None = None,
     ) -> None:
         """The way from noise, x_t and the estimates x0 (n, B, ...) at times (n,).
 
-        names: (B,). original: (B, ...), what the examples were before they were noised.
+        names: (B,).
         """
         ...
 
@@ -108,11 +107,9 @@ class Images:
         times: np.ndarray,
         title: str,
         names: Sequence[str],
-        original: np.ndarray | None = None,
     ) -> None:
-        original = None if original is None else self._light(original)
         x_t, x0 = self._light(x_t), self._light(x0)
-        plots.reverse_strip(x_t, x0, times, title, original, names, path)
+        plots.reverse_strip(x_t, x0, times, title, names, path)
 
     def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
         tiles = plots.to_uint8(self._light(frames))

@@ -144,22 +144,18 @@ def reverse_strip(
     x0: np.ndarray,
     times: Sequence[float] | np.ndarray,
     title: str = "from noise to an image",
-    original: np.ndarray | None = None,
     names: Sequence[str] | None = None,
     path: Path | None = None,
 ):
     """The way from noise, two rows an image: x_t and the estimate of x_0 at the same times.
 
-    x_t, x0: (n, B, H, W, C) in [0, 1]; times: (n,). original: (B, H, W, C), a last column beside
-    the x_t. The last estimate is the result. A matplotlib Figure.
+    x_t, x0: (n, B, H, W, C) in [0, 1]; times: (n,). The last estimate is the result. A matplotlib
+    Figure.
     """
     n, count = x_t.shape[:2]
     names = [f"image {k}" for k in range(count)] if names is None else names
     rows = np.stack([x_t, x0], 2).transpose(1, 2, 0, 3, 4, 5).reshape(2 * count, n, *x_t.shape[2:])
     columns = [f"t = {t:.2f}" for t in times]
-    if original is not None:
-        rows = np.concatenate([rows, original.repeat(2, axis=0)[:, None]], axis=1)
-        columns.append("original")
     return strip(
         rows, [f"{a}, {b}" for a in names for b in ("x_t", "x0_hat")], columns, title, path
     )

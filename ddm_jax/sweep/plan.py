@@ -14,7 +14,6 @@ from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid, report
 from ddm_jax.training.layout import all_devices, leave_accelerators
-from ddm_jax.verbs.entry import check
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def refusals(cells: Sequence[Cell]) -> dict[Path, str]:
             if options not in loaded:
                 loaded[options] = sources.load(options)
             spec = runs.taught(cell.config, loaded[options], cell.workdir).spec
-            check(runs.assembled(cell.config, spec, cell.workdir, training=True)[0])
+            runs.assembled(cell.config, spec, cell.workdir, training=True)
         except UserError as error:
             refused[cell.workdir] = str(error)
     return refused

@@ -30,8 +30,9 @@ from ddm_jax.models import MODELS
 from ddm_jax.models.codecs import CODECS
 from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
-from ddm_jax.options import EditOptions, EvaluateOptions, LossOptions, SampleOptions
+from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions
 from ddm_jax.tasks.base import Build, Loan, RunName
+from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator
 from ddm_jax.training.base import Constants, View
 
@@ -56,7 +57,7 @@ class Diffusion:
     teacher: RunName
     generator: Generator
     evaluate: EvaluateOptions
-    edit: EditOptions
+    edit: Edit
     lent: Mapping[str, Any]
 
     tables: ClassVar[Mapping[str, Mapping[str, type]]] = {
@@ -74,13 +75,13 @@ class Diffusion:
         "sampler": SAMPLERS,
         "timesteps": TIMESTEPS,
         "guidance": GUIDANCES,
+        "edit": EDITS,
     }
     parts: ClassVar[Mapping[str, type]] = {
         "loss": LossOptions,
         "teacher": RunName,
         "sample": SampleOptions,
         "evaluate": EvaluateOptions,
-        "edit": EditOptions,
     }
     free: ClassVar[tuple[str, ...]] = (
         "sample.",

@@ -78,12 +78,15 @@ class Generator:
         return self.model.condition.choices or self.judged
 
     @property
+    def requested(self) -> tuple[str, ...]:
+        """What the settings ask for, `sample.ask` or `sample.classes`; () where they leave it."""
+        return self.options.ask or tuple(self.choices[k] for k in self.options.classes)
+
+    @property
     def requests(self) -> tuple[str, ...]:
-        """What is asked for, dealt to the examples in turn: `sample.ask`, `sample.classes`, or all
-        that can be; () for nothing."""
-        if self.options.ask:
-            return self.options.ask
-        return tuple(self.choices[k] for k in self.options.classes) or self.choices
+        """What is asked for, dealt to the examples in turn: what the settings say, or all that can
+        be; () for nothing."""
+        return self.requested or self.choices
 
     @property
     def needs_request(self) -> bool:
@@ -141,20 +144,19 @@ class Generator:
 
     def generate(self, weights: Weights, index: Array) -> Array:
         """Examples `index` (B,) as the data have them, float32 (B, ...)."""
-        return self.generate_from(weights, index, self.start(weights, index), self.asked(index))
+        return self.generate_as(weights, index, self.asked(index))
 
-    def generate_from(self, weights: Weights, index: Array, x: Array, asked: Asked) -> Array:
-        """Examples as `asked` (B,) from starts x, with the sampler's noise of `index`."""
+    def generate_as(self, weights: Weights, index: Array, asked: Asked) -> Array:
+        """Examples `index` (B,), whose noise they have, as `asked` (B,)."""
+        x, key = self.start(weights, index), self.sampler_key(index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
-        times, key = self.times(weights), self.sampler_key(index)
-        x0 = sample(denoise, schedule, self.sampler, times, x, key)
+        x0 = sample(denoise, schedule, self.sampler, self.times(weights), x, key)
         return self.codec.decode(x0, weights.borrowed)
 
     def film(
         self,
         weights: Weights,
         index: Array,
-        x: Array,
         asked: Asked,
         *,
         times: Array | np.ndarray,
@@ -162,10 +164,11 @@ class Generator:
     ) -> tuple[Array, Array]:
         """(x_t (B, n, ...) at `times` (n,), x0_hat (B, m, ...) at times[chosen]).
 
-        From starts x at times[0], as `generate_from` goes; x0_hat at the last time is its sample.
+        As `generate_as` goes, whose grid the times are; x0_hat at the last time is its sample.
         """
+        x, key = self.start(weights, index), self.sampler_key(index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
-        x_t = trajectory(denoise, schedule, self.sampler, times, x, self.sampler_key(index))
+        x_t = trajectory(denoise, schedule, self.sampler, times, x, key)
         few = x_t[chosen], jnp.asarray(times)[chosen]
         x0 = jax.lax.map(lambda pair: denoise(*pair).x0, few)
         return jnp.moveaxis(x_t, 0, 1), jnp.moveaxis(x0, 0, 1)

@@ -49,7 +49,7 @@ def evaluate(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool =
 
 
 def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
-    """Edit with the run in `workdir` as `edit.kind` says, into its `edits/`."""
+    """Edit with the run in `workdir` as `edit.name` says, into its `edits/`."""
     return _use("edit", workdir, overrides, dry_run)
 
 

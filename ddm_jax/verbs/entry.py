@@ -13,11 +13,11 @@ from ddm_jax.config.load import leaves, used
 from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
-from ddm_jax.errors import UserError, unknown
+from ddm_jax.errors import UserError
 from ddm_jax.lock import locked
 from ddm_jax.tasks.base import completed
 from ddm_jax.training.layout import Layout, all_devices, together
-from ddm_jax.verbs.editing import EDITS, edit
+from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.evaluating import evaluate
 from ddm_jax.verbs.opened import Opened, load, open_run
 from ddm_jax.verbs.previews import PREVIEWS, Preview
@@ -41,7 +41,6 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             runs.check_same_data(data.spec, workdir)
             data = runs.taught(config, data, workdir)
             setup, lent = runs.assembled(config, data.spec, workdir, training=True)
-            check(setup)
             layout.split_batch(setup.train.batch, setup.train.accumulate)
             start = runs.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
@@ -76,19 +75,12 @@ def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -
                 f"{workdir} is a run of task {setup.name!r}, which --mode {verb} is not for; it "
                 f"can {others}"
             )
-        check(setup)
     warn(setup, layout)
     if dry_run:
         describe(opened.run.config, setup, layout, workdir)
     else:
         uses[verb](opened, layout)
     return 0
-
-
-def check(setup: Setup) -> None:
-    """Raises UserError for settings of verbs that no verb knows."""
-    if "edit" in USES.get(setup.name, {}) and setup.task.edit.kind not in EDITS:
-        raise unknown("edit.kind", setup.task.edit.kind, EDITS)
 
 
 def warn(setup: Setup, layout: Layout) -> None:

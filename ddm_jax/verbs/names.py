@@ -22,7 +22,7 @@ def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
     asked for by what they show, wherever they lie.
     """
     options = {k: v for k, v in asdict(generator.options).items() if k not in _SHAPES_NO_IMAGE}
-    guidance = _chosen("guidance", generator.guidance)
+    guidance = chosen("guidance", generator.guidance)
     asks = generator.guidance.asks
     if asks and asks in origins:
         guidance["run"] = origins[asks]
@@ -32,8 +32,8 @@ def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
         shown = {"pictures": digest_of(condition.ask(texts))}
     return {
         **shown,
-        "sampler": _chosen("sampler", generator.sampler),
-        "timesteps": _chosen("timesteps", generator.timesteps),
+        "sampler": chosen("sampler", generator.sampler),
+        "timesteps": chosen("timesteps", generator.timesteps),
         "guidance": guidance,
         "sample": {**options, "steps": generator.grid_steps},
     }
@@ -46,7 +46,7 @@ def samples(generator: Generator, origins: Origins) -> dict[str, Any]:
 
 def drawn_as(generator: Generator) -> str:
     """The head of the names of drawn images: `ddim_50_seed_0`."""
-    sampler = _chosen("sampler", generator.sampler)["name"]
+    sampler = chosen("sampler", generator.sampler)["name"]
     return f"{sampler}_{generator.grid_steps}_seed_{generator.options.seed}"
 
 
@@ -60,7 +60,8 @@ def as_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True)
 
 
-def _chosen(section: str, row: Any) -> dict[str, Any]:
+def chosen(section: str, row: Any) -> dict[str, Any]:
+    """The row of a choice with its settings, `{"name": "ddim", "eta": 0.0}`."""
     table = Diffusion.tables[section]
     name = next(name for name, cls in table.items() if cls is type(row))
     return {"name": name, **asdict(row)}

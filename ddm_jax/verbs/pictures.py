@@ -100,9 +100,8 @@ def write_strip(
     names: list[str],
     title: str,
     path: Path,
-    original: np.ndarray | None = None,
 ) -> None:
-    """x_t and x0_hat of the first examples at the chosen times, `original` (B, ...) beside."""
+    """x_t and x0_hat of the first examples at the chosen times."""
     few, sampler = slice(STRIP_LIMIT), type(generator.sampler).__name__
     artist(generator).reverse(
         film.x_t[film.chosen, few],
@@ -111,7 +110,6 @@ def write_strip(
         film.times[film.chosen],
         title=f"{title}: {sampler}, {len(film.times)} times",
         names=names[few],
-        original=None if original is None else original[few],
     )
 
 

@@ -79,7 +79,7 @@ def make_draw(
     def generate(weights: Weights, index: Array, asked: Asked | None) -> Array:
         if asked is None:
             return generator.generate(weights, index)
-        return generator.generate_from(weights, index, generator.start(weights, index), asked)
+        return generator.generate_as(weights, index, asked)
 
     program = own.compile(generate, split=(False, True, True), stacked=True)
 
@@ -101,30 +101,26 @@ def draw_film(
     index: np.ndarray,
     say: Say,
     *,
-    times: np.ndarray | None = None,
-    x: np.ndarray | None = None,
     asked: Asked | None = None,
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
 
-    times, x (n, H, W, C) and what is asked for are the run's own where they are not given. All
-    processes must draw, and have all of it.
+    What is asked for is the run's own where it is not given. All processes must draw, and have all
+    of it.
     """
     own = alone(layout)
-    grid = np.asarray(generator.times(weights) if times is None else times)
+    grid = np.asarray(generator.times(weights))
     told = jax.tree.map(np.asarray, generator.asked(index) if asked is None else asked)
-    starts = np.asarray(jax.jit(generator.start)(weights, index) if x is None else x)
     chosen = pictures.spread(len(grid))
 
-    def film(weights: Weights, index: Array, x: Array, asked: Asked) -> tuple[Array, Array]:
-        return generator.film(weights, index, x, asked, times=grid, chosen=chosen)
+    def film(weights: Weights, index: Array, asked: Asked) -> tuple[Array, Array]:
+        return generator.film(weights, index, asked, times=grid, chosen=chosen)
 
-    program = own.compile(film, split=(False, True, True, True), stacked=True)
+    program = own.compile(film, split=(False, True, True), stacked=True)
 
     def call(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mine = jax.tree.map(lambda a: a[part], told)
-        batch = own.shard((index[part], starts[part], mine))
-        return own.gather(program(weights, *batch))
+        return own.gather(program(weights, *own.shard((index[part], mine))))
 
     found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)

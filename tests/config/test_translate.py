@@ -10,6 +10,7 @@ from ddm_jax.config.schema import build
 from ddm_jax.config.tables import complete, data_options
 from ddm_jax.errors import UserError
 from ddm_jax.models.codecs import CODECS
+from ddm_jax.tasks.edits import EDITS
 
 OLD = {
     "seed": 3,
@@ -149,6 +150,29 @@ def test_the_condition_and_guidance_leave_the_network_and_the_samples(scale, gui
     assert again.condition.name == "nothing" and again.guidance.name == "none"
 
 
+def test_an_edit_of_one_section_becomes_that_of_its_row(tmp_path):
+    """Levels of 300 become shares of the last one, and that of 0, which edits nothing, goes."""
+    today = complete(ConfigDict({"schedule": {"linear": {"num_timesteps": 300}}})).to_dict()
+    today["schedule"]["name"] = "linear"
+    first = {"kind": "denoise", "pair": [2, 3], "frames": 9, "first": 4, "count": 5}
+    config = read({**today, "edit": {**first, "levels": [0, 60, 299]}}, tmp_path / "config.json")
+    assert config.edit.name == "sdedit" and config.edit.sdedit.first == 4
+    assert config.edit.sdedit.count == 5 and config.edit.sdedit.strength == (60 / 299, 1.0)
+    assert config.edit.interpolate.pair == (2, 3) and config.edit.interpolate.frames == 9
+    plain = {"kind": "interpolate", "levels": []}
+    again = read({**today, "edit": plain}, tmp_path / "config.json")
+    assert again.edit.name == "interpolate" and again.edit.sdedit.strength == (0.6,)
+    assert read(today, tmp_path / "config.json").to_dict() == again.to_dict()
+
+
+@pytest.mark.parametrize("broken", [{"kind": 3}, {"levels": 4}, {"levels": ["a"]}, {"kind": ["x"]}])
+def test_broken_edits_are_one_line(broken, tmp_path):
+    with pytest.raises(UserError) as error:
+        config = read({**complete(ConfigDict()).to_dict(), "edit": broken}, tmp_path / "c.json")
+        build(EDITS, config.edit, "edit")
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -161,6 +185,10 @@ def test_the_condition_and_guidance_leave_the_network_and_the_samples(scale, gui
         ("loss.label_dropout", "loss.class_dropout"),
         ("data.scaling", "codec.pixels.scaling"),
         ("ema.decay", "average.ema.decay"),
+        ("edit.kind", "edit.name"),
+        ("edit.pair", "edit.interpolate.pair"),
+        ("edit.count", "edit.sdedit.count"),
+        ("edit.levels", "edit.sdedit.strength"),
     ],
 )
 def test_an_old_word_on_the_command_line_is_answered_with_the_new_one(old, new):

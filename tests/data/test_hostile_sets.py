@@ -126,7 +126,7 @@ def test_files_that_make_no_sense_are_answered_in_one_line(marker, tmp_path):
         ("--dry_run",),
         (),
         ("--mode", "evaluate"),
-        ("--mode", "edit", "--config.edit.kind=denoise"),
+        ("--mode", "edit", "--config.edit.name=sdedit"),
     ],
     ids=["dry_run", "train", "evaluate", "edit"],
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.diffusion.analytic import dataset, gaussian, mixture, uniform
+from ddm_jax.diffusion.analytic import correlated, dataset, gaussian, mixture, uniform
 from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
 from ddm_jax.diffusion.schedules.discrete import Linear
 from ddm_jax.diffusion.schedules.rates import VE
@@ -37,6 +37,21 @@ def test_a_mixture_of_one_is_the_gaussian():
     np.testing.assert_allclose(
         one(x, t).x0, gaussian(Linear(), MEANS[0], STD)(x, t).x0, rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("schedule", [Linear(), VE()])
+def test_the_denoiser_of_a_correlated_gaussian_solves_its_equation(schedule):
+    """In float64, with a covariance that has no variance at all along one direction."""
+    rng = np.random.default_rng(0)
+    root, mean = rng.normal(size=(3, 2)), np.array([0.5, -1.0, 0.2])
+    covariance, x = root @ root.T, rng.normal(size=(4, 3))
+    t = np.linspace(0.2, 0.9, 4, dtype=np.float32)
+    alpha, sigma = (np.float64(rate(t)) for rate in (schedule.alpha, schedule.sigma))
+    got = correlated(schedule, jnp.float32(mean), jnp.float32(covariance))(jnp.float32(x), t).x0
+    for i in range(4):
+        noised = alpha[i] ** 2 * covariance + sigma[i] ** 2 * np.eye(3)
+        away = np.linalg.solve(noised, x[i] - alpha[i] * mean)
+        np.testing.assert_allclose(got[i], mean + alpha[i] * covariance @ away, atol=1e-4)
 
 
 def test_the_denoiser_of_a_data_set_is_its_weighted_mean():

@@ -8,12 +8,15 @@ from laws import KEY, ROWS, grid_of, ideal, padded
 
 from ddm_jax.diffusion.analytic import dataset
 from ddm_jax.diffusion.arrays import fold_in, normal_like
-from ddm_jax.diffusion.editing import from_level, psnr, slerp
+from ddm_jax.diffusion.editing.closeness import psnr
+from ddm_jax.diffusion.editing.levels import from_level, strength_start, strength_times
+from ddm_jax.diffusion.editing.walks import slerp
 from ddm_jax.diffusion.process import diffuse
-from ddm_jax.diffusion.samplers.loop import integrate, sample, trajectory
+from ddm_jax.diffusion.samplers.loop import integrate, prior, sample, trajectory
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
 from ddm_jax.diffusion.samplers.timesteps import TIMESTEPS, UniformGrid
 from ddm_jax.diffusion.schedules.discrete import Cosine
+from ddm_jax.diffusion.schedules.rates import VE
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -98,6 +101,47 @@ def test_a_grid_from_a_level_begins_there_and_goes_on_as_the_grid_does(name, t):
     assert part[0] == np.float32(t) and part.dtype == np.float32
     assert (np.diff(part) < 0).all()
     np.testing.assert_array_equal(part[1:], [s for s in times if s < np.float32(t)])
+
+
+@pytest.mark.parametrize("name", TIMESTEPS)
+def test_full_strength_walks_the_whole_grid_and_less_a_part_of_it(name):
+    """Wherever the grid begins, to the bit."""
+    times = np.asarray(grid_of(name, 9).times(Cosine(), 9))
+    np.testing.assert_array_equal(strength_times(times, 1.0), times)
+    part = strength_times(times, 0.5)
+    assert part[0] == np.float32(0.5) * times[0]
+    np.testing.assert_array_equal(part, from_level(times, part[0]))
+
+
+@pytest.mark.parametrize("name", ["uniform", "leading"])
+@pytest.mark.parametrize("schedule", [Cosine(), VE()], ids=lambda s: type(s).__name__)
+def test_full_strength_is_sampling_from_the_prior_to_the_bit(schedule, name):
+    """Whatever the image is, and wherever the grid begins."""
+    sampler, keys = DDPM(), fold_in(KEY, jnp.arange(3))
+    denoise, times = ideal(sampler, schedule), np.asarray(TIMESTEPS[name]().times(schedule, 5))
+    image = jnp.full((3, 4), 0.9)
+    run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x, keys))
+    x = strength_start(schedule, image, normal_like(keys, image), times[0], 1.0)
+    started = prior(schedule, keys, image, times[0])
+    np.testing.assert_array_equal(x, started)
+    edited = run(strength_times(times, 1.0), x)
+    np.testing.assert_array_equal(edited, run(times, started))
+
+
+def test_less_strength_starts_from_the_image_diffused():
+    schedule, (image, eps) = VE(), NOISE
+    (t, *_) = strength_times(UniformGrid().times(schedule, 5), 0.6)
+    assert t == np.float32(0.6)
+    x = strength_start(schedule, image, eps, t, 0.6)
+    np.testing.assert_array_equal(x, diffuse(schedule, image, eps, t))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strengths_outside_the_unit_interval_are_refused(strength):
+    with pytest.raises(ValueError, match=r"strength lies in \[0, 1\]"):
+        strength_times(np.ones(1), strength)
+    with pytest.raises(ValueError, match=r"strength lies in \[0, 1\]"):
+        strength_start(Cosine(), *NOISE, 0.5, strength)
 
 
 def test_psnr_of_known_differences():

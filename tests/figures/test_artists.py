@@ -25,9 +25,6 @@ def test_an_artist_leaves_every_picture_that_is_asked_for(kind, low, high, tmp_p
         "strip.png": lambda path: artist.strip(values, path, list("abc"), names, "title"),
         "forward.png": lambda path: artist.forward(values, path, times, [3.0, 0.0, -3.0]),
         "reverse.png": lambda path: artist.reverse(values, values, path, times, "way", names),
-        "back.png": lambda path: artist.reverse(
-            values, values, path, times, "way", names, values[0]
-        ),
         "film.gif": lambda path: artist.animation(values, path, 50, 100),
     }
     for name, draw in drawn.items():

@@ -72,10 +72,10 @@ def contents(run):
 def verbs(run):
     train = ("--config", run / "config.json", "--workdir", run)
     use = ("--workdir", run, "--mode")
-    return train, (*train, "--dry_run"), (*use, "evaluate"), (*use, "edit", *DENOISE)
+    return train, (*train, "--dry_run"), (*use, "evaluate"), (*use, "edit", *SDEDIT)
 
 
-DENOISE = ("--config.edit.kind=denoise",)
+SDEDIT = ("--config.edit.name=sdedit",)
 
 
 @pytest.mark.parametrize("how", CHANGES, ids=lambda how: how.__name__)

@@ -141,10 +141,10 @@ def spoilt(run):
     "verb",
     [
         ("sample",),
-        ("edit", "--config.edit.kind=interpolate", "--config.edit.frames=6"),
-        ("edit", "--config.edit.kind=denoise", "--config.edit.count=6"),
+        ("edit", "--config.edit.interpolate.frames=6"),
+        ("edit", "--config.edit.name=sdedit", "--config.edit.sdedit.count=6"),
     ],
-    ids=["sample", "interpolate", "denoise"],
+    ids=["sample", "interpolate", "sdedit"],
 )
 def test_images_that_are_not_finite_are_not_written(verb, run, monkeypatch, capsys):
     monkeypatch.setattr(Run, "saved", spoilt)

@@ -10,6 +10,7 @@ from conftest import answer
 
 from ddm_jax.figures import artists
 from ddm_jax.runs import Run, Saved
+from ddm_jax.tasks.edits.base import Done
 from ddm_jax.verbs import editing, evaluating, names, sampling
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -59,6 +60,11 @@ def unmeasured(setup, layout):
 def still(generator, layout, weights, index, *_, **__):
     frames = np.zeros((2, len(index), *generator.spec.shape), np.float32)
     return sampling.pictures.Film(np.array([1.0, 0.0]), frames, np.array([0, 1]), frames)
+
+
+def unmoved(layout, generator, weights, row, inputs):
+    blank = np.zeros((len(inputs.numbers), *generator.spec.shape), np.float32)
+    return Done(blank, blank, blank[:, None])
 
 
 def written(capsys, run, verb, pattern, *settings):
@@ -117,24 +123,25 @@ def test_evaluations_do_too(run, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "kind, shaping, idle",
+    "name, shaping",
     [
-        ("interpolate", ("pair=1,2", "frames=3"), ("count=2", "levels=5")),
-        ("denoise", ("first=2", "count=2", "levels=5"), ("frames=3", "levels=600")),
+        ("interpolate", ("pair=1,2", "frames=3", "between=examples")),
+        ("sdedit", ("first=2", "count=2", "strength=0.5")),
+        ("invert", ("first=2", "count=2", "sampler=heun")),
+        ("inpaint", ("count=2", "mask=left", "rounds=2", "jump=3", "method=null_space")),
     ],
 )
-def test_edits_do_too(kind, shaping, idle, run, monkeypatch, capsys):
-    for name in ("animation", "strip"):
-        monkeypatch.setattr(artists.Images, name, lambda *a, **k: None)
-    monkeypatch.setattr(editing.pictures, "write_strip", lambda *a, **k: None)
-    monkeypatch.setattr(editing, "draw_film", still)
-    monkeypatch.setattr(editing, "in_batches", lambda *a: np.zeros((len(a[2]), 8, 8, 1)))
-    few = (f"edit.kind={kind}", "edit.frames=2", "edit.count=1")
-    drawing = ("sampler.ddim.eta=0.5", "guidance.classifier_free.scale=2")
+def test_edits_do_too(name, shaping, run, monkeypatch, capsys):
+    for drawn in ("animation", "strip"):
+        monkeypatch.setattr(artists.Images, drawn, lambda *a, **k: None)
+    monkeypatch.setattr(editing, "carried_out", unmoved)
+    monkeypatch.setattr(Run, "saved", unread)
+    drawing = ("timesteps.name=quadratic", "guidance.classifier_free.scale=2", "sample.classes=1")
+    idle = ("sample.count=3", f"edit.{'invert' if name == 'sdedit' else 'sdedit'}.count=3")
     assert_each_has_its_own(
-        lambda *s: written(capsys, run, "edit", "edits/*.npz", *few, *s),
-        [*((f"edit.{s}",) for s in shaping), *((s,) for s in drawing)],
-        [*((f"edit.{s}",) for s in idle), ("sample.count=3",)],
+        lambda *s: written(capsys, run, "edit", "edits/*.npz", f"edit.name={name}", *s),
+        [*((f"edit.{name}.{s}",) for s in shaping), *((s,) for s in drawing)],
+        [(s,) for s in idle],
     )
 
 

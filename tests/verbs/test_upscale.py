@@ -59,10 +59,18 @@ def test_previews_are_of_the_pictures_of_the_first_examples(run, drawn):
     data = sources.load(opened.setup.data)
     index = np.arange(24) % 20
     asked = Asked(task.model.condition.raw(data.rows(index)), np.zeros(24, np.int32))
-    start = task.generator.start(weights, np.arange(24))
-    expected = task.generator.generate_from(weights, np.arange(24), start, asked)
+    expected = task.generator.generate_as(weights, np.arange(24), asked)
     np.testing.assert_allclose(drawn[0], expected, atol=1e-5)
     assert {"step_2_film.png", "step_2_film.gif"} <= {p.name for p in (run / "samples").iterdir()}
+
+
+def test_edits_take_the_pictures_of_examples_and_need_one_for_the_users_own(run, small, capsys):
+    edit = ("--mode", "edit", "--workdir", run)
+    sdedit = (*edit, "--config.edit.name=sdedit", "--config.edit.sdedit.count=2")
+    assert answer(capsys, *sdedit)[0] == 0
+    for command in (edit, (*sdedit, f"--config.edit.sdedit.image={small}")):
+        code, _, err = answer(capsys, *command)
+        assert code == 2 and "as in --prompt small.png" in err and err.count("\n") == 1
 
 
 def test_sampling_needs_a_picture_and_says_so(run, capsys):

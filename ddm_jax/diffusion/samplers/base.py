@@ -32,7 +32,9 @@ class Sampler(ABC):
     denoiser must give a learned variance too.
     """
 
-    estimate: ClassVar[str] = "mean"
+    @property
+    def estimate(self) -> str:
+        return "mean"
 
     @property
     def convergence(self) -> float | None:

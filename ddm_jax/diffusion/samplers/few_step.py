@@ -19,7 +19,9 @@ class Consistency(Sampler):
     algorithm 1.
     """
 
-    estimate = "end"
+    @property
+    def estimate(self) -> str:
+        return "end"
 
     def step(self, denoise, schedule, x_t, t, s, key, memory):
         x0_t = denoise(x_t, t, jnp.zeros_like(t)).x0

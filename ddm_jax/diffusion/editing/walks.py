@@ -1,9 +1,7 @@
-"""Editing by the start and the grid: between noises, back from a level, and how near it came."""
+"""Walks between noises."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
 from ddm_jax.diffusion.arrays import T, X, expand, length
 
@@ -34,22 +32,3 @@ def slerp(a: X, b: X, weight: T) -> X:
 def _unit(v: Array) -> Array:
     """v / |v|, 0 where v is 0."""
     return v / expand(jnp.maximum(length(v), jnp.finfo(v.dtype).tiny), v)
-
-
-def from_level(times: ArrayLike, t: float | np.floating) -> np.ndarray:
-    """The grid for a start at t: t itself, then those of `times` (n,) that lie below it, float32.
-
-    Noising to t and sampling from there keeps what t leaves of an image and redraws the rest.
-    Meng et al. 2021, arXiv:2108.01073, algorithm 1.
-    """
-    grid, start = np.asarray(times, np.float32), np.float32(t)
-    return np.concatenate([[start], grid[grid < start]])
-
-
-def psnr(image: ArrayLike, original: ArrayLike) -> Array:
-    """10 log10(1 / mean (image - original)^2) in dB, one an example (B,); infinite where equal.
-
-    image, original: (B, ...) in [0, 1], so that the largest difference is 1.
-    """
-    difference = jnp.asarray(image, jnp.float32) - jnp.asarray(original, jnp.float32)
-    return -10 * jnp.log10((difference**2).mean(tuple(range(1, difference.ndim))))
