@@ -38,6 +38,9 @@ def edit(opened: Opened, layout: Layout) -> None:
     times = np.asarray(generator.times(loaded.weights))
     parts = row.parts(generator, times, originals)
     print(f"{name} at step {loaded.step:,} on {layout.describe()}", flush=True)
+    if originals.names and generator.requested:
+        asked = ", ".join(map(repr, generator.requested))
+        print(f"asked for, in turn: {asked}; --config.sample.ask=() and .classes=() for none")
     done = {
         part: carried_out(layout, generator, loaded.weights, *what) for part, what in parts.items()
     }

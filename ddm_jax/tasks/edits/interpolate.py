@@ -107,7 +107,9 @@ class Interpolate:
         images = done[""].values
         share = np.linspace(0, 1, self.frames, dtype=np.float32)
         few = np.unique(np.rint(np.linspace(0, len(images) - 1, 10)).astype(int))
-        names = originals.names or [f"image {k}" for k in self.pair]
+        names = [name.replace("\n", ", ") for name in originals.names] or [
+            f"image {k}" for k in self.pair
+        ]
         title = f"From the noise of {names[0]} to that of {names[1]}, by the share of the way"
         if not originals.names and (asked := generator.names(np.array(self.pair[:1]))):
             title += f"; class {asked[0]}"

@@ -26,7 +26,8 @@ BOTH_WAYS = {"ddim": DDIM, "heun": Heun}  # deterministic and without memory
 class Invert(OfPictures):
     """Pictures led backwards to their noise, and from there back, and to what is asked for.
 
-    sampler: "ddim", or "heun", of second order, with two evaluations a step. The way to the noise
+    sampler: "ddim", or "heun", of second order, with two evaluations a step, whose errors grow with
+    the steps in log-SNR, so that it wants a grid that is even there. The way to the noise
     and back is that of the model without guidance; to what is asked for, it is guided as the run
     is. Song et al. 2020, arXiv:2010.02502, section 4.3; Karras et al. 2022, arXiv:2206.00364.
     """
