@@ -19,7 +19,7 @@ class Pictures(NamedTuple):
     """Pictures from files: values (n, H, W, C) as the data store them, and their own sizes."""
 
     values: np.ndarray
-    names: list[str]
+    files: list[Path]
     sizes: tuple[Size, ...]
 
 
@@ -33,14 +33,13 @@ def read_pictures(text: str, spec: Spec, report: Report) -> Pictures:
     check_pictures(spec)
     *space, channels = spec.shape
     step = (spec.high - spec.low) / 255
-    values, names, sizes = [], [], []
-    for file in _files(text):
+    values, files, sizes = [], _files(text), []
+    for file in files:
         image = _open(file)
         report(f"{file}: {_change(image, (space[0], space[1]), channels)}")
         values.append(spec.low + step * fit(image, tuple(space), channels))
-        names.append(file.name)
         sizes.append((image.height, image.width))
-    return Pictures(np.stack(values).astype(np.float32), names, tuple(sizes))
+    return Pictures(np.stack(values).astype(np.float32), files, tuple(sizes))
 
 
 def check_pictures(spec: Spec) -> None:

@@ -23,11 +23,12 @@ Say = Callable[[str], None]
 def gather(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     """What `wanted` names, with the condition that it has by itself.
 
-    That is what the data say of an example; of the user's own pictures nothing is known. Raises
+    That is what the data say of an example; of the user's own pictures nothing is known, but that
+    they are pictures, which is all that some models are told. Raises
     UserError for files that cannot be used, data that are not those of the run, and where a
     classifier guides to a class that nothing says.
     """
-    if setup.task.generator.needs_request and (wanted.files or not wanted.examples):
+    if setup.task.generator.needs_request and not (wanted.files or wanted.examples):
         raise UserError("this run draws from pictures; name some, as in --prompt small.png")
     if wanted.files:
         return _files(setup, wanted, say)
@@ -39,11 +40,14 @@ def gather(setup: Setup, wanted: Wanted, say: Say) -> Originals:
 
 def _files(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     generator: Generator = setup.task.generator
-    values, names, sizes = read_pictures(wanted.files, setup.spec, say)
+    values, files, sizes = read_pictures(wanted.files, setup.spec, say)
     count = len(values)
     if generator.judged and not generator.requested:
         raise UserError(_SAY_WHICH)
-    own = Asked(generator.model.condition.null(count), jnp.zeros(count, jnp.int32))
+    condition, names = generator.model.condition, [file.name for file in files]
+    shows = "maps" in condition.parts
+    raw = condition.ask([str(file) for file in files]) if shows else condition.null(count)
+    own = Asked(raw, jnp.zeros(count, jnp.int32))
     source = {"files": names, "sha256": hashlib.sha256(values.tobytes()).hexdigest()}
     return Originals(np.arange(count, dtype=np.int32), values, own, names, sizes, source)
 

@@ -64,13 +64,45 @@ def test_previews_are_of_the_pictures_of_the_first_examples(run, drawn):
     assert {"step_2_film.png", "step_2_film.gif"} <= {p.name for p in (run / "samples").iterdir()}
 
 
-def test_edits_take_the_pictures_of_examples_and_need_one_for_the_users_own(run, small, capsys):
-    edit = ("--mode", "edit", "--workdir", run)
-    sdedit = (*edit, "--config.edit.name=sdedit", "--config.edit.sdedit.count=2")
-    assert answer(capsys, *sdedit)[0] == 0
-    for command in (edit, (*sdedit, f"--config.edit.sdedit.image={small}")):
-        code, _, err = answer(capsys, *command)
-        assert code == 2 and "as in --prompt small.png" in err and err.count("\n") == 1
+def edited(capsys, run, *arguments):
+    """Arrays of `--mode edit`."""
+    code, _, err = answer(capsys, "--mode", "edit", "--workdir", run, *arguments)
+    assert code == 0, err
+    newest = max((run / "edits").glob("*.npz"), key=lambda path: path.stat().st_mtime_ns)
+    with np.load(newest) as arrays:
+        return {name: arrays[name] for name in arrays}
+
+
+def test_edits_take_the_pictures_of_examples_and_files_and_need_some(run, small, capsys):
+    sdedit = ("--config.edit.name=sdedit", "--config.edit.sdedit.count=2")
+    own = edited(capsys, run, *sdedit, f"--config.edit.sdedit.image={small}")
+    assert len(own["result"][0]) == 1 and len(edited(capsys, run, *sdedit)["result"][0]) == 2
+    code, _, err = answer(capsys, "--mode", "edit", "--workdir", run)
+    assert code == 2 and "as in --prompt small.png" in err and err.count("\n") == 1
+
+
+def test_upscaling_is_sampling_under_the_picture(run, small, capfd, capsys):
+    upscale = ("--config.edit.name=upscale", "--config.edit.upscale.count=3")
+    got = edited(capsys, run, *upscale)
+    opened = open_run(run)
+    task, weights = opened.setup.task, opened.load().weights
+    rows = sources.load(opened.setup.data).rows(np.arange(3))
+    asked = Asked(task.model.condition.raw(rows), np.zeros(3, np.int32))
+    expected = task.generator.generate_as(weights, np.arange(3), asked)
+    np.testing.assert_allclose(got["result"], expected, atol=1e-5)
+    blocks = rows["x"].reshape(3, 8, 2, 8, 2, 3).mean((2, 4)) / 255
+    np.testing.assert_allclose(got["picture"], blocks.repeat(2, 1).repeat(2, 2), atol=1e-6)
+    np.testing.assert_allclose(got["original"], rows["x"] / 255, atol=1e-6)
+    one = edited(capsys, run, *upscale, f"--config.edit.upscale.image={small}")
+    sampled, _ = images_of(capfd, run, "--prompt", small, "--config.sample.count=1")
+    assert "original" not in one
+    np.testing.assert_allclose(one["result"], sampled["images"] / 255, atol=0.51 / 255)
+
+
+def test_upscaling_needs_a_model_that_is_told_pictures(tiny_run, capsys):
+    arguments = ("--mode", "edit", "--workdir", tiny_run, "--config.edit.name=upscale")
+    code, _, err = answer(capsys, *arguments)
+    assert code == 2 and "condition.name=image" in err and err.count("\n") == 1
 
 
 def test_sampling_needs_a_picture_and_says_so(run, capsys):

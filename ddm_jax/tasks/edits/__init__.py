@@ -5,7 +5,14 @@ from ddm_jax.tasks.edits.inpaint import Inpaint
 from ddm_jax.tasks.edits.interpolate import Interpolate
 from ddm_jax.tasks.edits.invert import Invert
 from ddm_jax.tasks.edits.sdedit import SDEdit
+from ddm_jax.tasks.edits.upscale import Upscale
 
 __all__ = ["EDITS", "Edit"]
 
-EDITS = {"interpolate": Interpolate, "sdedit": SDEdit, "invert": Invert, "inpaint": Inpaint}
+EDITS = {
+    "interpolate": Interpolate,
+    "sdedit": SDEdit,
+    "invert": Invert,
+    "inpaint": Inpaint,
+    "upscale": Upscale,
+}
