@@ -18,13 +18,13 @@ def get_config():
     config.model.ddpm_unet.update(
         channels=64, multipliers=(1, 2), blocks=1, patch=2, attention=(4,), heads=4, dropout=0.0
     )
-    config.condition.name = "text"
-    config.condition.text.update(length=72, channels=64)
+    config.condition.name = "bpe"
+    config.condition.bpe.update(length=20, channels=64)
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
     config.optim.update(lr=1e-3, warmup=200, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=2000, batch=64, log_every=100, save_every=500, sample_every=1000)
+    config.train.update(steps=2500, batch=64, log_every=100, save_every=500, sample_every=1000)
     config.sample.update(
         count=64,
         batch=64,

@@ -65,8 +65,8 @@ TINY_TEXT = (
     "--config.data.count=60",
     "--config.model.ddpm_unet.attention=()",
     "--config.model.ddpm_unet.heads=2",
-    "--config.condition.text.channels=8",
-    "--config.condition.text.depth=1",
+    "--config.condition.bpe.channels=8",
+    "--config.condition.bpe.depth=1",
 )
 
 

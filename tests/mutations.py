@@ -417,8 +417,8 @@ TRAINING = (
     Mutation(
         "the side that guidance leads to",
         "Generator.guided",
-        "self.guidance.guide(model.denoiser(weights.params, raw), given)",
-        "self.guidance.guide(given.null, given._replace(null=model.denoiser(weights.params, raw)))",
+        "model.both(weights.params, raw, null)",
+        "model.both(weights.params, null, raw)",
         ("test_guided", "towards"),
     ),
     Mutation(

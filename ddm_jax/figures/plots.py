@@ -17,7 +17,7 @@ from ddm_jax.errors import RunError
 
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
-LINES = 6  # of a caption
+LINES = 8  # of a caption
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

@@ -5,13 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from conftest import ROOT, TINY_TEXT, answer, images_of
+from tokenizers import Tokenizer
 
 import launch
 from ddm_jax import runs
 from ddm_jax.data.dataset import spec_of
 from ddm_jax.errors import UserError
-
-pytest.importorskip("tokenizers", reason="parts of words need the extra text")
 from ddm_jax.models.conditions.bpe import BytePairs, learnt
 from ddm_jax.models.conditions.text import FIRST, START
 
@@ -29,8 +28,6 @@ def test_a_text_takes_fewer_tokens_than_it_has_bytes_and_none_is_lost():
     ids = condition.ask([*TEXTS[:2], odd])
     assert (ids[:, 0] == START).all() and (ids < FIRST + 300).all()
     assert (ids[:2] > 0).sum(1).max() < len(TEXTS[0]) // 2
-    from tokenizers import Tokenizer
-
     tokenizer = Tokenizer.from_str(KNOWN.learnt)
     for row, text in zip(ids, [*TEXTS[:2], odd], strict=True):
         assert tokenizer.decode((row[row > 0][1:] - FIRST).tolist()) == text
@@ -55,9 +52,8 @@ def test_too_many_parts_and_a_lost_vocabulary_are_refused_in_one_line():
 
 
 def test_a_run_keeps_its_parts_of_words_and_reads_prompts_by_them(tmp_path, capfd, monkeypatch):
-    small = (*TINY_TEXT, *(f"--config.condition.bpe.{s}" for s in ("channels=8", "depth=1")))
-    config = ("--config", str(ROOT / "configs/shapes_text.py"), "--config.condition.name=bpe")
-    arguments = [*config, *small, "--workdir", str(tmp_path)]
+    config = ("--config", str(ROOT / "configs/shapes_text.py"))
+    arguments = [*config, *TINY_TEXT, "--workdir", str(tmp_path)]
     assert launch.main(arguments) == 0
     kept = runs.saved_spec(tmp_path).learnt
     assert '"BPE"' in kept

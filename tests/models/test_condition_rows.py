@@ -23,7 +23,7 @@ COLUMNS = {
     "image": np.random.default_rng(1).integers(0, 256, (COUNT, 2, 2, 1), np.uint8),
 }
 SPEC = spec_of("toy", COLUMNS, ("zero", "one", "two"))
-EXTRA = {"wordllama": "wordllama", "bpe": "tokenizers"}  # what rows need of the extra text
+EXTRA = {"wordllama": "text"}  # that a row needs
 ROWS = CONDITIONS.keys() - {"nothing", "transformer"}  # the latter needs a folder, and has its own
 
 
@@ -31,7 +31,7 @@ ROWS = CONDITIONS.keys() - {"nothing", "transformer"}  # the latter needs a fold
 def made(request):
     """(condition, its parameters drawn anew, raw conditions of COLUMNS, its compiled embedding)."""
     if request.param in EXTRA:
-        pytest.importorskip(EXTRA[request.param], reason="needs the extra text")
+        pytest.importorskip(request.param, reason=f"needs the extra {EXTRA[request.param]}")
     untaught = CONDITIONS[request.param](width=8, spec=SPEC)
     spec = dataclasses.replace(SPEC, learnt=untaught.learn(COLUMNS))
     condition = dataclasses.replace(untaught, spec=spec)

@@ -13,13 +13,17 @@ from ddm_jax.data.sources import load
 from ddm_jax.verbs import open as open_run
 
 RED, BLUE = "a large red square on a black background", "a small blue circle on a white background"
+BYTES = (
+    "--config.condition.name=text",
+    *(f"--config.condition.text.{s}" for s in ("channels=8", "depth=1", "length=72")),
+)
 pytestmark = pytest.mark.usefixtures("at_root", "quick_compilation")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text") / "run"
-    arguments = ("--config", str(ROOT / "configs/shapes_text.py"), *TINY_TEXT)
+    arguments = ("--config", str(ROOT / "configs/shapes_text.py"), *TINY_TEXT, *BYTES)
     with compiled_fast():
         assert launch.main([*arguments, "--workdir", str(folder)]) == 0
     return folder
@@ -101,8 +105,12 @@ def test_wrong_prompts_are_answered_in_one_line(run, capsys, arguments, remedy):
              "--config.guidance.name=none"), "the model has no condition",
         ),
         (("quickstart", "--config.condition.name=text"), "text needs data with captions"),
-        (("shapes_text", "--config.condition.text.length=40"), "and condition.text.length=40"),
-        (("shapes_text", "--config.condition.text.heads=5"), "heads=5 does not divide channels"),
+        (
+            ("shapes_text", "--config.condition.name=text", "--config.condition.text.length=40"),
+            "and condition.text.length=40",
+        ),
+        (("shapes_text", "--config.condition.bpe.length=4"), "and condition.bpe.length=4"),
+        (("shapes_text", "--config.condition.bpe.heads=5"), "heads=5 does not divide channels"),
         (("shapes_text", "--config.model.name=mlp"), "does not read that condition"),
         (("shapes_text", "--config.data.without=pink_circle"), "unknown class in data.without"),
         (("shapes_text", "--config.condition.name=transformer"), "no folder of a pretrained"),
