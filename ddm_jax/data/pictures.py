@@ -52,24 +52,36 @@ def check_pictures(spec: Spec) -> None:
 
 
 def _files(text: str) -> list[Path]:
-    whole = Path(text).expanduser()
-    listed = [whole] if whole.exists() else [Path(t.strip()).expanduser() for t in text.split(",")]
+    whole = _path(text)
     found = []
-    for path in listed:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-            if not inside:
-                endings = ", ".join(sorted(SUFFIXES))
-                raise UserError(f"no images in {path}; known endings are {endings}")
-            found += inside
-        else:
-            found.append(path)
+    for name in [text] if whole else text.split(","):
+        path = whole or _path(name.strip())
+        if path is None:
+            raise UserError(
+                f"no file {name!r}; name a picture, several with commas between them, or a folder"
+            )
+        try:
+            inside = [path] if path.is_file() else sorted(path.iterdir())
+        except OSError as error:
+            raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
+        good = [p for p in inside if p == path or p.suffix.lower() in SUFFIXES]
+        if not good:
+            endings = ", ".join(sorted(SUFFIXES))
+            raise UserError(f"no images in {path}; known endings are {endings}")
+        found += good
     return found
 
 
+def _path(text: str) -> Path | None:
+    """The file or folder of a name, None where there is none, whatever the name."""
+    try:
+        path = Path(text).expanduser()
+        return path if text and (path.is_file() or path.is_dir()) else None
+    except (OSError, ValueError, RuntimeError):  # too long, with a null byte, of no user
+        return None
+
+
 def _open(file: Path) -> Image.Image:
-    if not file.is_file():
-        raise UserError(f"no file {str(file)!r}; name a picture, several with commas, or a folder")
     try:
         return read(file)
     except BROKEN as error:
@@ -129,7 +141,7 @@ def read_mask(text: str, space: Size, sizes: tuple[Size, ...], count: int) -> np
     elif re.fullmatch(r"[-\d\s,]+", numbers):
         missing[_given_box(numbers, space)] = True
     else:
-        return _picture_of_mask(Path(text).expanduser(), space, sizes, count)
+        return _picture_of_mask(text, space, sizes, count)
     return np.broadcast_to(~missing[None, ..., None], (count, *space, 1))
 
 
@@ -149,10 +161,11 @@ def _given_box(text: str, space: Size) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def _picture_of_mask(file: Path, space: Size, sizes: tuple[Size, ...], count: int) -> np.ndarray:
-    if not file.is_file():
+def _picture_of_mask(text: str, space: Size, sizes: tuple[Size, ...], count: int) -> np.ndarray:
+    file = _path(text)
+    if file is None or file.is_dir():
         raise UserError(
-            f"mask={file} is no file; name a picture, white where it is to be filled in, a box "
+            f"mask={text!r} is no file; name a picture, white where it is to be filled in, a box "
             f"top,left,height,width, or one of {', '.join(PARTS)}"
         )
     image = _open(file)

@@ -114,6 +114,15 @@ def test_a_mask_that_cannot_be_used_is_one_line(make, remedy, tmp_path, tiny_run
     assert code == 2 and remedy in err and re.fullmatch(r"error: .*\n", err)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "~nobody/a.png", "a\0b", ",x", "."])
+def test_a_name_of_no_file_is_one_line(name, tiny_run, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # an empty folder
+    for edited, setting in (("sdedit", "image"), ("inpaint", "mask")):
+        code, _, err = edit(capsys, tiny_run, edited, f"{setting}={name}")
+        assert code == 2 and re.fullmatch(r"error: .*\n", err, re.DOTALL), err
+        assert "no file" in err or "no images in" in err
+
+
 @pytest.mark.parametrize("box", ["6,0,3,2", "-1,0,2,2", "0,6,2,3", "0,0,0,2", "1,2,3", "1,2,3,4,5"])
 def test_a_box_outside_the_picture_is_one_line(box, tiny_run, capsys):
     code, _, err = edit(capsys, tiny_run, "inpaint", f"mask={box}")

@@ -1,6 +1,7 @@
 """What is edited, and what it is by itself: the caption, the class, or nothing that is known."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
+from ddm_jax.runs import taught
 from ddm_jax.tasks.edits.base import Wanted
 from ddm_jax.tasks.edits.pictures import inputs_of
 from ddm_jax.verbs.originals import gather
@@ -20,7 +22,8 @@ from ddm_jax.verbs.originals import gather
 
 def setup_of(name, *settings):
     config = override(load_config(str(ROOT / f"configs/{name}.py")), settings)
-    return assemble(config, sources.load(data_options(config)).spec)
+    data = taught(config, sources.load(data_options(config)), Path("of no run"))
+    return assemble(config, data.spec)
 
 
 @pytest.fixture(scope="module")
