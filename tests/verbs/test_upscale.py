@@ -81,9 +81,9 @@ def test_edits_take_the_pictures_of_examples_and_files_and_need_some(run, small,
     assert code == 2 and "as in --prompt small.png" in err and err.count("\n") == 1
 
 
-def test_upscaling_is_sampling_under_the_picture(run, small, capfd, capsys):
+def test_upscaling_is_sampling_under_the_picture(run, small, capfd):
     upscale = ("--config.edit.name=upscale", "--config.edit.upscale.count=3")
-    got = edited(capsys, run, *upscale)
+    got = edited(capfd, run, *upscale)
     opened = open_run(run)
     task, weights = opened.setup.task, opened.load().weights
     rows = sources.load(opened.setup.data).rows(np.arange(3))
@@ -93,7 +93,7 @@ def test_upscaling_is_sampling_under_the_picture(run, small, capfd, capsys):
     blocks = rows["x"].reshape(3, 8, 2, 8, 2, 3).mean((2, 4)) / 255
     np.testing.assert_allclose(got["picture"], blocks.repeat(2, 1).repeat(2, 2), atol=1e-6)
     np.testing.assert_allclose(got["original"], rows["x"] / 255, atol=1e-6)
-    one = edited(capsys, run, *upscale, f"--config.edit.upscale.image={small}")
+    one = edited(capfd, run, *upscale, f"--config.edit.upscale.image={small}")
     sampled, _ = images_of(capfd, run, "--prompt", small, "--config.sample.count=1")
     assert "original" not in one
     np.testing.assert_allclose(one["result"], sampled["images"] / 255, atol=0.51 / 255)
