@@ -2,6 +2,10 @@
 
 python launch.py --config configs/shapes_text.py
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a large red circle"
+
+26 minutes on two cores with other work beside it. At scale 8 of guidance colour and shape are right
+for 78.3 % of captions of pairs that were seen, at scale 2 for 47.9 % of those that were not: see
+experiments/guidance_tradeoff. Captions are read in parts of words, which needs the extra text.
 """
 
 from configs import base

@@ -24,7 +24,7 @@ from jaxtyping import install_import_hook  # noqa: E402
 # Every call of these modules has the shapes of its arrays checked. Before anything imports them.
 CHECKED = (
     *("process", "schedules", "noise_conds", "editing"),
-    *("predictions", "guidance", "clipping", "conditions"),
+    *("predictions", "combining", "guidance", "clipping", "conditions"),
 )
 install_import_hook([f"ddm_jax.diffusion.{name}" for name in CHECKED], "beartype.beartype")
 

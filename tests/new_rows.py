@@ -11,7 +11,7 @@ from ddm_jax.data import augments, sources
 from ddm_jax.data.counter import uniform
 from ddm_jax.data.dataset import Dataset, Spec, spec_of
 from ddm_jax.data.pipeline import prepare
-from ddm_jax.diffusion import guidance, noise_conds, predictions, samplers, schedules
+from ddm_jax.diffusion import combining, guidance, noise_conds, predictions, samplers, schedules
 from ddm_jax.diffusion.losses import distances, objectives, time_samplers, weightings
 from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.diffusion.samplers import one_step, timesteps
@@ -179,8 +179,8 @@ class Negated(guidance.ClassifierFree):
     """The unconditional model led away from the conditional one."""
 
     def guide(self, denoise, given):
-        away = guidance.combine(given.null, denoise, self.scale)
-        return guidance.within(self.low, self.high, away, denoise)
+        away = combining.combine(given.null, denoise, self.scale)
+        return combining.within(self.low, self.high, away, denoise)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ INNER = [
     ("arrays",),
     ("schedules", "conditions"),
     ("process", "noise_conds"),
+    ("combining",),
     ("predictions", "guidance", "clipping"),
     ("samplers", "likelihood", "analytic"),
     ("losses", "editing"),

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import T, X
+from ddm_jax.diffusion.combining import Both
 from ddm_jax.diffusion.conditions import Context, Raw
-from ddm_jax.diffusion.guidance import Both
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.diffusion.noise_conds import NoiseCond
 from ddm_jax.diffusion.predictions import Prediction, denoiser

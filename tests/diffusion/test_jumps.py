@@ -9,7 +9,7 @@ from laws import KEY, MEAN, ONE, ROWS, STD, ideal, padded
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow, gaussian_jump
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.clipping import CLIPS
-from ddm_jax.diffusion.guidance import combine
+from ddm_jax.diffusion.combining import combine
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers.loop import integrate, sample
 from ddm_jax.diffusion.samplers.one_step import DDIM, Euler

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from told import NULL, Told
 
-from ddm_jax.diffusion.guidance import combine
+from ddm_jax.diffusion.combining import combine
 from ddm_jax.diffusion.losses.base import Batch, Params
 from ddm_jax.diffusion.losses.distances import DISTANCES, L1, Huber
 from ddm_jax.diffusion.losses.draws import Draws, diffusion_loss
