@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
@@ -11,8 +12,10 @@ from ddm_jax.config.assemble import assemble, loans, make_task
 from ddm_jax.config.fits import check_fit
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
+from ddm_jax.data import shapes
 from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
+from ddm_jax.models.conditions.bpe import learnt
 from ddm_jax.tasks.diffusion import Diffusion
 
 SPEC = Spec(
@@ -330,6 +333,7 @@ def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(load_config(str(path)))
     space = data_options(config).space or SPEC.shape[:2]
     about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
+    about["learnt"] = learnt(shapes.captions(shapes.attributes(np.arange(500))), 512)
     spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), **about)
     lent = {role: task_of("digits_classifier", spec) for role in loans(config)}
     warnings = assemble(config, spec, lent).warnings

@@ -51,6 +51,7 @@ def test_too_many_parts_and_a_lost_vocabulary_are_refused_in_one_line():
         BytePairs(8, SPEC, vocabulary=200)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_parts_of_words_and_reads_prompts_by_them(tmp_path, capfd, monkeypatch):
     config = ("--config", str(ROOT / "configs/shapes_text.py"))
     arguments = [*config, *TINY_TEXT, "--workdir", str(tmp_path)]

@@ -60,6 +60,7 @@ def test_an_example_is_of_its_own_prompt(run):
     assert abs(both[1] - red[1]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_what_is_avoided_shapes_the_image(run, capfd):
     plain = drawn(capfd, run, "--prompt", RED)
     led = drawn(capfd, run, "--prompt", RED, f"--config.sample.avoid={BLUE}")
@@ -126,6 +127,7 @@ def test_wrong_conditions_are_answered_in_one_line(capsys, tmp_path, arguments, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_frozen_vectors_of_words_are_trained_on_and_asked_for(tmp_path, capfd):
     for module in ("wordllama", "tokenizers"):
         pytest.importorskip(module, reason="frozen vectors of words need the extra text")
@@ -138,6 +140,7 @@ def test_frozen_vectors_of_words_are_trained_on_and_asked_for(tmp_path, capfd):
     assert code == 2 and "has 34 words or parts of words" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_classes_can_be_asked_for_by_name(tiny_run, capfd):
     got = drawn(capfd, tiny_run, "--prompt", "8", "--prompt", "3")
     by_index = drawn(capfd, tiny_run, "--config.sample.classes=8,3")
