@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +132,7 @@ def _wordllama() -> tuple[Any, np.ndarray]:
     found = find_spec("wordllama")
     if found is None or not found.submodule_search_locations:
         raise UserError('condition.name=wordllama needs: pip install -e ".[text]"')
-    from safetensors.numpy import load_file
+    load_file = import_module("safetensors.numpy").load_file
     from tokenizers import Tokenizer
 
     root = Path(found.submodule_search_locations[0])
@@ -176,13 +177,11 @@ def _transformer(path: str) -> tuple[Any, Any, Any]:
     """(tokenizer, model, torch) of a folder."""
     if not (find_spec("transformers") and find_spec("torch")):
         raise UserError('condition.name=transformer needs: pip install -e ".[transformer]"')
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
+    torch, hub = import_module("torch"), import_module("transformers")
     offline = {"local_files_only": True, "trust_remote_code": False}
     try:
-        model = AutoModel.from_pretrained(path, use_safetensors=True, **offline)
-        return AutoTokenizer.from_pretrained(path, **offline), model.eval(), torch
+        model = hub.AutoModel.from_pretrained(path, use_safetensors=True, **offline)
+        return hub.AutoTokenizer.from_pretrained(path, **offline), model.eval(), torch
     except Exception as error:  # transformers raises whatever its files lead to
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"condition.transformer.path={path!r} cannot be read: {line}") from error
