@@ -2,7 +2,7 @@
 
 import functools
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,14 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from ddm_jax.data.dataset import Spec
-from ddm_jax.diffusion.conditions import Context, Raw
+from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.errors import UserError
+from ddm_jax.models.conditions.captions import Captions
 from ddm_jax.models.text import VectorEncoder
 
 
@@ -29,28 +27,13 @@ class Words(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FrozenText(ABC):
-    """Captions as vectors of words, at most `length`, which an encoder is trained to read.
+class FrozenText(Captions):
+    """Captions as vectors of words, which the encoder is trained to read.
 
-    Raw: Words; the null is the text without words. channels, depth and heads are those of the
-    encoder between the vectors and the network, as in `Text`.
+    Raw: Words; the null is the text without words.
     """
 
-    width: int
-    spec: Spec
     length: int = 32
-    channels: int = 128
-    depth: int = 2
-    heads: int = 4
-
-    parts = ("vector", "sequence", "mask")
-    choices = ()
-
-    def __post_init__(self):
-        if min(self.length, self.channels, self.depth + 1, self.heads) < 1:
-            raise ValueError("length, channels and heads must be at least 1, and depth 0")
-        if self.channels % self.heads:
-            raise ValueError(f"heads={self.heads} does not divide channels={self.channels}")
 
     @property
     @abstractmethod
@@ -64,16 +47,6 @@ class FrozenText(ABC):
     @property
     def encoder(self) -> VectorEncoder:
         return VectorEncoder(self.channels, self.width, self.depth, self.heads)
-
-    def check(self) -> None:
-        if not self.spec.captioned:
-            raise ValueError(
-                f"text needs data with captions, which {self.spec.name} has not; take "
-                "condition.name=nothing, or put a metadata.jsonl into the folder"
-            )
-
-    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
-        return ""
 
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.ask(columns["text"])._asdict() if "text" in columns else {}
@@ -97,16 +70,6 @@ class FrozenText(ABC):
     def null(self, count: int) -> Words:
         vectors = jnp.zeros((count, self.length, self.size), jnp.float16)
         return Words(vectors, jnp.zeros((count, self.length), bool))
-
-    def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
-        return [str(text) for text in columns["text"]]
-
-    def init(self, key: Array) -> Any:
-        return jax.jit(self.encoder.init)(key, *self.null(1))["params"]
-
-    def embed(self, params: Any, raw: Raw) -> Context:
-        told: Any = self.encoder.apply({"params": params}, *map(jnp.asarray, raw))
-        return told
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+"""What the conditions share that read the caption of an example."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.data.dataset import Spec
+from ddm_jax.diffusion.conditions import Context, Raw
+
+
+@dataclass(frozen=True)
+class Captions(ABC):
+    """Captions of at most `length` tokens, read by an encoder that is trained with the network.
+
+    Its output is attended to, and its first vector is added to the embedding of the noise;
+    channels, depth and heads are its own. A row of its kind adds the raw condition and the encoder,
+    whose arguments are the arrays of one. Nichol et al. 2021, arXiv:2112.10741, section 4.1.
+    """
+
+    width: int
+    spec: Spec
+    length: int = 80
+    channels: int = 128
+    depth: int = 2
+    heads: int = 4
+
+    parts = ("vector", "sequence", "mask")
+    choices = ()
+
+    def __post_init__(self):
+        if min(self.length - 1, self.channels, self.depth + 1, self.heads) < 1:
+            raise ValueError("length must be at least 2, channels and heads 1, and depth 0")
+        if self.channels % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide channels={self.channels}")
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """From the arrays of a raw condition to a Context."""
+
+    @abstractmethod
+    def ask(self, requests: Sequence[str] | np.ndarray) -> Raw:
+        """The raw condition (n, ...) of texts; ValueError for one that is too long."""
+
+    @abstractmethod
+    def null(self, count: int) -> Raw:
+        """That of empty texts."""
+
+    def check(self) -> None:
+        if not self.spec.captioned:
+            raise ValueError(
+                f"text needs data with captions, which {self.spec.name} has not; take "
+                "condition.name=nothing, or put a metadata.jsonl into the folder"
+            )
+
+    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
+        return ""
+
+    def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
+        return [str(text) for text in columns["text"]]
+
+    def init(self, key: Array) -> Any:
+        return jax.jit(self.encoder.init)(key, *jax.tree.leaves(self.null(1)))["params"]
+
+    def embed(self, params: Any, raw: Raw) -> Context:
+        arrays = map(jnp.asarray, jax.tree.leaves(raw))
+        told: Any = self.encoder.apply({"params": params}, *arrays)
+        return told
