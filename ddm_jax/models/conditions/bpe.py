@@ -4,14 +4,12 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.errors import UserError
-from ddm_jax.models.conditions.text import FIRST, START, Text
-from ddm_jax.models.text import TokenEncoder
+from ddm_jax.models.conditions.text import Text
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,9 @@ class BytePairs(Text):
     Bytes are joined, the commonest pair first, until there are that many parts; the run keeps them
     in its data.json. Every text can be said in them. Sennrich et al. 2016, arXiv:1508.07909.
     """
+
+    unit: ClassVar[str] = "parts of words"
+    setting: ClassVar[str] = "condition.bpe.length"
 
     length: int = 32
     vocabulary: int = 512
@@ -33,26 +34,14 @@ class BytePairs(Text):
             )
 
     @property
-    def encoder(self) -> TokenEncoder:
-        tokens = FIRST + self.vocabulary
-        return TokenEncoder(tokens, self.channels, self.width, self.depth, self.heads)
+    def kinds(self) -> int:
+        return self.vocabulary
+
+    def read(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.array(e.ids, np.int32) for e in reader(self.spec.learnt).encode_batch(texts)]
 
     def learn(self, columns: Mapping[str, np.ndarray]) -> str:
         return learnt(columns["text"], self.vocabulary) if "text" in columns else ""
-
-    def ask(self, requests: Sequence[str] | np.ndarray) -> Raw:
-        texts = [str(text) for text in requests]
-        ids = np.zeros((len(texts), self.length), np.int32)
-        ids[:, 0] = START
-        tokenizer = reader(self.spec.learnt)
-        for row, text, found in zip(ids, texts, tokenizer.encode_batch(texts), strict=True):
-            if len(found.ids) >= self.length:
-                raise ValueError(
-                    f"{text[:40]!r} has {len(found.ids)} parts of words, and condition.bpe.length="
-                    f"{self.length} leaves room for {self.length - 1}"
-                )
-            row[1 : 1 + len(found.ids)] = np.array(found.ids, np.int32) + FIRST
-        return ids
 
 
 def learnt(texts: Sequence[str] | np.ndarray, vocabulary: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +21,21 @@ class Text(Captions):
     Raw: ids (B, length), 0 after the end; the null is the text without bytes.
     """
 
+    unit: ClassVar[str] = "bytes"
+    setting: ClassVar[str] = "condition.text.length"
+
+    @property
+    def kinds(self) -> int:
+        """How many tokens there are, beside the one before a text."""
+        return 256
+
+    def read(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The tokens (k,) of each text, from 0 to kinds - 1."""
+        return [np.frombuffer(text.encode(), np.uint8) for text in texts]
+
     @property
     def encoder(self) -> TokenEncoder:
-        return TokenEncoder(FIRST + 256, self.channels, self.width, self.depth, self.heads)
+        return TokenEncoder(FIRST + self.kinds, self.channels, self.width, self.depth, self.heads)
 
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {"tokens": self.ask(columns["text"])} if "text" in columns else {}
@@ -32,13 +44,13 @@ class Text(Captions):
         return columns["tokens"]
 
     def ask(self, requests: Sequence[str] | np.ndarray) -> Raw:
-        ids = np.zeros((len(requests), self.length), np.int32)
+        texts = [str(text) for text in requests]
+        ids = np.zeros((len(texts), self.length), np.int32)
         ids[:, 0] = START
-        for row, text in zip(ids, requests, strict=True):
-            found = np.frombuffer(str(text).encode(), np.uint8)
+        for row, text, found in zip(ids, texts, self.read(texts), strict=True):
             if len(found) >= self.length:
                 raise ValueError(
-                    f"{_short(text)} has {len(found)} bytes, and condition.text.length="
+                    f"{_short(text)} has {len(found)} {self.unit}, and {self.setting}="
                     f"{self.length} leaves room for {self.length - 1}"
                 )
             row[1 : 1 + len(found)] = found.astype(np.int32) + FIRST
