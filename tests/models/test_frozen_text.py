@@ -58,6 +58,13 @@ def test_more_words_than_there_is_room_for_are_refused():
         TOY.ask(["fine", "a b c d e"])
 
 
+@pytest.mark.parametrize("value", [1e6, np.nan, -np.inf])
+def test_vectors_that_float16_cannot_hold_are_refused(value, monkeypatch):
+    monkeypatch.setattr(Lengths, "read", lambda self, texts: [np.array([[value, 1.0]])])
+    with pytest.raises(ValueError, match="'fine' has vectors beyond the range of float16"):
+        TOY.ask(["fine"])
+
+
 def test_what_is_told_depends_on_words_and_their_order_and_not_on_empty_places(embed):
     raw = TOY.ask(["red on blue", "blue on red", "red on blue"])
     other = raw._replace(vectors=raw.vectors.copy())

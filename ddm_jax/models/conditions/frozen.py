@@ -64,6 +64,11 @@ class FrozenText(Captions):
                     f"{texts[i][:40]!r} has {len(found)} words or parts of words, and the "
                     f"condition's length={self.length} has room for no more"
                 )
+            if not np.abs(found).max(initial=0) <= np.finfo(np.float16).max:
+                raise ValueError(
+                    f"{texts[i][:40]!r} has vectors beyond the range of float16; take another "
+                    "encoder"
+                )
             vectors[i, : len(found)], there[i, : len(found)] = found, True
         return Words(vectors, there)
 
