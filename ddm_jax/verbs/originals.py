@@ -68,11 +68,7 @@ def _examples(setup: Setup, wanted: Wanted, say: Say) -> Originals:
             raise UserError(_SAY_WHICH)
     condition = generator.model.condition
     own = Asked(condition.raw(rows), jnp.asarray(label))
-    told = condition.names(rows)
-    if told and not condition.choices:
-        names = [f"example {k}\n{text}" for k, text in zip(index, told, strict=True)]
-    else:
-        names = pictures.named("example", index, told)
+    names = pictures.named(generator, "example", index, condition.names(rows))
     return Originals(index, rows["x"], own, names, (), {"examples": index.tolist()})
 
 

@@ -87,11 +87,12 @@ def has_preview(generator: Generator, origins: Origins, path: Path) -> bool:
     return path.exists() and names.as_text(then) == now
 
 
-def named(kind: str, index: np.ndarray, classes: list[str] | None) -> list[str]:
-    """`image 3 (class 7)`, without the class where there is none."""
-    if classes is None:
+def named(generator: Generator, kind: str, index: np.ndarray, told: list[str] | None) -> list[str]:
+    """`image 3 (class 7)`, or what it was told below its number, where that is no class."""
+    if told is None:
         return [f"{kind} {k}" for k in index]
-    return [f"{kind} {k} (class {name})" for k, name in zip(index, classes, strict=True)]
+    form = "{} {} (class {})" if generator.choices else "{} {}\n{}"
+    return [form.format(kind, k, text) for k, text in zip(index, told, strict=True)]
 
 
 def write_strip(

@@ -166,7 +166,7 @@ def sample(opened: Opened, layout: Layout) -> None:
 def write_film(generator: Generator, film: pictures.Film, path: Path, say: Say) -> None:
     """Write `<path>.png` and `.gif`, the way of the first images of the run."""
     index = np.arange(film.x_t.shape[1])
-    captions = pictures.named("image", index, generator.names(index))
+    captions = pictures.named(generator, "image", index, generator.names(index))
     strip, gif = path.with_suffix(".png"), path.with_suffix(".gif")
     pictures.write_strip(generator, film, captions, "From noise to images", strip)
     pictures.write_animation(generator, film, gif)

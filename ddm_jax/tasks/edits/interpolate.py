@@ -112,7 +112,7 @@ class Interpolate:
         ]
         title = f"From the noise of {names[0]} to that of {names[1]}, by the share of the way"
         if not originals.names and (asked := generator.names(np.array(self.pair[:1]))):
-            title += f"; class {asked[0]}"
+            title += f"; {'class ' if generator.choices else ''}{asked[0]}"
         lines = ()
         if generator.sampler.convergence is None:
             lines = ("the sampler draws noise, the same in all frames",)
