@@ -71,8 +71,9 @@ TINY_TEXT = (
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest comes first, so that the two processes end together."""
-    items.sort(key=lambda item: item.path.name != "test_real_runs.py")
+    """Files that take longest come first, so that the two processes end together."""
+    longest = ("test_mutations.py", "test_real_runs.py", "test_readme.py", "test_configs.py")
+    items.sort(key=lambda item: item.path.name not in longest)
 
 
 def one_device() -> Layout:
