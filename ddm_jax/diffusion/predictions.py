@@ -32,7 +32,7 @@ class Net(Protocol):
 class Prediction(Protocol):
     """Coefficients of a parameterisation, elementwise in alpha and sigma."""
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         """(c_skip, c_out, c_in)."""
         ...
 
@@ -41,7 +41,7 @@ class Prediction(Protocol):
 class Eps:
     """F = eps: x_0 = (x_t - sigma F) / alpha. Ho et al. 2020, arXiv:2006.11239, eq. 11."""
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         return 1 / alpha, -sigma / alpha, jnp.ones_like(alpha)
 
 
@@ -49,7 +49,7 @@ class Eps:
 class X0:
     """F = x_0. Ho et al. 2020, arXiv:2006.11239, section 3.2."""
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         return jnp.zeros_like(alpha), jnp.ones_like(alpha), jnp.ones_like(alpha)
 
 
@@ -60,7 +60,7 @@ class V:
     Salimans & Ho 2022, arXiv:2202.00512, section 4.
     """
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         power = alpha**2 + sigma**2
         return alpha / power, -sigma / power, jnp.ones_like(alpha)
 
@@ -72,7 +72,7 @@ class Score:
     Song et al. 2021, arXiv:2011.13456.
     """
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         return 1 / alpha, sigma**2 / alpha, jnp.ones_like(alpha)
 
 
@@ -83,7 +83,7 @@ class Velocity:
     Liu et al. 2022, arXiv:2209.03003; Lipman et al. 2022, arXiv:2210.02747.
     """
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         total = alpha + sigma
         return 1 / total, -sigma / total, jnp.ones_like(alpha)
 
@@ -103,7 +103,7 @@ class EDM:
         if self.sigma_data <= 0:
             raise ValueError("needs sigma_data > 0")
 
-    def coefficients(self, alpha: Array, sigma: Array) -> tuple[Array, Array, Array]:
+    def coefficients(self, alpha: T, sigma: T) -> tuple[T, T, T]:
         power = sigma**2 + (alpha * self.sigma_data) ** 2
         return (
             alpha * self.sigma_data**2 / power,

@@ -91,7 +91,7 @@ def test_v_target_is_their_velocity():
     level, eps = torch.tensor([600]), np.cos(X)
     other = diffusers.DDPMScheduler().get_velocity(torch.tensor(X), torch.tensor(eps), level)
     alpha, sigma = map(np.float32, rates(600))
-    close(target(PREDICTIONS["v"](), alpha, sigma, X, eps), other)
+    close(target(PREDICTIONS["v"](), alpha, sigma, jnp.asarray(X), jnp.asarray(eps)), other)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])

@@ -1,5 +1,7 @@
 """Equality of the U-Net with that of diffusers, weights exchanged. See parity_unet.py."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,8 @@ def outputs_agree(net, params, other, given):
     context = NO_CONTEXT
     if classes:
         table = {"embedding": jnp.asarray(other.class_embedding.weight.detach().numpy())}
-        context = Classes(net.width, len(table["embedding"]) - 1).embed(table, classes[0])
+        spec = SimpleNamespace(classes=tuple(range(len(table["embedding"]) - 1)))
+        context = Classes(net.width, spec).embed(table, classes[0])
     ours = jax.jit(net.apply)({"params": params}, x, noise, context)
     rest = noise, *classes
     with torch.no_grad():
