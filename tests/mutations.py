@@ -1117,8 +1117,168 @@ PLANS = (
         ("test_translate", "of_one_section"),
     ),
 )
+FD, PAIRS, BALLS = "test_frechet", "test_set_kernels", "test_set_neighbours"
+SETS, SLICES, CLASSES = "test_sets", "test_sliced_wasserstein", "test_class_scores"
+OF_SETS = (
+    Mutation(
+        "moments' scatter",
+        "Moments.merge",
+        "self.count * share * np.outer(gap, gap)",
+        "share * np.outer(gap, gap)",
+        (FD, "however_they_are_split"),
+    ),
+    Mutation(
+        "moments' mean",
+        "Moments.merge",
+        "self.mean + share * gap",
+        "self.mean + 0.5 * gap",
+        (FD, "however_they_are_split"),
+    ),
+    Mutation(
+        "moments of rows", "Moments.of", "block - mean", "block", (FD, "however_they_are_split")
+    ),
+    Mutation(
+        "covariance",
+        "Moments.covariance",
+        "self.count - 1",
+        "self.count",
+        (FD, "numbers_on_a_line"),
+    ),
+    Mutation("statistics", "Moments.from_published", "count - 1", "count", (FD, "come_back")),
+    Mutation("order of rows", "in_fixed_order", "row.tobytes()", "b''", (SETS, "any_order")),
+    Mutation(
+        "zeros of rows",
+        "in_fixed_order",
+        "rows + np.zeros((), rows.dtype)",
+        "rows",
+        (SETS, "fixed_order"),
+    ),
+    Mutation("frechet", "frechet", "2 * common", "common", (FD, "translation")),
+    Mutation(
+        "frechet's root",
+        "frechet",
+        "np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()",
+        "np.trace(a.factor @ b.factor.T)",
+        (FD, "general_root"),
+    ),
+    Mutation("frechet of few", "of_rows", "len(rows) - 1", "len(rows)", (FD, "few_rows")),
+    Mutation("frechet's factor", "of_moments", "np.sqrt(values[kept])", "1.0", (FD, "commute")),
+    Mutation(
+        "frechet of singular covariances",
+        "of_moments",
+        "values > len(values) * np.finfo(np.float64).eps * largest",
+        "values > 1e-3 * largest",
+        (FD, "general_root or one_plane or few_rows"),
+    ),
+    Mutation(
+        "frechet of what is no covariance",
+        "of_moments",
+        "values.min(initial=0) < -ROUNDING * largest",
+        "False",
+        (FD, "cannot_be_compared"),
+    ),
+    Mutation("kid", "_cubic", "x.shape[1]", "1.0", (PAIRS, "sum_over_pairs and kid")),
+    Mutation(
+        "kid's bias", "cubic_mmd", "kernel.sum() - np.trace(kernel)", "kernel.sum()", (PAIRS, "kid")
+    ),
+    Mutation("kid's subsets", "Kid.compare", "replace=False", "replace=True", (PAIRS, "subsets")),
+    Mutation(
+        "kid of small sets",
+        "Kid.compare",
+        "max(map(len, sets)) > size",
+        "True",
+        (PAIRS, "says_its_size"),
+    ),
+    Mutation("mmd", "gaussian_sum", "2 * width**2", "width**2", (PAIRS, "mmd_is")),
+    Mutation(
+        "mmd's bias",
+        "Mmd.compare",
+        "len(z) * (len(z) - 1)",
+        "len(z) ** 2",
+        (PAIRS, "mean_zero and mmd"),
+    ),
+    Mutation("distances of pairs", "blocks", "-2", "-1", (BALLS, "definitions")),
+    Mutation(
+        "radii",
+        "squared_radii",
+        "np.partition(squared, k - 1, axis=1)[:, k - 1]",
+        "np.partition(squared, k, axis=1)[:, k]",
+        (BALLS, "definitions"),
+    ),
+    Mutation(
+        "edges of balls",
+        "squared_radii",
+        "32 * np.finfo(np.float64).eps * max(rows.shape[1], 16)",
+        "0.0",
+        (BALLS, "hold_what_is_the_same"),
+    ),
+    Mutation(
+        "precision",
+        "PrecisionRecall.compare",
+        "(squared <= around_real).any(1)",
+        "(squared <= around_drawn[which, None]).any(1)",
+        (BALLS, "definitions"),
+    ),
+    Mutation(
+        "recall",
+        "PrecisionRecall.compare",
+        "(squared <= around_drawn[which, None]).any(0)",
+        "(squared <= around_real).any(0)",
+        (BALLS, "definitions"),
+    ),
+    Mutation(
+        "density", "DensityCoverage.compare", "self.k * len(drawn)", "len(drawn)", (BALLS, "grid")
+    ),
+    Mutation(
+        "coverage", "DensityCoverage.compare", "inside.any(0)", "inside.all(0)", (BALLS, "itself")
+    ),
+    Mutation(
+        "sliced_wasserstein",
+        "squared_on_lines",
+        "np.diff(cuts) / (n * m)",
+        "np.full(len(start), 1 / len(start))",
+        (SLICES, "two_numbers"),
+    ),
+    Mutation(
+        "quantiles",
+        "squared_on_lines",
+        "y[start // n]",
+        "y[start // n - 1]",
+        (SLICES, "two_numbers"),
+    ),
+    Mutation(
+        "directions",
+        "directions",
+        "np.linalg.norm(drawn, axis=1, keepdims=True)",
+        "np.sqrt(width)",
+        (SLICES, "length_one"),
+    ),
+    Mutation(
+        "error of directions",
+        "SlicedWasserstein.compare",
+        "2 * distance",
+        "distance / 20",
+        (SLICES, "translation"),
+    ),
+    Mutation("score", "score", "own - all_", "own", (CLASSES, "clear_answers")),
+    Mutation("score of zeros", "score", "p > 0", "p >= 0", (CLASSES, "clear_answers")),
+    Mutation(
+        "score's splits",
+        "Score.compare",
+        "np.random.default_rng(seed).permutation(log_probs)",
+        "log_probs",
+        (CLASSES, "dealt"),
+    ),
+    Mutation(
+        "agreement",
+        "Agreement.compare",
+        "log_probs.argmax(1)",
+        "log_probs.argmin(1)",
+        (CLASSES, "share"),
+    ),
+)
 ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
-ALL += EDITING + PLANS
+ALL += EDITING + PLANS + OF_SETS
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

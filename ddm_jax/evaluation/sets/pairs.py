@@ -15,7 +15,8 @@ def blocks(rows: np.ndarray, others: np.ndarray) -> Iterator[tuple[slice, np.nda
     for start in range(0, len(rows), size):
         which = slice(start, min(start + size, len(rows)))
         block = np.asarray(rows[which], np.float64)
-        found = block @ (-2 * others.T)
+        found = block @ others.T
+        found *= -2
         found += squares
         found += (block**2).sum(1)[:, None]
         yield which, np.maximum(found, 0, out=found)
