@@ -89,13 +89,22 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """The `evaluate` section of diffusion. metrics: rows of METRICS. count: examples. split: "" for
+    """The `evaluate` section of diffusion. metrics: rows of METRICS and SET_METRICS.
+
+    Of metrics that measure examples of the data one by one: count of them, and their split, "" for
     the test split where the data have one, else the training examples. steps: times of the
     variational bound (0: all of the schedule's levels). variance: of the bound where the network
     learned none, "small" or "large". decoder: the bound's variance of x_0 at the last time, one of
     vlb.DECODERS; "published" makes bounds comparable with published ones. ode_steps: Runge-Kutta
     steps of the ODE, four evaluations each; trace and probes: how its divergence is taken, "exact"
     costs one derivative an element of the data.
+
+    Of metrics that compare a set of samples with a set of data: samples, how many are drawn;
+    source, a folder of images or an .npz of samples that are measured in place of the run's own;
+    conditions, "data" for those of examples of the reference, or "asked" for what `sample` asks.
+    reference: an .npz of another project with the mean and covariance of features, "" for the data;
+    reference_split and reference_count, of the data (0: all of the split). weights: of the run,
+    "averaged" or "raw".
     """
 
     metrics: tuple[str, ...] = ("bound", "ode")
@@ -103,6 +112,13 @@ class EvaluateOptions:
     batch: int = 64
     split: str = ""
     seed: int = 0
+    samples: int = 2000
+    source: str = ""
+    conditions: str = "data"
+    reference: str = ""
+    reference_split: str = "train"
+    reference_count: int = 10000
+    weights: str = "averaged"
     steps: int = 0
     variance: str = "large"
     decoder: str = "x0"
@@ -116,6 +132,16 @@ class EvaluateOptions:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.steps < 0 or self.steps == 1:
             raise ValueError(f"steps={self.steps} must be at least 2, or 0 for all levels")
+        if self.samples < 2:
+            raise ValueError(f"samples={self.samples} must be at least 2, to be compared as a set")
+        if self.reference_count < 0 or self.reference_count == 1:
+            raise ValueError(
+                f"reference_count={self.reference_count} must be at least 2, or 0 for all"
+            )
+        if self.conditions not in ("data", "asked"):
+            raise unknown("evaluate.conditions", self.conditions, ("data", "asked"))
+        if self.weights not in ("averaged", "raw"):
+            raise unknown("evaluate.weights", self.weights, ("averaged", "raw"))
         if self.variance not in ("small", "large"):
             raise unknown("evaluate.variance", self.variance, ("small", "large"))
         if self.decoder not in DECODERS:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -84,7 +85,7 @@ def saved_spec(workdir: Path) -> Spec:
 
 
 class Saved(NamedTuple):
-    """Averaged weights as they were found: at which step, and the sha256 of their leaves."""
+    """Weights as they were found: at which step, and the sha256 of their leaves."""
 
     step: int
     params: Params
@@ -113,27 +114,25 @@ class Run:
         """The shapes of its parameters."""
         return jax.eval_shape(self.task().init, jax.random.key(0))
 
-    def saved(self) -> Saved:
-        """Its averaged weights, of the newest usable checkpoint or of the one asked for."""
+    def saved(self, raw: bool = False) -> Saved:
+        """Its averaged weights, of the newest usable checkpoint or of the one asked for.
+
+        raw: those of the last step instead.
+        """
         directory = self.folder / "checkpoints"
         checkpoints = Checkpoints(directory, read_only=True)
         average = make_average(self.config)
-        like = jax.eval_shape(average.init, self.shapes())
-        found = checkpoints.restore(Averaged(like), ("ema_params",), print, self.step)
+        averaged = jax.eval_shape(average.init, self.shapes())
+        field, like = ("params", self.shapes()) if raw else ("ema_params", averaged)
+        found = checkpoints.restore(SimpleNamespace(**{field: like}), (field,), print, self.step)
         if found is None and self.step is not None:
             there = ", ".join(map(str, sorted(checkpoints.steps()))) or "none"
             raise UserError(f"{directory} has no usable step {self.step}; there are: {there}")
         if found is None:
             raise UserError(f"no usable checkpoint in {directory}; train first, or put a copy back")
         step, fields = found
-        params = average.read(fields["ema_params"])
+        params = fields[field] if raw else average.read(fields[field])
         return Saved(step, params, digest_of(params))
-
-
-class Averaged(NamedTuple):
-    """The field of a state that is read of other runs."""
-
-    ema_params: Any
 
 
 def open(name: str | Path) -> Run:

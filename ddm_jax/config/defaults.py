@@ -118,6 +118,13 @@ DIFFUSION: dict[str, Any] = {
         "batch": 64,
         "split": "",  # "" for the test split where there is one
         "seed": 0,
+        "samples": 2000,  # drawn for the metrics of sets
+        "source": "",  # a folder or an .npz of samples to measure instead
+        "conditions": "data",  # of samples: those of the reference's examples, or as asked
+        "reference": "",  # an .npz with the moments of features; "" for the data
+        "reference_split": "train",
+        "reference_count": 10000,  # 0: all
+        "weights": "averaged",  # or raw
         "steps": 0,  # times of the variational bound; 0: all levels
         "variance": "large",  # of the bound where the network learned none: small, large
         "decoder": "x0",  # its last variance: x0, or published

@@ -17,9 +17,9 @@ Origins = Mapping[str, dict[str, Any]]  # of borrowed weights, by role: their st
 
 
 class Loaded(NamedTuple):
-    """Weights on every process's devices, the step of the run's own, and whence the others are.
+    """Weights on every process's devices, the step of the run's own, and whence all of them are.
 
-    Origins are known to the first process, which writes.
+    Origins are known to the first process, which writes; that of the run's own has no role.
     """
 
     step: int
@@ -39,12 +39,13 @@ class Opened:
     def folder(self) -> Path:
         return self.run.folder
 
-    def load(self, layout: Layout | None = None) -> Loaded:
+    def load(self, layout: Layout | None = None, raw: bool = False) -> Loaded:
         """The averaged weights of the run and of those it borrows, on all devices by default.
 
-        The first process reads them, so that all have those of the same step.
+        raw: those of the run's last step instead. The first process reads them, so that all have
+        those of the same step.
         """
-        return load({"": self.run, **self.lent}, layout or all_devices())
+        return load({"": self.run, **self.lent}, layout or all_devices(), raw)
 
 
 def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Opened:
@@ -52,14 +53,17 @@ def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Opened:
     return Opened(*use(Path(workdir), overrides))
 
 
-def load(runs: Mapping[str, Run], layout: Layout) -> Loaded:
-    """The averaged weights of runs by role; that without a role is the run's own."""
+def load(runs: Mapping[str, Run], layout: Layout, raw: bool = False) -> Loaded:
+    """The averaged weights of runs by role; that without a role is the run's own.
+
+    raw: of that one alone, those of its last step instead.
+    """
     with together(layout):
         if layout.first:
-            saved = {role: run.saved() for role, run in runs.items()}
+            saved = {role: run.saved(raw and not role) for role, run in runs.items()}
             steps = {role: np.array(found.step) for role, found in saved.items()}
             trees = {role: found.params for role, found in saved.items()}
-            origins = {role: found.origin for role, found in saved.items() if role}
+            origins = {role: found.origin for role, found in saved.items()}
         else:  # arrays of the shapes that the first process sends
             steps, origins = dict.fromkeys(runs, np.array(0)), {}
             like = {role: run.shapes() for role, run in runs.items()}

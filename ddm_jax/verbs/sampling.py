@@ -69,7 +69,8 @@ def finite(images: np.ndarray, index: np.ndarray) -> np.ndarray:
 def make_draw(
     generator: Generator, layout: Layout, told: Asked | None = None
 ) -> Callable[..., np.ndarray]:
-    """draw(weights, count, say) -> examples 0 .. count - 1 in the range `spec.shown`, float32.
+    """draw(weights, count, say, first=0) -> examples first .. first + count - 1, float32, in the
+    range `spec.shown`.
 
     told: what examples (n,) are to be, where it is not what the run asks for. One compiled loop for
     every batch, on all devices. All processes must draw, and have all images.
@@ -83,12 +84,12 @@ def make_draw(
 
     program = own.compile(generate, split=(False, True, True), stacked=True)
 
-    def draw(weights: Weights, count: int, say: Say) -> np.ndarray:
+    def draw(weights: Weights, count: int, say: Say, first: int = 0) -> np.ndarray:
         def call(index: np.ndarray) -> np.ndarray:
             asked = jax.tree.map(lambda a: np.asarray(a)[index], told)
             return own.gather(program(weights, *own.shard((index, asked))))
 
-        index = np.arange(count, dtype=np.int32)
+        index = np.arange(first, first + count, dtype=np.int32)
         return finite(in_batches(layout, call, index, generator.options.batch, say), index)
 
     return draw
