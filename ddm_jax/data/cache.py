@@ -41,7 +41,7 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) ->
     Entries appear whole or not at all, so several processes may build the same one.
     """
     key = {"format": _FORMAT, **key}
-    root = Path(folder or os.environ.get("DDM_JAX_CACHE") or _user_cache()).expanduser()
+    root = cache_folder(folder)
     label = "".join(c if c.isalnum() else "_" for c in str(key["name"]))[-40:]
     entry = root / f"{label}-{_digest(key)[:16]}"
     found = _open(entry)
@@ -65,8 +65,10 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) ->
     return made
 
 
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
+def cache_folder(folder: str = "") -> Path:
+    """The folder of what is decoded or converted once: the one given, or the user's."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
+    return Path(folder or os.environ.get("DDM_JAX_CACHE") or users).expanduser()
 
 
 def _digest(plain: Any) -> str:
