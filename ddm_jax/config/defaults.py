@@ -132,6 +132,7 @@ DIFFUSION: dict[str, Any] = {
         "trace": "rademacher",  # of the ODE's divergence: rademacher, normal, exact
         "probes": 1,
     },
+    "features": {"name": "pixels", "pixels": {}},  # what samples and data are compared by
     "edit": {
         "name": "interpolate",  # interpolate, sdedit, invert, inpaint
         "interpolate": {

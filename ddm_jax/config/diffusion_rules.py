@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddm_jax.config.findings import Finding, dangerous, wrong
+from ddm_jax.data.dataset import Spec
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.codecs import Codec
@@ -184,6 +185,15 @@ def guidance(task: Diffusion) -> Iterator[Finding]:
         yield wrong(f"this guidance needs another run; name it with --config.{key}=runs/<its name>")
 
 
+def features(task: Diffusion) -> Iterator[Finding]:
+    asks = task.features.asks
+    if asks and asks not in task.lent:
+        key = task.borrows[asks].key
+        yield wrong(
+            f"these features are another run's; name it with --config.{key}=runs/<its name>"
+        )
+
+
 def teacher(task: Diffusion) -> Iterator[Finding]:
     if task.objective.asks_teacher and not task.teacher.run:
         yield wrong(
@@ -205,6 +215,11 @@ def alike(one: Codec, other: Codec) -> bool:
     )
 
 
+def values(spec: Spec) -> tuple[Any, ...]:
+    """What the values of an example are."""
+    return spec.kind, spec.shape, spec.low, spec.high, spec.levels
+
+
 def told(task: Diffusion) -> Any:
     """The shapes of what a model is told of one example, beside the noise."""
     return jax.eval_shape(lambda: task.model.condition.null(1))
@@ -214,7 +229,10 @@ def lent(task: Diffusion) -> Iterator[Finding]:
     """Whether borrowed runs are of the same data values, and of the same classes."""
     for role, other in task.lent.items():
         key = task.borrows[role].key
-        if not alike(other.codec, task.codec):
+        if role == "features":
+            if values(other.spec) != values(task.spec):
+                yield wrong(f"{key}: that run sees other data; take one on the same data")
+        elif not alike(other.codec, task.codec):
             yield wrong(
                 f"{key}: that run sees other data, or sees them otherwise; take one on the same "
                 "data with the same codec"
@@ -235,6 +253,7 @@ def lent(task: Diffusion) -> Iterator[Finding]:
 
 RULES = (
     guidance,
+    features,
     teacher,
     lent,
     ends_of_paths,

@@ -39,6 +39,10 @@ def _diffusion(task: Diffusion) -> None:
             f"{task.spec.name} are continuous; take objective.name=weighted"
         )
     try:
+        task.features.check(task.spec)
+    except ValueError as error:
+        raise UserError(f"features: {error}") from error
+    try:
         task.edit.check(generator)
     except ValueError as error:
         raise UserError(f"edit: {error}") from error

@@ -65,7 +65,7 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) ->
     return made
 
 
-def cache_folder(folder: str) -> Path:
+def cache_folder(folder: str = "") -> Path:
     """`folder` where it is given, else the variable DDM_JAX_CACHE, else the user's own."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ddm_jax"
     return Path(folder or os.environ.get("DDM_JAX_CACHE") or users).expanduser()

@@ -58,14 +58,19 @@ class UNetEncoder(nn.Module):
         """Raises ValueError where the settings cannot work on examples of size `space`."""
         Levels.of(self).check(space)
 
-    @nn.compact
     def __call__(self, x: Array, noise_cond: Array, train: bool = False) -> Array:
+        return self.both(x, noise_cond, train)[1]
+
+    @nn.compact
+    def both(self, x: Array, noise_cond: Array, train: bool = False) -> tuple[Array, Array]:
+        """(what the last layer reads (B, d), its output (B, classes))."""
         dtype, levels = jnp.dtype(self.dtype), Levels.of(self, NO_CONTEXT, train)
         emb = levels.embed(noise_cond)
         h = levels.middle(levels.down(x.astype(dtype), emb)[-1], emb)
         h = AttentionPool(self.heads, dtype, name="pool")(nn.swish(Norm(dtype, name="norm")(h)))
         out = nn.Dense(self.classes, kernel_init=nn.initializers.zeros, name="out")
-        return out(nn.swish(h))
+        seen = nn.swish(h)
+        return seen, out(seen)
 
 
 CLASSIFIERS = {"unet_encoder": UNetEncoder}

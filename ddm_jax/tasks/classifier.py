@@ -104,9 +104,7 @@ class Classifier:
         The network is shown x_t / sqrt(alpha^2 + sigma^2). keys: (B,) of each example's dropout
         where it is trained.
         """
-        t = jnp.broadcast_to(t, x_t.shape[:1])
-        size = marginal_scale(self.schedule, t)
-        shown, told = x_t / expand(size, x_t), self.noise_cond(self.schedule, t)
+        shown, told = self._shown(x_t, t)
         variables = {"params": params.net}
         if keys is None or not self.net.dropout:
             return jax.nn.log_softmax(self.net.apply(variables, shown, told))
@@ -116,6 +114,18 @@ class Classifier:
             return self.net.apply(variables, *few, True, rngs={"dropout": key})[0]
 
         return jax.nn.log_softmax(jax.vmap(one)(shown, told, keys))
+
+    def seen(self, params: Params, x_t: Array, t: Array) -> tuple[Array, Array]:
+        """(the vector (B, d) that the network's last layer reads, log p(y | x_t) (B, classes))."""
+        shown, told = self._shown(x_t, t)
+        vector, scores = self.net.apply({"params": params.net}, shown, told, method="both")
+        return vector, jax.nn.log_softmax(scores)
+
+    def _shown(self, x_t: Array, t: Array) -> tuple[Array, Array]:
+        """What the network is shown (B, ...), and what it is told of the noise (B,)."""
+        t = jnp.broadcast_to(t, x_t.shape[:1])
+        size = marginal_scale(self.schedule, t)
+        return x_t / expand(size, x_t), self.noise_cond(self.schedule, t)
 
     def log_prob(self, params: Params, x_t: Array, t: Array, labels: Array) -> Array:
         """log p(labels | x_t), (B,)."""

@@ -30,6 +30,7 @@ from ddm_jax.models import MODELS
 from ddm_jax.models.codecs import CODECS
 from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
+from ddm_jax.models.features import FEATURES, Features
 from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions
 from ddm_jax.tasks.base import Build, Loan, RunName
 from ddm_jax.tasks.edits import EDITS, Edit
@@ -42,7 +43,7 @@ class Diffusion:
     """Denoise: the model, how it is trained, and how it is sampled from, measured and edited with.
 
     lent: the tasks of borrowed runs, by role. The teacher is the model that objectives may compare
-    with; the others guide (see GUIDANCES).
+    with; the features are what samples are compared by; the others guide (see GUIDANCES).
     """
 
     spec: Spec
@@ -57,6 +58,7 @@ class Diffusion:
     teacher: RunName
     generator: Generator
     evaluate: EvaluateOptions
+    features: Features
     edit: Edit
     lent: Mapping[str, Any]
 
@@ -75,6 +77,7 @@ class Diffusion:
         "sampler": SAMPLERS,
         "timesteps": TIMESTEPS,
         "guidance": GUIDANCES,
+        "features": FEATURES,
         "edit": EDITS,
     }
     parts: ClassVar[Mapping[str, type]] = {
@@ -89,6 +92,7 @@ class Diffusion:
         "timesteps.",
         "guidance.",
         "evaluate.",
+        "features.",
         "edit.",
         "teacher.run",
     )
@@ -96,6 +100,7 @@ class Diffusion:
         "teacher": Loan("teacher.run", "diffusion", training=True),
         "reference": Loan("guidance.auto.run", "diffusion"),
         "judge": Loan("guidance.classifier.run", "classifier"),
+        "features": Loan("features.classifier.run", "classifier"),
     }
 
     @classmethod
@@ -122,6 +127,7 @@ class Diffusion:
             build("teacher"),
             Generator(spec, codec, model, *how, lent),
             build("evaluate"),
+            build("features", spec=spec),
             build("edit"),
             lent,
         )

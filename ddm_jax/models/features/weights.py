@@ -1,0 +1,140 @@
+"""Weights of published networks: PyTorch's files, converted once, and safetensors.
+
+Names and shapes are compared with those of the network before any weight is read.
+"""
+
+import hashlib
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddm_jax import files
+from ddm_jax.data.dataset import Report
+from ddm_jax.errors import UserError
+
+EXTRA = 'pip install -e ".[features]"'
+_COUNTERS = "num_batches_tracked"  # of training steps, which nothing reads
+
+
+def needs(package: str, what: str) -> Any:
+    """The module `package`; UserError that names the extra where it is not installed."""
+    if find_spec(package.partition(".")[0]) is None:
+        raise UserError(f"{what} needs: {EXTRA}")
+    return import_module(package)
+
+
+def named(like: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of a tree's leaves, by their places joined with dots."""
+    leaves = jax.tree_util.tree_leaves_with_path(like)
+    return {_name(path): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def read(path: Path, like: Any, what: str) -> Any:
+    """The weights in a .safetensors file, in the places of `like`, a tree of shapes; float32.
+
+    what: the setting that names the file, for errors. UserError for a file that is broken or is
+    not of this network.
+    """
+    safe_open = needs("safetensors", what).safe_open
+    try:
+        with safe_open(path, framework="numpy") as file:
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            kinds = {name: part.get_dtype() for name, part in parts.items()}
+            compare({n: tuple(p.get_shape()) for n, p in parts.items()}, kinds, like, path, what)
+            found = {name: file.get_tensor(name) for name in named(like)}
+    except UserError:
+        raise
+    except Exception as error:  # the library has no class of its own for what is not readable
+        raise unreadable(path, what, error) from error
+    return jax.tree_util.tree_map_with_path(lambda place, _: found[_name(place)], like)
+
+
+def compare(
+    shapes: dict[str, tuple[int, ...]],
+    kinds: dict[str, str],
+    like: Any,
+    path: Path,
+    what: str,
+) -> None:
+    """UserError where tensors of these shapes and kinds are not those of `like`."""
+    wanted = named(like)
+    here = {name: shape for name, shape in shapes.items() if not name.endswith(_COUNTERS)}
+    wrong = [
+        *(f"{name} is missing" for name in wanted if name not in here),
+        *(f"{name} is none of its tensors" for name in here if name not in wanted),
+        *(
+            f"{name} is {kinds[name]} {here[name]}, not F32 {shape}"
+            for name, shape in wanted.items()
+            if name in here and (here[name], kinds[name]) != (shape, "F32")
+        ),
+    ]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise UserError(
+            f"{what}: {path} does not hold this network: {wrong[0][:200]}{more}; give the file of "
+            "its published weights"
+        )
+
+
+def convert(source: Path, target: Path, like: Any, what: str, report: Report) -> None:
+    """Put the tensors of a PyTorch file of weights into `target`, a .safetensors file.
+
+    Of `source` tensors alone are read, with no code in it run. UserError as in `read`.
+    """
+    torch = needs("torch", what)
+    save_file = needs("safetensors.numpy", what).save_file
+
+    def loaded(device: str) -> dict[str, Any]:
+        found = torch.load(source, map_location=device, weights_only=True)
+        return {str(name): tensor for name, tensor in found.items()}
+
+    try:
+        heads = loaded("meta")  # names and shapes, without memory
+        shapes = {name: tuple(tensor.shape) for name, tensor in heads.items()}
+        kinds = {name: _kind(str(tensor.dtype)) for name, tensor in heads.items()}
+        compare(shapes, kinds, like, source, what)
+        tensors = loaded("cpu")
+        arrays = {name: np.ascontiguousarray(tensors[name].numpy()) for name in named(like)}
+    except UserError:
+        raise
+    except Exception as error:  # torch raises whatever its files lead to
+        raise unreadable(source, what, error) from error
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(target, lambda part: save_file(arrays, part))
+    except OSError as error:
+        raise UserError(
+            f"cannot keep the converted weights in {target.parent}: {error}; give "
+            "--config.data.cache=<folder>"
+        ) from error
+    report(f"converted {source.name} to {target}")
+
+
+def sha256_of(path: Path, what: str) -> str:
+    """The sha256 of a file; UserError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+
+
+def unreadable(path: Path, what: str, error: Exception) -> UserError:
+    """One line, to be raised, for a file that `error` came of."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UserError(
+        f"{what}: {path} is no file of weights that can be read: {line[:200]}; put a good copy "
+        "there, or name another"
+    )
+
+
+def _name(path: Any) -> str:
+    return ".".join(part.key for part in path)
+
+
+def _kind(dtype: str) -> str:
+    return "F32" if dtype == "torch.float32" else dtype

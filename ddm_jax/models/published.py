@@ -1,0 +1,80 @@
+"""Layers of published networks, for use without training: x is (B, H, W, C), float32.
+
+Their parameters have the names and the axes that they have in the files of PyTorch, so that a tree
+of them, its names joined by dots, is such a file: kernels are (out, in, height, width), matrices
+(out, in), and the statistics of batch norms are parameters like the others.
+"""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array, lax
+
+Padding = str | Sequence[tuple[int, int]]
+
+
+class Conv(nn.Module):
+    """Convolution without a bias. groups: the channels fall into so many that do not mix.
+
+    padding: "VALID", "SAME", which puts the odd row of zeros at the end, or (before, after) for
+    each axis.
+    """
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: int = 1
+    padding: Padding = "SAME"
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.channels, x.shape[-1] // self.groups, *self.kernel)
+        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=1, out_axis=0)
+        return lax.conv_general_dilated(
+            x,
+            self.param("weight", init, shape),
+            (self.stride, self.stride),
+            self.padding,
+            dimension_numbers=("NHWC", "OIHW", "NHWC"),
+            feature_group_count=self.groups,
+        )
+
+
+class StoredNorm(nn.Module):
+    """Batch norm with the statistics of its training: (x - m) / sqrt(v + epsilon) w + b."""
+
+    epsilon: float = 1e-3
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        zeros, ones, size = nn.initializers.zeros, nn.initializers.ones, x.shape[-1:]
+        weight, bias = self.param("weight", ones, size), self.param("bias", zeros, size)
+        mean, var = self.param("running_mean", zeros, size), self.param("running_var", ones, size)
+        return (x - mean) * (weight * lax.rsqrt(var + self.epsilon)) + bias
+
+
+class Linear(nn.Module):
+    """W x + b."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        init = nn.initializers.lecun_normal(in_axis=1, out_axis=0)
+        weight = self.param("weight", init, (self.channels, x.shape[-1]))
+        return x @ weight.T + self.param("bias", nn.initializers.zeros, (self.channels,))
+
+
+def mean_of_3(x: Array) -> Array:
+    """The mean over 3 x 3 pixels around each; at the border over those that there are."""
+    total, count = (
+        lax.reduce_window(a, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "SAME")
+        for a in (x, jnp.ones_like(x[:1, ..., :1]))
+    )
+    return total / count
+
+
+def max_of_3(x: Array, stride: int = 1, padding: str = "VALID") -> Array:
+    """The maximum over 3 x 3 pixels."""
+    return nn.max_pool(x, (3, 3), (stride, stride), padding)
