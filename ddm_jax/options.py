@@ -8,6 +8,8 @@ from ddm_jax.diffusion.likelihood.vlb import DECODERS
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
+WEIGHTS = ("averaged", "raw")  # of a run: those that samples are drawn with, those of its last step
+
 
 @dataclass(frozen=True)
 class LossOptions:
@@ -140,8 +142,7 @@ class EvaluateOptions:
             )
         if self.conditions not in ("data", "asked"):
             raise unknown("evaluate.conditions", self.conditions, ("data", "asked"))
-        if self.weights not in ("averaged", "raw"):
-            raise unknown("evaluate.weights", self.weights, ("averaged", "raw"))
+        _of_weights(self.weights)
         if self.variance not in ("small", "large"):
             raise unknown("evaluate.variance", self.variance, ("small", "large"))
         if self.decoder not in DECODERS:
@@ -168,8 +169,9 @@ class ClassifierOptions:
 @dataclass(frozen=True)
 class AccuracyOptions:
     """The `evaluate` section of classifiers. metrics: rows of METRICS. count: examples, 0 for all.
-    split: "" for the test split where the data have one, else the training examples. levels: times
-    from 0 to 1, evenly spaced, at which the accuracy is taken.
+    split: "" for the test split where the data have one, else the training examples. weights: of
+    the run, "averaged" or "raw". levels: times from 0 to 1, evenly spaced, at which the accuracy is
+    taken.
     """
 
     metrics: tuple[str, ...] = ("accuracy",)
@@ -177,11 +179,18 @@ class AccuracyOptions:
     batch: int = 256
     split: str = ""
     seed: int = 0
+    weights: str = "averaged"
     levels: int = 11
 
     def __post_init__(self):
         if self.batch < 1 or self.levels < 2 or self.count < 0:
             raise ValueError("batch must be at least 1, levels at least 2 and count at least 0")
+        _of_weights(self.weights)
+
+
+def _of_weights(name: str) -> None:
+    if name not in WEIGHTS:
+        raise unknown("evaluate.weights", name, WEIGHTS)
 
 
 def _whole(name: str, values: tuple) -> None:

@@ -174,6 +174,7 @@ CLASSIFIER: dict[str, Any] = {
         "batch": 256,
         "split": "",  # "" for the test split where there is one
         "seed": 0,
+        "weights": "averaged",  # or raw
         "levels": 11,  # times from 0 to 1
     },
 }

@@ -5,6 +5,7 @@ from typing import Any
 from ddm_jax.config.setup import Setup
 from ddm_jax.errors import UserError, unknown
 from ddm_jax.evaluation import METRICS
+from ddm_jax.evaluation.sets import SET_METRICS, SETS_OF
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Generator
 
@@ -61,6 +62,7 @@ def _network(net: Any, shape: tuple[int, ...]) -> None:
 
 def _metrics(setup: Setup) -> None:
     good = [row for row, metric in METRICS.items() if metric.task == setup.name]
+    good += SET_METRICS if setup.name == SETS_OF else ()
     if good and not setup.task.evaluate.metrics:
         raise UserError(f"evaluate.metrics is empty; name some of {', '.join(good)}")
     for name in setup.task.evaluate.metrics if good else ():

@@ -54,6 +54,9 @@ class Accuracy:
             "nats": [mean_and_error(column) for column in rows["nats"].T],
         }
 
+    def headline(self, summary: Mapping[str, Any]) -> tuple[str, float]:
+        return "accuracy without noise", summary["accuracy"][0]["mean"]
+
     def lines(self, summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         head = "accuracy and -log p(y | x_t) in nats, by noise level"
         columns = zip(summary["times"], summary["accuracy"], summary["nats"], strict=True)

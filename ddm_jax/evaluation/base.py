@@ -38,6 +38,10 @@ class Metric(Protocol):
         """What is written of all examples."""
         ...
 
+    def headline(self, summary: Mapping[str, Any]) -> tuple[str, float]:
+        """The name of its number, and the number."""
+        ...
+
     def lines(self, summary: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         """The summary for the eye."""
         ...

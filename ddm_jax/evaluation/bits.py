@@ -32,6 +32,10 @@ class _Bits:
     """Bits per dimension, of values that are counted."""
 
     task: ClassVar[str] = "diffusion"
+    name: ClassVar[str]  # of the number
+
+    def headline(self, summary: Mapping[str, Any]) -> tuple[str, float]:
+        return self.name, summary["mean"]
 
     def check(self, task: Diffusion) -> None:
         if not task.spec.levels:
@@ -49,6 +53,7 @@ class Bound(_Bits):
     """
 
     of_example: ClassVar[str] = "total"
+    name: ClassVar[str] = "bits/dim, bound"
 
     def measure(
         self, task: Diffusion, weights: Weights, columns: Mapping[str, Array], key: Array
@@ -103,6 +108,7 @@ class FlowBits(_Bits):
     """The likelihood by the probability-flow ODE of the unclipped estimates, in bits/dim."""
 
     of_example: ClassVar[str] = "bits"
+    name: ClassVar[str] = "bits/dim, ODE"
 
     def measure(
         self, task: Diffusion, weights: Weights, columns: Mapping[str, Array], key: Array

@@ -1,7 +1,7 @@
 """Measure a trained run: the metrics of its task, in numbers that say what they are."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,17 +15,19 @@ from ddm_jax.data.dataset import Dataset, NoSplit, check_same_data
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.evaluation import METRICS
+from ddm_jax.evaluation.protocol import code
 from ddm_jax.tasks.base import Weights, completed
 from ddm_jax.training.layout import Layout, alone, together
+from ddm_jax.verbs.comparing import Result, append, compare
 from ddm_jax.verbs.names import digest
-from ddm_jax.verbs.opened import Opened
+from ddm_jax.verbs.opened import Loaded, Opened
 from ddm_jax.verbs.sampling import in_batches
 
 Say = Callable[[str], None]
 Measured = dict[str, dict[str, np.ndarray]]  # per metric, its rows
 
 
-def make_measure(setup: Setup, layout: Layout) -> Callable[..., Measured]:
+def make_measure(setup: Setup, layout: Layout, metrics: Sequence[str]) -> Callable[..., Measured]:
     """measure(weights, data, index, say) -> for each metric its rows, one an index.
 
     A row is a function of (weights, evaluate.seed, example) alone. One compiled program a metric
@@ -44,7 +46,7 @@ def make_measure(setup: Setup, layout: Layout) -> Callable[..., Measured]:
 
         return own.compile(measure, (False, True, True), stacked=True)
 
-    programs = {name: program(name) for name in options.metrics}
+    programs = {name: program(name) for name in metrics}
 
     def measure(weights: Weights, data: Dataset, index: np.ndarray, say: Say) -> Measured:
         def call(part: np.ndarray) -> Measured:
@@ -75,11 +77,12 @@ def examples(setup: Setup, report: Say) -> tuple[Dataset, str, bool]:
     return sources.load(replace(data, split=split), report), split, split != data.split
 
 
-def settings(setup: Setup, split: str) -> dict[str, Any]:
-    """What shapes the result beside the weights and the data."""
-    options = {k: v for k, v in asdict(setup.task.evaluate).items() if k != "batch"}
-    found = {k: v for n in setup.task.evaluate.metrics for k, v in of_metric(setup, n).items()}
-    return {**options, "metrics": list(options["metrics"]), **found, "split": split}
+def settings(setup: Setup, split: str, metrics: Sequence[str]) -> dict[str, Any]:
+    """What shapes the numbers of `metrics` beside the weights and the data."""
+    options = setup.task.evaluate
+    found = {k: v for n in metrics for k, v in of_metric(setup, n).items()}
+    shared = {"count": options.count, "seed": options.seed, "weights": options.weights}
+    return {**shared, "metrics": list(metrics), **found, "split": split}
 
 
 def of_metric(setup: Setup, name: str) -> dict[str, Any]:
@@ -88,17 +91,44 @@ def of_metric(setup: Setup, name: str) -> dict[str, Any]:
 
 
 def evaluate(opened: Opened, layout: Layout) -> None:
-    """Print the metrics and write `evaluation/step_<step>_<split>_seed_<seed>_<digest>.json`.
+    """Print the metrics of `evaluate.metrics` and write them below `evaluation/`.
 
-    The digest is that of the file's `settings`. The weights are the averaged ones.
+    Each number is a line of `results.jsonl`, with its protocol. Those that measure examples one by
+    one are written as `step_<step>_<split>_seed_<seed>_<digest>.json` too.
     """
-    setup = opened.setup
-    for name in setup.task.evaluate.metrics:
+    options = opened.setup.task.evaluate
+    single = [name for name in options.metrics if name in METRICS]
+    of_sets = [name for name in options.metrics if name not in METRICS]
+    check(opened, single)
+    loaded = opened.load(layout, raw=options.weights == "raw")
+    found = measure_examples(opened, loaded, layout, single) if single else []
+    found += compare(opened, loaded, layout, of_sets) if of_sets else []
+    if layout.first:
+        path = opened.folder / "evaluation" / "results.jsonl"
+        append(path, [result for result, _ in found])
+        for _, lines in found:
+            print("\n".join(lines))
+        print(f"wrote {path}")
+
+
+def check(opened: Opened, metrics: Sequence[str]) -> None:
+    """Raises UserError where examples of the run cannot be measured so."""
+    for name in metrics:
         try:
-            METRICS[name].check(setup.task)
+            METRICS[name].check(opened.setup.task)
         except ValueError as error:
             raise UserError(f"evaluate.metrics={name}: {error}") from error
-    step, weights, _ = opened.load(layout)
+
+
+def measure_examples(
+    opened: Opened, loaded: Loaded, layout: Layout, metrics: Sequence[str]
+) -> list[tuple[Result, list[str]]]:
+    """The rows `metrics` of METRICS for a run, and the lines that say them.
+
+    Empty but on the first process, which writes them example by example too.
+    """
+    setup = opened.setup
+    step, weights, origins = loaded
     task, options = setup.task, setup.task.evaluate
     with together(layout):
         data, split, held_out = examples(setup, layout.say)
@@ -114,7 +144,7 @@ def evaluate(opened: Opened, layout: Layout) -> None:
         f"step {step:,} on {layout.describe()}"
     )
     data = completed(task, data)
-    measured = make_measure(setup, layout)(weights, data, index, layout.say)
+    measured = make_measure(setup, layout, metrics)(weights, data, index, layout.say)
     bad = [
         f"{row} of {name}"
         for name, rows in measured.items()
@@ -124,13 +154,15 @@ def evaluate(opened: Opened, layout: Layout) -> None:
     if bad:
         raise RunError(f"{', '.join(bad)} is not finite for some example; nothing is written")
     if not layout.first:
-        return
+        return []
+    summaries = {name: METRICS[name].summary(task, rows) for name, rows in measured.items()}
+    about = {"name": data.spec.name, "split": split, "held_out": held_out}
     result = {
         "step": step,
-        "data": {"name": data.spec.name, "split": split, "held_out": held_out},
+        "data": about,
         "examples": len(index),
-        "settings": settings(setup, split),
-        **{name: METRICS[name].summary(task, rows) for name, rows in measured.items()},
+        "settings": settings(setup, split, metrics),
+        **summaries,
         "per_example": {
             "index": index.tolist(),
             **{
@@ -143,7 +175,20 @@ def evaluate(opened: Opened, layout: Layout) -> None:
     stem = f"step_{step}_{split}_seed_{options.seed}_{digest(result['settings'])}"
     path = opened.folder / "evaluation" / f"{stem}.json"
     files.write_json(path, result)
-    for name in measured:
-        for line in METRICS[name].lines(result[name], of_metric(setup, name)):
-            print(line)
-    print(f"wrote {path}")
+    layout.say(f"wrote {path}")
+    found = []
+    for name, summary in summaries.items():
+        metric, how = METRICS[name], of_metric(setup, name)
+        protocol = {
+            "step": step,
+            "count": len(index),
+            "reference": about,
+            "weights": {"kind": options.weights, **origins[""]},
+            "metric": {"name": name, **how},
+            "seed": options.seed,
+            "code": code(),
+        }
+        numbers = {k: v for k, v in summary.items() if isinstance(v, float)}
+        record = Result(name, *metric.headline(summary), numbers, None, protocol)
+        found.append((record, metric.lines(summary, how)))
+    return found

@@ -55,6 +55,11 @@ def digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(as_text(settings).encode()).hexdigest()[:8]
 
 
+def digest_of_arrays(tree: Any) -> str:
+    """Sixteen hexadecimal digits of the sha256 of a tree's arrays and their places."""
+    return digest_of(tree)[:16]
+
+
 def as_text(settings: Mapping[str, Any]) -> str:
     """Settings as one line of JSON, sorted by key."""
     return json.dumps(settings, sort_keys=True)

@@ -64,9 +64,9 @@ def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
     data, _, _ = examples(setup, print)
     params = jax.tree.map(lambda a: a + 0.01, setup.init_params())  # no longer at rest
     index = np.array([3, 50, 700, 1200, 1796])
-    rows = {}
+    rows, metrics = {}, setup.task.evaluate.metrics
     for batch, layout in ((5, one_device()), (3, two_devices())):
-        measure = make_measure(measured(setup, steps=3, ode_steps=2, batch=batch), layout)
+        measure = make_measure(measured(setup, steps=3, ode_steps=2, batch=batch), layout, metrics)
         rows[batch] = measure(layout.replicate(Weights(params)), data, index, print)
     bound = rows[5]["bound"]
     assert bound["kl"].shape == (5, 2) and bound["total"].std() > 0

@@ -17,3 +17,4 @@ SET_METRICS: dict[str, SetMetric] = {
     "mmd": Mmd(),
     "agreement": Agreement(),
 }
+SETS_OF = "diffusion"  # the task whose runs draw samples to be compared
