@@ -1162,13 +1162,26 @@ OF_SETS = (
         (FD, "general_root"),
     ),
     Mutation("frechet of few", "of_rows", "len(rows) - 1", "len(rows)", (FD, "few_rows")),
-    Mutation("frechet's factor", "of_moments", "np.sqrt(values[kept])", "1.0", (FD, "commute")),
+    Mutation(
+        "frechet's factor",
+        "of_moments",
+        "np.linalg.cholesky(covariance).T",
+        "np.linalg.cholesky(covariance)",
+        (FD, "general_root"),
+    ),
+    Mutation(
+        "frechet's singular factor",
+        "of_moments",
+        "np.sqrt(values[kept])[:, None]",
+        "values[kept][:, None]",
+        (FD, "one_plane"),
+    ),
     Mutation(
         "frechet of singular covariances",
         "of_moments",
-        "values > len(values) * np.finfo(np.float64).eps * largest",
-        "values > 1e-3 * largest",
-        (FD, "general_root or one_plane or few_rows"),
+        "len(values) * np.finfo(np.float64).eps * largest",
+        "0.0 * largest",
+        (FD, "right_angles"),
     ),
     Mutation(
         "frechet of what is no covariance",
@@ -1181,7 +1194,13 @@ OF_SETS = (
     Mutation(
         "kid's bias", "cubic_mmd", "kernel.sum() - np.trace(kernel)", "kernel.sum()", (PAIRS, "kid")
     ),
-    Mutation("kid's subsets", "Kid.compare", "replace=False", "replace=True", (PAIRS, "subsets")),
+    Mutation(
+        "kid's subsets",
+        "Kid.compare",
+        "draw.choice(len(rows), size, replace=False)",
+        "draw.choice(len(rows), size)",
+        (PAIRS, "without_replacement"),
+    ),
     Mutation(
         "kid of small sets",
         "Kid.compare",
@@ -1210,7 +1229,7 @@ OF_SETS = (
         "squared_radii",
         "32 * np.finfo(np.float64).eps * max(rows.shape[1], 16)",
         "0.0",
-        (BALLS, "hold_what_is_the_same"),
+        (BALLS, "circle"),
     ),
     Mutation(
         "precision",
@@ -1227,7 +1246,7 @@ OF_SETS = (
         (BALLS, "definitions"),
     ),
     Mutation(
-        "density", "DensityCoverage.compare", "self.k * len(drawn)", "len(drawn)", (BALLS, "grid")
+        "density", "DensityCoverage.compare", "self.k * len(drawn)", "len(drawn)", (BALLS, "circle")
     ),
     Mutation(
         "coverage", "DensityCoverage.compare", "inside.any(0)", "inside.all(0)", (BALLS, "itself")

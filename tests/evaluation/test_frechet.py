@@ -80,7 +80,9 @@ def test_sets_in_planes_at_right_angles_share_nothing():
     x, y, axes = rows_of(10, 20, 4), rows_of(11, 20, 4), rotation(12, 30)
     x, y = (rows - rows.mean(0, dtype=np.float64) for rows in (x, y))
     exact = sum(np.trace(np.cov(rows, rowvar=False)) for rows in (x, y))
-    assert distance(x @ axes[:4], y @ axes[4:8]) == pytest.approx(exact, rel=EXACT)
+    x, y = x @ axes[:4], y @ axes[4:8]
+    assert distance(x, y) == pytest.approx(exact, rel=EXACT)
+    assert frechet_of_moments(Moments.of(x), Moments.of(y)) == pytest.approx(exact, rel=EXACT)
 
 
 @pytest.mark.parametrize("n", [10, 25, 26, 200])

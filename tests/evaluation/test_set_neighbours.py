@@ -58,18 +58,19 @@ def test_a_set_and_itself_have_all_of_each_other_and_far_sets_nothing():
     assert set(measured(rows, rows + 1000).values()) == {0.0}
 
 
-def test_points_on_a_grid_count_at_the_edge_of_a_ball():
-    """On a circle of n points each has two neighbours at the distance of its ball, k = 1."""
-    angles = 2 * np.pi * np.arange(12) / 12
+@pytest.mark.parametrize("count", [12, 50])
+def test_points_on_a_circle_count_at_the_edge_of_a_ball(count):
+    """Each has two neighbours just as far away, of which rounding would choose one for k = 1."""
+    angles = 2 * np.pi * np.arange(count) / count
     circle = np.stack([np.cos(angles), np.sin(angles)], 1)
-    assert measured(circle, circle, 2)["density"] == 3 / 2  # itself and two neighbours, over k
-    shifted = circle.astype(np.float32) + np.float32(100)
-    assert measured(shifted, shifted, 5)["coverage"] == 1
+    assert measured(circle, circle, 1)["density"] == 3  # itself and both
+    assert measured(circle, circle, 2)["density"] == 3 / 2
 
 
-def test_copies_hold_what_is_the_same_and_nothing_else():
+@pytest.mark.parametrize("centre", [0.0, 10.0])
+def test_copies_hold_what_is_the_same_and_nothing_else(centre):
     """The ball around an example that comes more than k times has no width, and is closed."""
-    rows = cluster(3, 40, 0.0, 64)
+    rows = cluster(3, 40, centre, 61)
     copies = np.repeat(rows, 8, 0)
     assert measured(rows, copies)["precision"] == 1
     assert measured(rows, copies)["coverage"] == 1

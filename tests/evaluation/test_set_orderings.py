@@ -15,8 +15,8 @@ from ddm_jax.evaluation.sets.base import FeatureSet
 from ddm_jax.evaluation.sets.kernels import Kid
 from ddm_jax.evaluation.sets.sliced import SlicedWasserstein
 
-COUNT = 500
-ROWS = SET_METRICS | {"kid": Kid(5, 300), "sliced_wasserstein": SlicedWasserstein(64)}
+COUNT = 400
+ROWS = SET_METRICS | {"kid": Kid(5, 250), "sliced_wasserstein": SlicedWasserstein(64)}
 
 # The harms that a number must see, and which way it then goes.
 ALL = ("blurred", "noisy", "shifted", "dropped", "copied")
@@ -119,6 +119,7 @@ def test_more_harm_is_worse(row, number, projected):
 
 @pytest.mark.parametrize("projected", [False, True], ids=["pixels", "projection"])
 def test_what_leaves_samples_as_good_leaves_precision(projected):
+    """Up to the error of a share of the 100 digits and more that are left."""
     for harm in ("dropped", "copied"):
         found = [one["precision"] for one in numbers(projected, "precision_recall", harm)]
-        assert min(found) > found[0] - 0.15, (harm, found)
+        assert abs(found[1] - found[0]) < 0.1, (harm, found)

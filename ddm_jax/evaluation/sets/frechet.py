@@ -79,13 +79,18 @@ def of_moments(moments: Moments) -> Gaussian:
     ValueError where an eigenvalue is negative by more than that.
     """
     covariance = moments.covariance
-    values, vectors = np.linalg.eigh(covariance)
+    values = np.linalg.eigvalsh(covariance)
     largest = max(values.max(initial=0), 0)
     if values.min(initial=0) < -ROUNDING * largest:
         raise ValueError(
             f"the covariance has the eigenvalue {values.min():.3g}, and no covariance has a "
             "negative one: take another file of statistics"
         )
-    kept = values > len(values) * np.finfo(np.float64).eps * largest
-    factor = np.sqrt(values[kept])[:, None] * vectors[:, kept].T
+    zero = len(values) * np.finfo(np.float64).eps * largest
+    if values.min(initial=np.inf) > zero:  # any factor will do, and this takes no eigenvectors
+        factor = np.linalg.cholesky(covariance).T
+    else:
+        values, vectors = np.linalg.eigh(covariance)
+        kept = values > zero
+        factor = np.sqrt(values[kept])[:, None] * vectors[:, kept].T
     return Gaussian(moments.mean, float(np.trace(covariance)), factor)
