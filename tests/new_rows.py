@@ -17,7 +17,8 @@ from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.figures import artists
-from ddm_jax.models import codecs, conditions
+from ddm_jax.models import codecs, conditions, features
+from ddm_jax.models.features.base import OwnFeatures, Seen
 from ddm_jax.tasks import edits
 from ddm_jax.tasks.edits.base import Plan, decoding
 from ddm_jax.tasks.edits.pictures import OfPictures
@@ -136,6 +137,24 @@ class Halved(codecs.Pixels):
 
     def decode(self, x, borrowed):
         return super().decode(2 * x, borrowed)
+
+
+@dataclass(frozen=True)
+class Averaged(OwnFeatures):
+    """The mean of each channel."""
+
+    title = "averages"
+
+    spec: Spec
+
+    def check(self, spec):
+        pass
+
+    def load(self, cache, report):
+        return (), ""
+
+    def see(self, params, x, lent):
+        return Seen(x.reshape(len(x), -1, x.shape[-1]).mean(1))
 
 
 def tones(argument, options, report):
@@ -298,5 +317,6 @@ noise_conds.NOISE_CONDS["noise_rate"] = NoiseRate
 objectives.OBJECTIVES["doubled"] = Doubled
 averages.AVERAGES["running_mean"] = RunningMean
 codecs.CODECS["halved"] = Halved
+features.FEATURES["averaged"] = Averaged
 sources.SOURCES["tones"] = tones
 artists.ARTISTS["wave"] = Scribe

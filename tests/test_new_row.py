@@ -26,6 +26,7 @@ ROWS = {
     "condition": "oddness",
     "guidance": "negated",
     "edit": "opposite",
+    "features": "averaged",
 }
 LAWS = (
     "tests/diffusion",
@@ -34,6 +35,7 @@ LAWS = (
     "tests/models/test_condition_rows.py",
     "tests/data/test_augments.py",
     "tests/tasks/test_edits.py",
+    "tests/models/test_features.py",
 )
 
 

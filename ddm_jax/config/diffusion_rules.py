@@ -189,9 +189,7 @@ def features(task: Diffusion) -> Iterator[Finding]:
     asks = task.features.asks
     if asks and asks not in task.lent:
         key = task.borrows[asks].key
-        yield wrong(
-            f"these features are another run's; name it with --config.{key}=runs/<its name>"
-        )
+        yield wrong(f"these features are of another run; name it, as in --config.{key}=runs/x")
 
 
 def teacher(task: Diffusion) -> Iterator[Finding]:

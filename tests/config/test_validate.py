@@ -56,6 +56,13 @@ FINDINGS = [
         ("guidance.name=none",),
     ),
     (
+        "features",
+        ("features.name=classifier",),
+        True,
+        "--config.features.classifier.run=runs/",
+        ("features.name=pixels",),
+    ),
+    (
         "teacher",
         ("objective.name=teacher",),
         True,
@@ -274,6 +281,7 @@ OTHER = dataclasses.replace(SPEC, classes=("a", "b"))
     [
         ("judge", ("digits_classifier", SPEC, "codec.pixels.scaling=fitted"), "the same codec"),
         ("judge", ("digits_classifier", OTHER), "other classes"),
+        ("features", ("digits_classifier", dataclasses.replace(SPEC, low=-1.0)), "other data"),
         ("reference", ("quickstart", OTHER), "another condition"),
         ("reference", ("quickstart", SPEC, "condition.name=nothing"), "another condition"),
         ("teacher", ("quickstart", SPEC, "codec.pixels.scaling=fitted"), "the same codec"),
@@ -282,6 +290,10 @@ OTHER = dataclasses.replace(SPEC, classes=("a", "b"))
 def test_a_run_that_does_not_fit_is_not_borrowed(role, lent, reason):
     settings = {
         "judge": ("guidance.name=classifier", "guidance.classifier.run=runs/x"),
+        "features": (
+            *("features.name=classifier", "features.classifier.run=runs/x"),
+            "guidance.name=none",
+        ),
         "reference": ("guidance.name=auto", "guidance.auto.run=runs/x"),
         "teacher": ("guidance.name=none", "objective.name=teacher", "teacher.run=runs/x"),
     }[role]
@@ -292,8 +304,24 @@ def test_a_run_that_does_not_fit_is_not_borrowed(role, lent, reason):
         assemble(config, SPEC, {role: task_of(*lent)})
     text = str(error.value)
     assert reason in text and "\n" not in text and Diffusion.borrows[role].key in text
-    same = "digits_classifier" if role == "judge" else "quickstart"
+    same = "digits_classifier" if role in ("judge", "features") else "quickstart"
     assert assemble(config, SPEC, {role: task_of(same)}).warnings == ()
+
+
+def test_a_classifier_of_other_classes_and_another_codec_may_be_what_samples_are_compared_by():
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    settings = ("features.name=classifier", "features.classifier.run=runs/x", "guidance.name=none")
+    config = override(config, [f"--config.{s}" for s in settings])
+    lent = task_of("digits_classifier", OTHER, "codec.pixels.scaling=fitted")
+    task = assemble(config, SPEC, {"features": lent}).task
+    assert task.features.classes(task.lent) == ("a", "b")
+
+
+def test_features_that_cannot_see_the_data_are_refused():
+    config = complete(load_config(str(ROOT / "configs/quickstart.py")))
+    config = override(config, ["--config.features.name=efficientnet_lite0"])
+    with pytest.raises(UserError, match="features: digits are no pictures .*features.name=pixels"):
+        assemble(config, dataclasses.replace(SPEC, kind="wave"))
 
 
 def test_a_run_that_is_told_pictures_of_another_size_is_not_borrowed():

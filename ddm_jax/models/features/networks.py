@@ -1,6 +1,5 @@
 """Features of published networks, with weights that others trained on ImageNet."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,11 +24,15 @@ _LITE0_FILE = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _LITE0_WEIGHTS = "c4be302c4e7ed1da42681b40237971de7540bc68bac2c3929b9912e9a7bb119e"
 
 
-@functools.cache
 def shapes(net: Any, size: int) -> Any:
     """The parameters of a network for pictures of size x size, as shapes."""
     x = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     return jax.eval_shape(net.init, jax.random.key(0), x)["params"]
+
+
+def _applied(net: Any, params: Any, shown: Array) -> tuple[Array, Array]:
+    """(features, logits) of a network."""
+    return net.apply({"params": params}, shown)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class EfficientNetLite0(OwnFeatures):
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         shown = resizing.smooth(resizing.in_colours(255 * unit(self.spec, x)), self.size)
-        features, logits = self.net.apply({"params": params}, (shown - 127) / 128)
+        features, logits = _applied(self.net, params, (shown - 127) / 128)
         return Seen(features, jax.nn.log_softmax(logits))
 
 
@@ -148,5 +151,5 @@ class Inception(OwnFeatures):
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         v = RESIZES[self.resize](resizing.in_colours(255 * unit(self.spec, x)), 299)
         shown = (v - 128) / 128 if self.resize == "tensorflow" else 2 * v / 255 - 1
-        features, logits = self.net.apply({"params": params}, shown)
+        features, logits = _applied(self.net, params, shown)
         return Seen(features, jax.nn.log_softmax(logits - params["fc"]["bias"]))
