@@ -41,7 +41,7 @@ def _refused(text: str, reason: str) -> UserError:
 
 def _arrays(path: Path, spec: Spec) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             name = next((n for n in _NAMES if n in arrays), None)
             if name is None:
                 raise _refused(str(path), f"it holds {', '.join(arrays) or 'nothing'}")

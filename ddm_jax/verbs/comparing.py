@@ -320,7 +320,7 @@ def evaluations(task: Diffusion) -> int | None:
 def moments_in(path: str) -> tuple[np.ndarray, np.ndarray, int]:
     """(mean, covariance, count) of an .npz of another project; UserError where it is none."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             count = int(arrays["count"]) if "count" in arrays else 50_000
             return arrays["mu"], arrays["sigma"], count
     except Exception as error:  # numpy and zipfile raise whatever a broken file leads to

@@ -68,7 +68,7 @@ def _path(folder: Path, first: int) -> Path:
 def _read(path: Path, like: Mapping[str, jax.ShapeDtypeStruct], n: int) -> Arrays | None:
     """The part of n rows in a file; None where it is not there, or not what was written."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in like}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
