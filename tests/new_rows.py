@@ -243,6 +243,9 @@ class Brightness:
     def summary(self, task, rows):
         return {"mean": float(rows["mean"].mean())}
 
+    def headline(self, summary):
+        return "brightness", summary["mean"]
+
     def lines(self, summary, settings):
         return [f"brightness {summary['mean']:.3f}"]
 
