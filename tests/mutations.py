@@ -666,7 +666,7 @@ BORROWED = (
     ),
     Mutation(
         "what a classifier is shown",
-        "Classifier.log_probs",
+        "Classifier._shown",
         "x_t / expand(size, x_t)",
         "x_t",
         ("test_classifier", "unit_size and edm"),

@@ -104,6 +104,7 @@ def test_lite0_sees_cifar10_as_the_published_network(lite0):
 
 def test_lite0_is_converted_once_and_then_needs_no_torch(lite0):
     _, params, digest, said, cache = lite0
+    assert digest == "c4be302c4e7ed1da42681b40237971de7540bc68bac2c3929b9912e9a7bb119e"
     assert len(said) == 1 and "converted efficientnet-lite0-57934424.pth" in said[0]
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests/models')\n"
