@@ -204,7 +204,16 @@ class Hostile:
         return os.mkdir, (self.path,)
 
 
-def test_files_with_code_or_of_another_network_are_refused_in_one_line(tmp_path):
+def test_files_with_code_or_of_another_network_are_refused_in_one_line(tmp_path, monkeypatch):
+    """Before any tensor is in memory."""
+    places, load = [], torch.load
+
+    def watched(path, map_location, weights_only):
+        places.append(map_location)
+        return load(path, map_location=map_location, weights_only=weights_only)
+
+    monkeypatch.setattr(torch, "load", watched)
+
     def refused(what, reason):
         torch.save(what, tmp_path / "w.pth")
         with pytest.raises(UserError, match=reason) as error:
@@ -218,3 +227,4 @@ def test_files_with_code_or_of_another_network_are_refused_in_one_line(tmp_path)
     refused({"fc.weight": torch.ones(2)}, "does not hold this network")
     vast = torch.empty(1).as_strided((2**40,), (0,))
     refused({"fc.weight": vast}, "does not hold this network")
+    assert set(places) == {"meta"}
