@@ -666,7 +666,7 @@ BORROWED = (
     ),
     Mutation(
         "what a classifier is shown",
-        "Classifier.log_probs",
+        "Classifier._shown",
         "x_t / expand(size, x_t)",
         "x_t",
         ("test_classifier", "unit_size and edm"),
@@ -1296,8 +1296,129 @@ OF_SETS = (
         (CLASSES, "share"),
     ),
 )
-ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
-ALL += EDITING + PLANS + OF_SETS
+PUBLISHED, SEEING = "test_published", "test_features"
+FEATURES = (
+    Mutation(
+        "padding of strided convolutions",
+        "Conv.__call__",
+        "self.padding",
+        "((1, 1), (1, 1)) if self.stride == 2 else self.padding",
+        (PUBLISHED, "stride_two"),
+    ),
+    Mutation(
+        "axes of published kernels",
+        "Conv.__call__",
+        "'OIHW'",
+        "'OIWH'",
+        (PUBLISHED, "stride_two"),
+    ),
+    Mutation(
+        "the epsilon of stored statistics",
+        "StoredNorm.__call__",
+        "var + self.epsilon",
+        "var + 1e-05",
+        (PUBLISHED, "a_thousandth"),
+    ),
+    Mutation(
+        "padding in means",
+        "mean_of_3",
+        "total / count",
+        "total / 9",
+        (PUBLISHED, "no_padding"),
+    ),
+    Mutation(
+        "the maximum of the last block",
+        "BlockE.__call__",
+        "self.maximum",
+        "False",
+        (PUBLISHED, "last_block"),
+    ),
+    Mutation(
+        "activations that end at six",
+        "EfficientNetLite.__call__",
+        "nn.relu6(StoredNorm(name='_bn1')(Conv(self.head, (1, 1), name='_conv_head')(h)))",
+        "nn.relu(StoredNorm(name='_bn1')(Conv(self.head, (1, 1), name='_conv_head')(h)))",
+        (PUBLISHED, "end_at_six"),
+    ),
+    Mutation(
+        "the shortcut of a block",
+        "MBConv.__call__",
+        "h.shape == x.shape",
+        "self.stride == 2",
+        (PUBLISHED, "adds_its_input"),
+    ),
+    Mutation(
+        "what EfficientNet-Lite is shown",
+        "EfficientNetLite0.see",
+        "(shown - 127) / 128",
+        "(shown - 127.5) / 127.5",
+        (SEEING, "black_and_white"),
+    ),
+    Mutation(
+        "what Inception is shown",
+        "Inception.see",
+        "(v - 128) / 128",
+        "2 * v / 255 - 1",
+        (SEEING, "black_and_white"),
+    ),
+    Mutation(
+        "the bias of the Inception score",
+        "Inception.see",
+        "logits - params['fc']['bias']",
+        "logits",
+        (SEEING, "black_and_white"),
+    ),
+    Mutation(
+        "corners of pixels",
+        "between_corners",
+        "jnp.arange(size) * (count / size)",
+        "jnp.arange(size) * ((count - 1) / (size - 1))",
+        (SEEING, "where_pixels_lie"),
+    ),
+    Mutation(
+        "the range of values",
+        "unit",
+        "x.astype('float32') - spec.low",
+        "x.astype('float32')",
+        (SEEING, "another_range"),
+    ),
+    Mutation(
+        "random weights",
+        "Random.load",
+        "2 / (fan * np.prod(taps))",
+        "2 / fan",
+        (SEEING, "drawn_by_the_seed"),
+    ),
+    Mutation(
+        "what a classifier's last layer reads",
+        "UNetEncoder.both",
+        "(seen, out(seen))",
+        "(h, out(seen))",
+        (SEEING, "last_layer"),
+    ),
+    Mutation(
+        "kinds of published weights",
+        "compare",
+        "(here[name], kinds[name]) != (shape, 'F32')",
+        "here[name] != shape",
+        ("test_feature_weights", "another_network"),
+    ),
+)
+ALL = (
+    *SAMPLERS,
+    *SCHEDULES,
+    *SHARED,
+    *TRAINING,
+    *DATA,
+    *BORROWED,
+    *STEERING,
+    *PICTURES,
+    *EDITING,
+    *PLANS,
+    *OF_SETS,
+    *FEATURES,
+)
+
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

@@ -14,6 +14,8 @@ def shapes_of(module, *size):
 def drawn(like, seed=0):
     """Random leaves for a tree of shapes, which keep the size of what passes through.
 
+    Kernels have a mean of 0, since what all positions share would soon outweigh the picture.
+
     Variances are between 0.001 and 0.005 where the means and kernels are small, so that the epsilon
     of norms shows.
     """
@@ -24,10 +26,12 @@ def drawn(like, seed=0):
         if name == "running_var":
             values = 0.001 + 0.004 * rng.random(leaf.shape)
         elif leaf.ndim == 1:
-            values = {"weight": 1 + 0.2 * normal, "bias": 0.5 * normal}.get(name, 0.02 * normal)
+            values = {"weight": 1 + 0.2 * normal, "bias": 0.1 * normal}.get(name, 0.02 * normal)
         else:
-            gain = 1.0 if leaf.ndim == 2 else 0.06
+            fan = tuple(range(1, leaf.ndim))
+            gain = 1.0 if leaf.ndim == 2 else 0.09
             values = gain * normal / np.sqrt(np.prod(leaf.shape[1:]))
+            values = values - values.mean(fan, keepdims=True)
         return jnp.asarray(values, jnp.float32)
 
     return jax.tree_util.tree_map_with_path(draw, like)

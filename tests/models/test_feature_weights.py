@@ -12,6 +12,7 @@ from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
 from ddm_jax.models.features import networks, weights
 from ddm_jax.models.features.networks import EfficientNetLite0, Inception
+from ddm_jax.training.weights import digest_of
 
 LIKE = {
     "conv": {"weight": jax.ShapeDtypeStruct((2, 1, 3, 3), jnp.float32)},
@@ -26,7 +27,8 @@ SPEC = Spec("toy", (8, 8, 3), 4, (), False, (0.5,) * 3, (0.2,) * 3)
 
 def test_tensors_go_to_the_places_of_their_names(tmp_path):
     save_file({**GOOD, "bn.0.num_batches_tracked": np.int64(3)[None]}, tmp_path / "w.safetensors")
-    found = weights.read(tmp_path / "w.safetensors", LIKE, "x")
+    found, digest = weights.read(tmp_path / "w.safetensors", LIKE, "x")
+    assert digest == digest_of(found)
     assert jax.tree.structure(found) == jax.tree.structure(LIKE)
     np.testing.assert_array_equal(found["conv"]["weight"], GOOD["conv.weight"])
     np.testing.assert_array_equal(found["bn.0"]["bias"], [1, 2])
@@ -36,6 +38,17 @@ def test_tensors_go_to_the_places_of_their_names(tmp_path):
 def small(monkeypatch):
     """Both rows ask for the tensors of LIKE."""
     monkeypatch.setattr(networks, "shapes", lambda net, size: LIKE)
+
+
+def test_weights_with_another_sum_than_was_written_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file(GOOD, path)
+    digest = weights.read(path, LIKE, "x")[1]
+    save_file(GOOD, path, {"sha256": digest})
+    assert weights.read(path, LIKE, "x")[1] == digest
+    save_file({**GOOD, "bn.0.bias": np.float32([1, 3])}, path, {"sha256": digest})
+    with pytest.raises(UserError, match="its sum is not that of its weights"):
+        weights.read(path, LIKE, "x")
 
 
 HOSTILE = {

@@ -4,11 +4,26 @@ import json
 import shutil
 import signal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FAST, ROOT, TINY, answer, images_of, launch, ok, start, state_of, wait_for
+from conftest import (
+    FAST,
+    ROOT,
+    TINY,
+    answer,
+    images_of,
+    launch,
+    ok,
+    one_device,
+    start,
+    state_of,
+    wait_for,
+)
 
 from ddm_jax.training import logs
+from ddm_jax.verbs.opened import open_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -207,3 +222,22 @@ def test_a_kill_leaves_no_trace_in_a_run_with_a_teacher(teacher, tmp_path):
     for name, leaves in one.items():
         for key, leaf in leaves.items():
             np.testing.assert_array_equal(leaf, other[name][key], err_msg=name + key)
+
+
+def test_features_are_those_of_a_borrowed_classifier(tiny_run, tiny_classifier):
+    named = ("features.name=classifier", f"features.classifier.run={tiny_classifier}")
+    opened = open_run(tiny_run, [f"--config.{setting}" for setting in named])
+    task, weights = opened.setup.task, opened.load(one_device()).weights
+    lender = open_run(tiny_classifier)
+    own = lender.load(one_device()).weights.params
+    x = np.random.default_rng(0).integers(0, 256, (3, *task.spec.shape)).astype(np.float32)
+
+    @jax.jit
+    def both(borrowed, own):
+        x0 = lender.setup.task.codec.encode(x, {})
+        told = lender.setup.task.log_probs(own, x0, jnp.zeros(()))
+        return task.features.see(borrowed, x, task.lent), told
+
+    seen, told = both(weights.borrowed[task.features.asks], own)
+    assert task.features.classes(task.lent) == task.spec.classes
+    np.testing.assert_allclose(seen.log_probs, told, atol=1e-5)

