@@ -124,10 +124,11 @@ def _same_size(values: Values, space: tuple[int, ...]) -> None:
     size = values["sample_size"]
     sides = [size, size] if type(size) is int else size
     if size is not None and sides not in ([*space], space):
-        told = ",".join(map(str, sides)) if isinstance(sides, (list, tuple)) else "..."
-        raise values.refused(
-            "sample_size", size, f"the data are {'x'.join(map(str, space))}; set data.size={told}"
-        )
+        remedy = ""
+        if isinstance(sides, (list, tuple)):
+            remedy = f"; set data.size={','.join(map(str, sides))}"
+        shown = "x".join(map(str, space))
+        raise values.refused("sample_size", size, f"the data are {shown}{remedy}")
 
 
 def _levels(values: Values, count: int) -> tuple[list[bool], str]:

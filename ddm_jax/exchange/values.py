@@ -35,7 +35,7 @@ class Values:
         """The value of a setting, which must be one of `valid`; reason: why no other will do."""
         value = self[key]
         if not any(type(value) is type(v) and value == v for v in valid):
-            named = " or ".join(map(repr, valid))
+            named = " or ".join(map(repr, dict.fromkeys(valid)))  # 1 and 1.0 are one
             raise self.refused(key, value, f"{reason}; only {named} can be imported")
         return value
 
