@@ -2,9 +2,9 @@
 
 PYTHONPATH=tests python tests/exchange/make_fixtures.py
 
-Needs the extra `parity`. All weights are random, and float16 holds them exactly. `pipeline` is saved
-in half precision; `network` is a network alone with settings that few have, whose file is like an
-old one: attention has its former names.
+Needs the extra `parity`. All weights are random, and float16 holds them exactly. `pipeline` is in
+half precision; `network` is a network alone with settings that few have, whose file is like an old
+one: attention has its former names.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files of diffusers that are not there, broken, or made to do harm: a line each, in little memory."""
+"""Files of diffusers that are missing, broken, or made to do harm: a line each, no memory."""
 
 import json
 import shutil
