@@ -70,6 +70,27 @@ def test_what_is_written_is_what_was_read(tmp_path):
             assert a.tobytes() == b.tobytes()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"channels": 12, "heads": 2, "groups": 3, "multipliers": (1, 1, 1), "attention": (8, 2)},
+        {"channels": 128, "multipliers": (1, 3), "blocks": 3, "attention": (), "dropout": 0.0},
+        {"channels": 8, "groups": 2, "multipliers": (1,), "attention": (8,), "scale_shift": True},
+        {"channels": 8, "groups": 4, "multipliers": (1, 2), "resample": "block", "attention": (4,)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shape", [(8, 8, 3), (8, 16, 1)])
+def test_settings_come_back(settings, shape):
+    net = DDPMUNet(shape[-1], **settings)
+    scales = {f"norm{k}": {"scale": np.ones(k * net.channels)} for k in (1, 2)}
+    written = json.loads(json.dumps(network.write(net, shape, scales, 7)))
+    read = network.read(FILE, written, shape[:-1])
+    own = {key: getattr(net, key) for key in read.settings}
+    assert read.settings == {**own, "groups": net.groups or 32}
+    assert read[1:] == (shape[-1], shape[-1], 7, False)
+
+
 # Of every setting, another value than that of the small network of the pipeline; the first ones
 # are mapped, the others refused.
 MAPPED = {
