@@ -15,7 +15,7 @@ tags:
 
 # {name}
 
-A denoising diffusion model of {data}, {count:,} images of {shape}, trained with ddm_jax. It has
+A denoising diffusion model of {data}, {count:,} images of {shape}, from a run of ddm_jax. It has
 {parameters:,} parameters.
 
 These are the averaged weights of step {step:,}, with which the run samples; those that training
@@ -88,9 +88,9 @@ class Card(NamedTuple):
         network = _NETWORK.format(last=self.classes - 1, classes=self.classes)
         origin = ""
         if self.origin:
+            run, sha256 = self.origin.get("run"), self.origin.get("sha256")
             origin = (
-                f"\nTraining began with the weights of {self.origin.get('run')}, whose sha256 is "
-                f"{self.origin.get('sha256')}.\n"
+                f"\nStep 0 had the weights of {run}, from diffusers, with the sha256 {sha256}.\n"
             )
         return _TEXT.format(
             name=self.name,
