@@ -85,7 +85,11 @@ def test_defaults_are_those_of_diffusers():
     "size, settings",
     [
         (16, {}),
-        (8, {"flip_sin_to_cos": True, "attention_head_dim": 4, "layers_per_block": 2}),
+        pytest.param(
+            8,
+            {"flip_sin_to_cos": True, "attention_head_dim": 4, "layers_per_block": 2},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["16", "8"],
 )

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, answer, state_of
+from PIL import Image
 
 import launch
 from ddm_jax import runs
@@ -111,6 +112,29 @@ def test_an_imported_run_is_sampled_from_and_trained_on(imported, capsys, tmp_pa
     assert bits_of(average) == bits_of(leaves_of(run)) != bits_of(before)
     trained = [*map(np.asarray, state_of(run)[1]["params"].values())]
     assert sorted(bits_of(trained)) != sorted(bits_of(average))
+
+
+@pytest.mark.slow
+def test_a_table_of_classes_comes_and_goes(capsys, tmp_path):
+    """It is the condition's here; a network alone has no scheduler, so the config's is taken."""
+    rng = np.random.default_rng(0)
+    for k in range(4):
+        folder = tmp_path / "data" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (8, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{k}.png")
+    data = (f"--config.data.name=folder:{tmp_path / 'data'}", "--config.data.size=8,4")
+    run, out, again = (tmp_path / name for name in ("run", "out", "again"))
+    code, said, err = imports(capsys, run, PIPELINE.parent / "network", *data)
+    assert (code, err) == (0, "") and "has no scheduler" in said
+    code, said, err = answer(capsys, "--mode", "sample", "--workdir", run, "--prompt", "b")
+    assert (code, err) == (0, "")
+    code, said, err = exports(capsys, run, out, "--config.sampler.name=ddim")
+    assert (code, err) == (0, "") and "DDIMPipeline" in said
+    card = (out / "README.md").read_text()
+    assert "a class from 0 to 1, or 2 for none" in card
+    code, _, err = imports(capsys, again, out, *data)
+    assert (code, err) == (0, "") and bits_of(leaves_of(again)) == bits_of(leaves_of(run))
 
 
 def test_what_a_folder_says_may_not_be_said_otherwise(capsys, tmp_path):
