@@ -1,4 +1,4 @@
-"""Train, sample from, evaluate, edit with and inspect diffusion models.
+"""Train, sample from, evaluate, edit with, exchange and inspect diffusion models.
 
 python launch.py --config configs/quickstart.py                    train; again: resume
 python launch.py --config configs/quickstart.py --config.train.steps=100
@@ -6,6 +6,8 @@ python launch.py --mode sample --workdir runs/quickstart --config.sample.count=6
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
+python launch.py --mode import --config configs/cifar_linear.py --folder ddpm-cifar10-32
+python launch.py --mode export --workdir runs/quickstart --folder for_diffusers
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
@@ -20,6 +22,8 @@ from pathlib import Path
 import absl.logging
 
 from ddm_jax.errors import RunError, UserError
+
+MODES = ("train", "sample", "evaluate", "edit", "import", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,8 +62,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
-    parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
+    parser.add_argument("--mode", choices=MODES, default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    folder = "of diffusers: what --mode import reads and --mode export writes"
+    parser.add_argument("--folder", help=folder)
     prompts = "what to draw: a prompt, a class or a file of a picture; several are dealt in turn"
     parser.add_argument("--prompt", action="append", default=[], help=prompts)
     parser.add_argument("--prompts", help="a text file of prompts, one a line")
@@ -129,11 +135,20 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:
         raise UserError("--sweep_index and --sweep_submit need --sweep")
-    if not flags.config and (flags.mode == "train" or not flags.workdir):
+    exchanges = flags.mode in ("import", "export")
+    if exchanges != bool(flags.folder):
+        raise UserError("--mode import and --mode export, and they alone, need --folder")
+    if not flags.config and (flags.mode in ("train", "import") or not flags.workdir):
         raise UserError("give --config, for example --config configs/quickstart.py")
     _join(flags)
     if flags.mode == "train":
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
+    if flags.mode == "import":
+        settings = flags.config, flags.folder, flags.workdir
+        return verbs.import_weights(*settings, overrides, flags.dry_run)
+    if flags.mode == "export":
+        workdir = flags.workdir or default_workdir(flags.config)
+        return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
     verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
     return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
 

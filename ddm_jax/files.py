@@ -1,11 +1,15 @@
 """Files that are there whole or not at all, however a process ends."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ddm_jax.errors import UserError
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
@@ -17,6 +21,32 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     part = path.with_suffix(".part")
     write(part)
     part.replace(path)
+
+
+def check_free(path: Path, remedy: str) -> None:
+    """UserError with the remedy where `path` is there and is no empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} is there already, and nothing is written over it; {remedy}")
+
+
+@contextmanager
+def new_folder(path: Path, remedy: str) -> Iterator[Path]:
+    """A folder beside `path`, to be filled, which takes its place at the end.
+
+    An error leaves nothing of it. UserError with the remedy where `path` is not free.
+    """
+    path = path.absolute()
+    part = path.with_name(path.name + ".part")
+    check_free(path, remedy)
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
+        yield part
+        part.rename(path)  # an empty folder gives way
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; {remedy}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

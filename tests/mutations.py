@@ -1404,6 +1404,91 @@ FEATURES = (
         ("test_feature_weights", "another_network"),
     ),
 )
+    *SAMPLERS,
+    *SCHEDULES,
+    *SHARED,
+    *TRAINING,
+    *DATA,
+    *BORROWED,
+    *STEERING,
+    *PICTURES,
+    *EDITING,
+    *PLANS,
+    *OF_SETS,
+    *FEATURES,
+)
+
+FROM_FILES = ("test_networks", "outputs_are_those and pipeline")
+OF_FORMER_FILES = ("test_networks", "outputs_are_those and network")
+EXCHANGED = (
+    Mutation(
+        "axes of kernels in files",
+        "tensors",
+        "np.moveaxis(leaf, (-1, -2), (0, 1))",
+        "np.moveaxis(leaf, (-2, -1), (0, 1))",
+        FROM_FILES,
+    ),
+    Mutation(
+        "axes of kernels from files",
+        "taken",
+        "np.moveaxis(tensor, (0, 1), (-1, -2))",
+        "np.moveaxis(np.swapaxes(tensor, -1, -2), (0, 1), (-1, -2))",
+        FROM_FILES,
+    ),
+    Mutation(
+        "order of queries, keys and values",
+        "named",
+        "part.key",
+        "{'q': 'k', 'k': 'v', 'v': 'q'}.get(part.key, part.key)",
+        FROM_FILES,
+    ),
+    Mutation(
+        "former names of attention",
+        "todays",
+        "_FORMER.get(parts[1], parts[1])",
+        "parts[1]",
+        OF_FORMER_FILES,
+    ),
+    Mutation(
+        "levels on the way up",
+        "named",
+        "levels - 1 - int(match[1])",
+        "int(match[1])",
+        OF_FORMER_FILES,
+    ),
+    Mutation("cosines first", "taken", "tensor.shape[1] // 2", "tensor.shape[1]", OF_FORMER_FILES),
+    Mutation(
+        "groups of norms",
+        "Norm.__call__",
+        "self.groups or norm_groups(x.shape[-1])",
+        "norm_groups(x.shape[-1])",
+        FROM_FILES,
+    ),
+    Mutation(
+        "sizes of attention", "read", "space[0] // 2**k", "space[0] // 2 ** (k + 1)", FROM_FILES
+    ),
+    Mutation(
+        "heads there",
+        "write",
+        "widths[-1] // net.heads",
+        "net.heads",
+        ("test_networks", "settings_come_back"),
+    ),
+    Mutation(
+        "betas there",
+        "_betas",
+        "scale * schedule.beta_end",
+        "schedule.beta_end",
+        ("test_schedulers", "other_rows"),
+    ),
+    Mutation(
+        "shapes before memory",
+        "read",
+        "have != shape",
+        "len(have) != len(shape)",
+        ("test_files", "other_tensors"),
+    ),
+)
 ALL = (
     *SAMPLERS,
     *SCHEDULES,
@@ -1417,6 +1502,7 @@ ALL = (
     *PLANS,
     *OF_SETS,
     *FEATURES,
+    *EXCHANGED,
 )
 
 

@@ -15,6 +15,7 @@ FLOORS = [
     ("diffusion",),
     ("models", "data", "training", "figures", "options"),
     ("tasks",),
+    ("exchange",),
     ("evaluation",),
     ("config",),
     ("runs",),

@@ -117,6 +117,27 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     return result
 
 
+def settled(
+    config: ConfigDict, values: Mapping[str, Any], arguments: Sequence[str], free: tuple[str, ...]
+) -> ConfigDict:
+    """A copy of `config` with `values` by their dotted keys.
+
+    Arguments of the command line stand above values whose keys begin with one of `free`; UserError
+    for those that set another of them otherwise.
+    """
+    given, known = set(overridden(arguments)), dict(leaves(config))
+    ours = {key for key in given & values.keys() if key.startswith(free)}
+    for key in sorted(given & values.keys() - ours):
+        if known[key] != values[key]:
+            raise UserError(
+                f"--config.{key}={known[key]!r} is not what the weights are for, {values[key]!r}; "
+                "leave it out"
+            )
+    copy = ConfigDict(config.to_dict()).lock()
+    copy.update_from_flattened_dict({k: v for k, v in values.items() if k not in ours})
+    return copy
+
+
 def overridden(arguments: Sequence[str]) -> list[str]:
     """The dotted keys that command-line arguments set."""
     found = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)

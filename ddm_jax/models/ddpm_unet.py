@@ -19,7 +19,8 @@ class DDPMUNet(nn.Module):
     for speed. `resample` is "conv" (strided convolution down, nearest neighbour and convolution up)
     or "block" (in a residual block, as BigGAN). The context's vector, of `width` elements, is added
     to the noise embedding, and its sequence attended to. `remat` recomputes blocks in the backward
-    pass to save memory. The output is float32, and zero at initialisation.
+    pass to save memory. `groups` is the number of groups of every norm; 0: 32, or fewer where there
+    are few channels. The output is float32, and zero at initialisation.
     """
 
     out_channels: int
@@ -34,6 +35,7 @@ class DDPMUNet(nn.Module):
     resample: str = "conv"
     dtype: str = "float32"
     remat: bool = False
+    groups: int = 0
 
     reads = ("vector", "sequence", "mask")
 
@@ -44,7 +46,7 @@ class DDPMUNet(nn.Module):
 
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""
-        Levels.of(self).check(space, self.patch)
+        Levels.of(self, groups=self.groups).check(space, self.patch)
 
     @nn.compact
     def __call__(
@@ -54,7 +56,8 @@ class DDPMUNet(nn.Module):
         context: Context = NO_CONTEXT,
         train: bool = False,
     ) -> Array:
-        dtype, levels = jnp.dtype(self.dtype), Levels.of(self, context, train, self.remat)
+        dtype = jnp.dtype(self.dtype)
+        levels = Levels.of(self, context, train, remat=self.remat, groups=self.groups)
         emb = levels.embed(noise_cond)
         x = space_to_depth(x.astype(dtype), self.patch)
         skips = levels.down(x, emb)
@@ -73,7 +76,7 @@ class DDPMUNet(nn.Module):
                 else:
                     h = Conv(width, dtype=dtype, name=name)(upsample(h))
 
-        h = nn.swish(Norm(dtype, name="norm_out")(h))
+        h = nn.swish(Norm(dtype, self.groups, name="norm_out")(h))
         width = self.out_channels * self.patch ** (x.ndim - 2)
         out = Conv(width, zero=True, dtype=jnp.float32, name="conv_out")(h)
         return depth_to_space(out, self.patch)

@@ -111,17 +111,23 @@ class Conv(nn.Module):
         )(x)
 
 
-class Norm(nn.Module):
-    """GroupNorm, epsilon 1e-6, 32 groups, or fewer so that a group has at least 4 channels.
+def norm_groups(channels: int) -> int:
+    """32 groups of channels, or fewer so that a group has at least 4.
 
     In a group of one channel the norm would take away the embedding that was just added to it.
     """
+    return math.gcd(channels, min(32, max(channels // 4, 1)))
+
+
+class Norm(nn.Module):
+    """GroupNorm, epsilon 1e-6, of `groups` groups; 0: as many as `norm_groups` says."""
 
     dtype: jnp.dtype = jnp.float32
+    groups: int = 0
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        groups = math.gcd(x.shape[-1], min(32, max(x.shape[-1] // 4, 1)))
+        groups = self.groups or norm_groups(x.shape[-1])
         return nn.GroupNorm(num_groups=groups, epsilon=1e-6, dtype=self.dtype, name="norm")(x)
 
 
@@ -138,16 +144,17 @@ class ResBlock(nn.Module):
     resample: str = ""
     train: bool = False
     dtype: jnp.dtype = jnp.float32
+    groups: int = 0
 
     @nn.compact
     def __call__(self, x: Array, emb: Array) -> Array:
         size = {"": lambda a: a, "up": upsample, "down": downsample}[self.resample]
-        h = nn.swish(Norm(self.dtype, name="norm1")(x))
+        h = nn.swish(Norm(self.dtype, self.groups, name="norm1")(x))
         h = Conv(self.channels, dtype=self.dtype, name="conv1")(size(h))
         width = self.channels * (2 if self.scale_shift else 1)
         emb = nn.Dense(width, kernel_init=kernel_init, dtype=self.dtype, name="emb")(nn.swish(emb))
         emb = emb.reshape(emb.shape[:1] + (1,) * (x.ndim - 2) + (width,))
-        norm = Norm(self.dtype, name="norm2")
+        norm = Norm(self.dtype, self.groups, name="norm2")
         if self.scale_shift:
             scale, shift = jnp.split(emb, 2, axis=-1)
             h = norm(h) * (1 + scale) + shift
@@ -170,6 +177,7 @@ class Attention(nn.Module):
 
     heads: int = 1
     dtype: jnp.dtype = jnp.float32
+    groups: int = 0
 
     @nn.compact
     def __call__(self, x: Array, context: Context = NO_CONTEXT) -> Array:
@@ -181,7 +189,7 @@ class Attention(nn.Module):
         def split(a):
             return a.reshape(*a.shape[:-1], self.heads, channels // self.heads)
 
-        h = Norm(self.dtype, name="norm")(x).reshape(x.shape[0], -1, channels)
+        h = Norm(self.dtype, self.groups, name="norm")(x).reshape(x.shape[0], -1, channels)
         q, k, v = (split(dense(name)(h)) for name in ("q", "k", "v"))
         there = None
         if context.sequence is not None:

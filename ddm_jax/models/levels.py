@@ -38,10 +38,17 @@ class Levels:
     context: Context = NO_CONTEXT
     train: bool = False
     remat: bool = False
+    groups: int = 0
 
     @classmethod
     def of(
-        cls, net: Any, context: Context = NO_CONTEXT, train: bool = False, remat: bool = False
+        cls,
+        net: Any,
+        context: Context = NO_CONTEXT,
+        train: bool = False,
+        *,
+        remat: bool = False,
+        groups: int = 0,
     ) -> "Levels":
         """The settings of a network that has fields of these names, in a context."""
         return cls(
@@ -57,6 +64,7 @@ class Levels:
             context,
             train,
             remat,
+            groups,
         )
 
     def check(self, space: tuple[int, ...], patch: int = 1) -> None:
@@ -67,6 +75,8 @@ class Levels:
             raise ValueError(f"channels={self.channels}: an even number from 4 on is needed")
         if any(self.channels * m % self.heads for m in self.multipliers):
             raise ValueError(f"heads={self.heads} does not divide the channels of every level")
+        if self.groups < 0 or (self.groups and self.channels % self.groups):
+            raise ValueError(f"groups={self.groups} does not divide channels={self.channels}")
         if self.resample not in ("conv", "block"):
             raise ValueError(f"resample is 'conv' or 'block', not {self.resample!r}")
         if self.dtype not in ("float32", "bfloat16"):
@@ -94,12 +104,12 @@ class Levels:
         """A residual block to `width` channels."""
         kind = nn.remat(ResBlock) if self.remat else ResBlock
         dtype = jnp.dtype(self.dtype)
-        made = kind(width, self.dropout, self.scale_shift, resample, self.train, dtype, name=name)
-        return made(h, emb)
+        settings = self.dropout, self.scale_shift, resample, self.train, dtype, self.groups
+        return kind(width, *settings, name=name)(h, emb)
 
     def attend(self, h: Array, name: str) -> Array:
         """Attention over all positions, and over the context's sequence."""
-        return Attention(self.heads, jnp.dtype(self.dtype), name=name)(h, self.context)
+        return Attention(self.heads, jnp.dtype(self.dtype), self.groups, name=name)(h, self.context)
 
     def down(self, x: Array, emb: Array) -> list[Array]:
         """What comes out of the first convolution, of every block and of every halving, in order.

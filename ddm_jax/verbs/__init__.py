@@ -53,6 +53,41 @@ def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = Fal
     return _use("edit", workdir, overrides, dry_run)
 
 
+def import_weights(
+    config: str | Path,
+    folder: str | Path,
+    workdir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+) -> int:
+    """Make a run in `workdir` of a network of diffusers in `folder`, for the data of `config`.
+
+    workdir: by default `runs/<config name>`; it must be free. Returns the exit code, 0. Raises
+    UserError for what our network has no equal of, and for files that are broken.
+    """
+    from ddm_jax.config.load import default_workdir
+    from ddm_jax.verbs.exchanging import import_run
+
+    place = Path(workdir or default_workdir(str(config)))
+    return import_run(str(config), Path(folder), place, overrides, dry_run)
+
+
+def export_weights(
+    workdir: str | Path,
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+) -> int:
+    """Write the averaged weights of the run in `workdir` into a new `folder`, for diffusers.
+
+    overrides: how it is to be sampled from there. Returns the exit code, 0. Raises UserError for
+    what diffusers has no equal of.
+    """
+    from ddm_jax.verbs.exchanging import export_run
+
+    return export_run(Path(workdir), Path(folder), overrides, dry_run)
+
+
 def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
     """The run in `workdir`, to compute with: its setup, and by `load` its weights."""
     from ddm_jax.verbs.opened import open_run

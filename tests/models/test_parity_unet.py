@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity_unet import awake, channels_first, channels_last, converted, load, theirs
+from parity_unet import awake, channels_first, channels_last, load, theirs
 from torch_side import torch
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT
+from ddm_jax.exchange import parameters
 from ddm_jax.models.conditions import Classes
 from ddm_jax.models.ddpm_unet import DDPMUNet
 
@@ -28,20 +29,17 @@ def exchanged(net, size, conditional=False):
     count = len(NOISE_CONDS)
     table = np.random.default_rng(2).normal(size=(count, net.width)) / 10
     params = awake(net, x, NOISE_CONDS)
-    pairs, given, other = (
-        converted(params, len(net.multipliers)),
-        (x, NOISE_CONDS),
-        theirs(net, size, 3),
-    )
+    tree, given = dict(params), (x, NOISE_CONDS)
     if conditional:
-        pairs.append(("class_embedding.weight", np.float32(table)))
-        given, other = (*given, jnp.arange(count)), theirs(net, size, 3, count)
-    names = [name for name, _ in pairs]
-    assert len(names) == len(set(names)) == len(jax.tree.leaves(params)) + conditional
+        tree["class_embedding"] = {"embedding": np.float32(table)}
+        given = (*given, jnp.arange(count))
+    tensors = parameters.tensors(tree, len(net.multipliers))
+    other = theirs(net, size, 3, params, count * conditional)
+    assert len(tensors) == len(jax.tree.leaves(params)) + conditional
     shapes = {name: tuple(tensor.shape) for name, tensor in other.state_dict().items()}
-    assert {name: leaf.shape for name, leaf in pairs} == shapes
-    load(other, pairs)
-    return params, pairs, other, given
+    assert {name: leaf.shape for name, leaf in tensors.items()} == shapes
+    load(other, tensors)
+    return params, tensors, other, given
 
 
 def outputs_agree(net, params, other, given):
@@ -69,7 +67,9 @@ def outputs_agree(net, params, other, given):
         ({"heads": 4, "attention": (8, 4)}, (8, 8)),
         ({}, (8, 12)),
         ({"resample": "block", "attention": (8, 4)}, (8, 4)),
+        ({"resample": "block", "attention": ()}, (8, 8)),
         ({"scale_shift": True}, (8, 8)),
+        ({"channels": 12, "groups": 3}, (8, 8)),
         ({"classes": True}, (8, 8)),
     ],
     ids=repr,
@@ -84,8 +84,8 @@ def test_outputs_agree(options, size):
 def test_the_published_network_agrees():
     """The settings of google/ddpm-cifar10-32."""
     net = DDPMUNet(3)
-    params, pairs, other, given = exchanged(net, (32, 32))
-    assert sum(leaf.size for _, leaf in pairs) == 35_746_307
+    params, tensors, other, given = exchanged(net, (32, 32))
+    assert sum(leaf.size for leaf in tensors.values()) == 35_746_307
     outputs_agree(net, params, other, given)
 
 
@@ -97,7 +97,7 @@ def test_gradients_agree():
     net = DDPMUNet(3, **SMALL)
     params, _, other, (x, label) = exchanged(net, (8, 8))
     grad = jax.jit(jax.grad(lambda p: (net.apply({"params": p}, x, label) ** 2).sum()))(params)
-    ours = dict(converted(grad, len(net.multipliers)))
+    ours = parameters.tensors(grad, len(net.multipliers))
     (other(channels_first(x), torch.tensor(np.asarray(label))).sample ** 2).sum().backward()
     norms = {name: float(tensor.grad.norm()) for name, tensor in other.named_parameters()}
     for name, tensor in other.named_parameters():
