@@ -6,6 +6,7 @@ python launch.py --mode sample --workdir runs/quickstart --config.sample.count=6
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
+python launch.py --mode report --workdir runs --out report.html    all runs on one page
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
@@ -58,8 +59,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
-    parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
-    parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    modes = ("train", "sample", "evaluate", "edit", "report")
+    parser.add_argument("--mode", choices=modes, default="train")
+    folder = (
+        "folder of the run (default: runs/<config name>); of a report any number (default: runs)"
+    )
+    parser.add_argument("--workdir", action="append", default=[], dest="workdirs", help=folder)
+    parser.add_argument("--out", help="the page of a report (default: report.html)")
     prompts = "what to draw: a prompt, a class or a file of a picture; several are dealt in turn"
     parser.add_argument("--prompt", action="append", default=[], help=prompts)
     parser.add_argument("--prompts", help="a text file of prompts, one a line")
@@ -87,6 +93,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             plain.append(argument)
         waiting = is_override and "=" not in argument
     parsed = parser.parse_args(plain)
+    parsed.workdir = parsed.workdirs[-1] if parsed.workdirs else None
     prompts = [*parsed.prompt, *(_lines(parsed.prompts) if parsed.prompts else [])]
     if prompts:
         if any(key.startswith("--config.sample.ask") for key in overrides):
@@ -125,6 +132,10 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         from ddm_jax.sweep.run import end_with_input
 
         end_with_input()
+    if flags.mode == "report":
+        return _report(flags, overrides)
+    if flags.out or len(flags.workdirs) > 1:
+        raise UserError("--out and several --workdir are for --mode report; leave them out")
     if flags.sweep:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:
@@ -136,6 +147,14 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
     verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
     return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
+
+
+def _report(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax import verbs
+
+    if overrides or flags.config or flags.sweep or flags.dry_run:
+        raise UserError("--mode report reads folders; give --workdir and --out alone")
+    return verbs.report(flags.workdirs or ["runs"], flags.out or "report.html")
 
 
 def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
