@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 WIDTH, HEIGHT = 760, 380
-LEFT, RIGHT, TOP, BOTTOM = 70, 12, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 70, 30, 12, 46
 LARGEST = 1e100  # beyond it nothing is drawn, so that no difference overflows
 POINTS = 400  # of a curve, at most
 COLOURS, DASHES = 8, 3  # of page.css; together they tell so many curves apart
@@ -48,8 +48,11 @@ def lines(curves: Mapping[str, Curve], x: str, y: str) -> str:
     legend = []
     for k, (name, (cx, cy)) in enumerate(thin.items()):
         look = f"c{k % COLOURS} d{k // COLOURS}"
-        path = _path(LEFT + across.place(cx), floor - up.place(cy))
-        parts.append(f'<path class="curve {look}" d="{path}"/>')
+        px, py = LEFT + across.place(cx), floor - up.place(cy)
+        parts.append(f'<path class="curve {look}" d="{_path(px, py)}"/>')
+        parts += [
+            f'<circle class="{look}" cx="{px[i]:.1f}" cy="{py[i]:.1f}" r="2"/>' for i in _alone(py)
+        ]
         legend.append(f'<li><i class="{look}"></i>{html.escape(name)}</li>\n')
     label = html.escape(f"{y} against {x}")
     return (
@@ -117,10 +120,14 @@ def _path(x: np.ndarray, y: np.ndarray) -> str:
     for a, b in zip(x, y, strict=True):
         if math.isfinite(b):
             steps.append(f"{pen}{a:.1f} {b:.1f}")
-            if pen == "M":
-                steps.append("h0")  # so that a point without neighbours is seen, as a dot
         pen = "L" if math.isfinite(b) else "M"
     return "".join(steps)
+
+
+def _alone(y: np.ndarray) -> np.ndarray:
+    """The places of finite values (n,) without a finite neighbour, which no line shows."""
+    seen = np.pad(np.isfinite(y), 1)
+    return np.flatnonzero(seen[1:-1] & ~seen[:-2] & ~seen[2:])
 
 
 def _text(x: float, y: float, text: str, anchor: str, more: str = "") -> str:

@@ -23,13 +23,17 @@ def shrunk(data: bytes, most: int) -> bytes:
         picture = picture.convert("L" if picture.mode in ("1", "L") else "RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("it is no picture that can be read") from error
-    found = b""
-    for side in SIDES:
+    longest = max(picture.size)
+    bytes_per_pixel = 0.0
+    for side in [side for side in (longest, *SIDES) if side <= min(longest, SIDES[0])]:
         smaller = picture.copy()
         smaller.thumbnail((side, side))
+        pixels = smaller.width * smaller.height
+        if bytes_per_pixel * pixels > 1.5 * most:  # far too many, as larger ones have shown
+            continue
         file = io.BytesIO()
-        smaller.save(file, "PNG", optimize=True)
-        found = file.getvalue()
-        if len(found) <= most:
-            return found
+        smaller.save(file, "PNG")
+        if len(file.getvalue()) <= most:
+            return file.getvalue()
+        bytes_per_pixel = len(file.getvalue()) / pixels
     raise ValueError(f"it does not fit into {most:,} bytes")

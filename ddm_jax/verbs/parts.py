@@ -87,7 +87,8 @@ def curves(runs: Mapping[str, Summary], left: list[str]) -> list[str]:
     for task, members in tasks.items():
         of = f" of task {task}" if len(tasks) > 1 else ""
         if len(members) > charts.CURVES:
-            left.append(f"curves of {len(members) - charts.CURVES:,} runs{of} after the first ones")
+            more = len(members) - charts.CURVES
+            left.append(f"curves of {more:,} runs{of} after the first {charts.CURVES}")
             members = members[: charts.CURVES]
         rows = {name: runs[name].rows for name in members}
         losses = {name: _against_step(rows[name]) for name in members}

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ddm_jax import files, runs
 from ddm_jax.config.load import used
+from ddm_jax.errors import UserError
 from ddm_jax.verbs import measures
 from ddm_jax.verbs.measures import Measure, number, short, whole
 
@@ -55,7 +56,7 @@ class Summary:
 
 
 def find(folder: Path, problems: list[str], depth: int = DEPTH) -> list[Path]:
-    """The runs in `folder`: itself, or those in its folders; what is unreadable joins `problems`."""
+    """The runs in `folder`: itself, or those in its folders; the unreadable join `problems`."""
     try:
         if any((folder / mark).exists() for mark in MARKS):
             return [folder]
@@ -97,7 +98,8 @@ def _result(folder: Path, rows: Sequence[Row]) -> Result:
     elif lines:
         status = "failed"
     else:
-        status = "partial" if (folder / "config.json").exists() else "not started"
+        begun = bool(rows) or (folder / "config.json").exists()
+        status = "partial" if begun else "not started"
     last = rows[-max(1, len(rows) // 4) :]
     rates = [number(row.get("images_per_s")) or 0 for row in rows]
     times = [batch / rate if rate > 0 else 0 for rate in rates]
@@ -142,8 +144,10 @@ def summary(folder: Path) -> Summary:
 
 
 def _settings(folder: Path, needed: bool) -> Mapping[str, Any]:
-    if needed or (folder / "config.json").exists():
+    if (folder / "config.json").exists():
         return used(runs.saved_config(folder))
+    if needed:
+        raise UserError("it is missing, so the settings are not known")
     return {}
 
 

@@ -18,7 +18,6 @@ from ddm_jax.verbs.measures import Flat, differing, label, protocols
 from ddm_jax.verbs.reading import Summary
 
 PROBLEMS = 200  # lines
-
 TIME = "training time, s"
 
 # Columns after the settings and the metrics: what a run tells of itself.
@@ -73,7 +72,7 @@ def write(
     asked: settings of runs that are shown even where all agree, or where a run has not begun.
     problems: what else was left out.
     """
-    left = [*problems, *(f"{name}: {text}" for name, r in runs.items() for text in r.problems)]
+    left = [*problems]
     header, rows = table(runs, asked)
     sections = [
         page.section(
@@ -83,6 +82,7 @@ def write(
         page.section("Curves", *parts.curves(runs, left)),
         page.section("Samples", page.cards(parts.pictures(runs, left))),
     ]
+    left += [f"{name}: {text}" for name, run in runs.items() for text in run.problems]
     if left:
         more = [f"and {len(left) - PROBLEMS:,} more"] if len(left) > PROBLEMS else []
         sections.append(page.section("Left out", page.listed(left[:PROBLEMS] + more)))
@@ -105,13 +105,15 @@ def table(
     """
     several = [*runs.values()]
     known = [run.settings for run in several if run.settings]
-    settings = dict.fromkeys([*(key for one in asked.values() for key in one), *differing(known)])
+    settings = dict.fromkeys(key for one in asked.values() for key in one)
+    settings |= dict.fromkeys(key for key in differing(known) if key != "task")
     values = [{**run.settings, **asked.get(name, {})} for name, run in runs.items()]
     known = protocols(measure for run in several for measure in run.measures)
     measured = [{label(m, known): m.value for m in run.measures} for run in several]
     metrics = sorted({name for found in measured for name in found})
     columns: list[tuple[str, list]] = [
         ("run", [*runs]),
+        ("task", [run.settings.get("task") for run in several]),
         ("status", [run.result.status for run in several]),
         ("step", [run.result.step for run in several]),
         *((key, [_plain(one.get(key)) for one in values]) for key in settings),
