@@ -8,6 +8,7 @@ python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
 python launch.py --mode import --config configs/cifar_linear.py --folder ddpm-cifar10-32
 python launch.py --mode export --workdir runs/quickstart --folder for_diffusers
+python launch.py --mode report --workdir runs --out report.html    all runs on one page
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
@@ -23,7 +24,7 @@ import absl.logging
 
 from ddm_jax.errors import RunError, UserError
 
-MODES = ("train", "sample", "evaluate", "edit", "import", "export")
+MODES = ("train", "sample", "evaluate", "edit", "report", "import", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +64,11 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
     parser.add_argument("--mode", choices=MODES, default="train")
-    parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
+    folder = (
+        "folder of the run (default: runs/<config name>); of a report any number (default: runs)"
+    )
+    parser.add_argument("--workdir", action="append", default=[], dest="workdirs", help=folder)
+    parser.add_argument("--out", help="the page of a report (default: report.html)")
     folder = "of diffusers: what --mode import reads and --mode export writes"
     parser.add_argument("--folder", help=folder)
     prompts = "what to draw: a prompt, a class or a file of a picture; several are dealt in turn"
@@ -93,6 +98,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             plain.append(argument)
         waiting = is_override and "=" not in argument
     parsed = parser.parse_args(plain)
+    parsed.workdir = parsed.workdirs[-1] if parsed.workdirs else None
     prompts = [*parsed.prompt, *(_lines(parsed.prompts) if parsed.prompts else [])]
     if prompts:
         if any(key.startswith("--config.sample.ask") for key in overrides):
@@ -131,6 +137,10 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         from ddm_jax.sweep.run import end_with_input
 
         end_with_input()
+    if flags.mode == "report":
+        return _report(flags, overrides)
+    if flags.out or len(flags.workdirs) > 1:
+        raise UserError("--out and several --workdir are for --mode report; leave them out")
     if flags.sweep:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:
@@ -151,6 +161,14 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
     verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
     return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
+
+
+def _report(flags: argparse.Namespace, overrides: list[str]) -> int:
+    from ddm_jax import verbs
+
+    if overrides or flags.config or flags.sweep or flags.dry_run or flags.folder:
+        raise UserError("--mode report reads folders; give --workdir and --out alone")
+    return verbs.report(flags.workdirs or ["runs"], flags.out or "report.html")
 
 
 def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:

@@ -74,12 +74,13 @@ def complete(config: ConfigDict) -> ConfigDict:
     for name, table in tables_of(config).items():
         first = next(iter(table))
         full[name] = choice(table, defaults[name]["name"] if name in defaults else first)
-    for key, value in config.items():
-        if key not in full:
-            raise UserError(
-                f"the config has a section {key!r} that task {named!r} does not read; remove it"
-            )
-        _merge(full, key, value, key)
+    with full.ignore_type():  # once, as it goes through all settings
+        for key, value in config.items():
+            if key not in full:
+                raise UserError(
+                    f"the config has a section {key!r} that task {named!r} does not read; remove it"
+                )
+            _merge(full, key, value, key)
     if type(full.seed) is not int:
         raise UserError(f"seed={full.seed!r} must be a whole number")
     return full.lock()
@@ -91,10 +92,9 @@ def _merge(into: ConfigDict, key: str, value: Any, path: str) -> None:
         if not isinstance(value, ConfigDict):
             raise UserError(f"the config has {path}={value!r} where settings of {path} belong")
         for name, inner in value.items():
-            _merge(part(into, key).unlock(), name, inner, f"{path}.{name}")
+            _merge(part(into, key), name, inner, f"{path}.{name}")
     else:
-        with into.ignore_type():
-            into.unlock()[key] = value
+        into.unlock()[key] = value
 
 
 def check_names(config: ConfigDict) -> None:

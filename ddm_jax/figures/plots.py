@@ -206,14 +206,19 @@ def by_level(
     """`<name>_by_level`, the mean of the last quarter of the rows; a matplotlib Figure."""
     label = f"{name} ({unit})" if name == "loss" else name
     figure, axes = _figure(f"{name} per noise level", "t (0: least noise, 1: most)", label)
-    last = [r[f"{name}_by_level"] for r in rows[-max(1, len(rows) // 4) :]]
-    table = np.array(last, float)  # None becomes nan
-    seen = ~np.isnan(table)
-    mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    mean = level_means(rows, name)
+    some = ~np.isnan(mean)
     bins = len(mean)
-    some = seen.any(0)
     axes.bar(((np.arange(bins) + 0.5) / bins)[some], mean[some], width=0.9 / bins)
     return _saved(figure, path)
+
+
+def level_means(rows: Sequence[dict[str, Any]], name: str = "loss") -> np.ndarray:
+    """`<name>_by_level` as the mean of the last quarter of the rows; nan where nothing fell."""
+    table = np.array([r[f"{name}_by_level"] for r in rows[-max(1, len(rows) // 4) :]], float)
+    seen = ~np.isnan(table)  # None has become nan
+    mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    return np.where(seen.any(0), mean, np.nan)
 
 
 def _figure(title: str, x: str, y: str):

@@ -12,8 +12,9 @@ from ddm_jax.config.load import call_file, leaves, load_config, overridden, over
 from ddm_jax.config.tables import check_names, complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
-from ddm_jax.sweep import grid, report
+from ddm_jax.sweep import grid
 from ddm_jax.training.layout import all_devices, leave_accelerators
+from ddm_jax.verbs import reading
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        return report.is_finished(self.workdir, self.steps)
+        return reading.is_finished(self.workdir, self.steps)
 
 
 def plan_cells(
@@ -109,7 +110,7 @@ def describe(cells: Sequence[Cell]) -> None:
     refused = refusals(cells)
     for k, cell in enumerate(cells):
         reason = refused.get(cell.workdir)
-        state = f"refused: {reason}" if reason else report.read(cell.workdir).status
+        state = f"refused: {reason}" if reason else reading.result(cell.workdir).status
         print(f"{k}  {cell.workdir}  {shlex.join(cell.arguments)}  ({state})")
     print(f"{len(cells)} cells, {len(refused)} refused")
 

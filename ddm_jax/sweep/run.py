@@ -17,6 +17,7 @@ from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid, report
 from ddm_jax.sweep.plan import Cell, forgive, record, refusals
 from ddm_jax.training import logs
+from ddm_jax.verbs import reading
 
 POLL = 0.1  # seconds between two looks at the processes
 TELL = 60  # seconds without an event until the sweep says where its cells are
@@ -138,7 +139,7 @@ class _Sweep:
             took = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - one.began))
             if code == 0:
                 forgive(one.cell)
-                result = report.read(one.cell.workdir)
+                result = reading.result(one.cell.workdir)
                 self._end(one.cell, f"finished, loss {result.loss:.4f}, {took}")
             elif not self.signal:
                 ended = f"signal {-code}" if code < 0 else f"exit code {code}"

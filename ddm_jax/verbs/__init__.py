@@ -88,6 +88,14 @@ def export_weights(
     return export_run(Path(workdir), Path(folder), overrides, dry_run)
 
 
+def report(workdirs: Sequence[str | Path], out: str | Path = "report.html") -> int:
+    """Write one page of all runs in the folders, the .html file `out`, and a .csv beside it."""
+    from ddm_jax.verbs.reporting import report
+
+    report([Path(workdir) for workdir in workdirs], Path(out))
+    return 0
+
+
 def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
     """The run in `workdir`, to compute with: its setup, and by `load` its weights."""
     from ddm_jax.verbs.opened import open_run

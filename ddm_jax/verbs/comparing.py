@@ -33,7 +33,7 @@ from ddm_jax.tasks.generator import Asked
 from ddm_jax.training.layout import Layout, alone, together
 from ddm_jax.verbs import names
 from ddm_jax.verbs.opened import Loaded, Opened
-from ddm_jax.verbs.parts import in_parts, part_size
+from ddm_jax.verbs.resumable import in_parts, part_size
 from ddm_jax.verbs.sampling import Say, in_batches, make_draw
 
 See = Callable[[np.ndarray], dict[str, np.ndarray]]  # values (n, ...) -> features, log_probs

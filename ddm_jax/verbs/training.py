@@ -99,7 +99,7 @@ def train(
         with together(layout):  # none leaves before the last checkpoint is on the disk
             stack.close()
             if layout.first and not stopped:
-                write_done(workdir, step)
+                write_done(setup, workdir, step)
     return 128 + signals.number if stopped else 0
 
 

@@ -82,9 +82,10 @@ def write_curves(setup: Setup, workdir: Path) -> None:
             plots.by_level(rows, workdir / f"{key}.png", name, unit)
 
 
-def write_done(workdir: Path, step: int) -> None:
+def write_done(setup: Setup, workdir: Path, step: int) -> None:
     """Say that the run has ended: all is drawn and the last checkpoint is on the disk."""
     last = logs.read(workdir / "metrics.jsonl")[-1:]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     loss = last[0]["loss"] if last else None
-    files.write_json(workdir / "done.json", {"step": step, "loss": loss, "time": now})
+    done = {"step": step, "loss": loss, "time": now, "parameters": setup.parameter_count()}
+    files.write_json(workdir / "done.json", done)

@@ -32,11 +32,10 @@ from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import RunError
-from ddm_jax.sweep import report
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
 from ddm_jax.training.layout import Layout
-from ddm_jax.verbs import training
+from ddm_jax.verbs import reading, training
 
 QUICK = ("--config", "configs/quickstart.py", *TINY)
 MLP = (
@@ -166,12 +165,16 @@ def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
     run, loss = tmp_path / "run", logs.read(tiny_run / "metrics.jsonl")[-1]["loss"]
     shutil.copytree(tiny_run, run)
     done = files.read_json(run / "done.json")
-    assert (done["step"], done["loss"]) == (6, loss) and report.is_finished(run, 6)
+    assert (done["step"], done["loss"], done["parameters"]) == (6, loss, 0) and reading.is_finished(
+        run, 6
+    )
     (run / "done.json").unlink()
-    assert not report.is_finished(run, 6) and report.read(run).status == "partial"
+    assert not reading.is_finished(run, 6) and reading.result(run).status == "partial"
     code, out, err = answer(capsys, *QUICK, "--config.sample.film=0", "--workdir", run)
     assert (code, err) == (0, "") and "resuming at step 6" in out and "wrote" not in out
-    assert report.read(run).status == "finished" and report.read(run).loss == pytest.approx(loss)
+    assert reading.result(run).status == "finished" and reading.result(run).loss == pytest.approx(
+        loss
+    )
 
     def stop(*_):
         raise RunError("in the middle")
@@ -180,7 +183,7 @@ def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
         patch.setattr(training, "write_state", stop)
         code, _, err = answer(capsys, *QUICK, "--config.train.steps=8", "--workdir", run)
     assert code == 1 and "in the middle" in err
-    assert report.read(run).status == "partial" and not report.is_finished(run, 6)
+    assert reading.result(run).status == "partial" and not reading.is_finished(run, 6)
 
 
 def test_sampling_gives_exactly_what_was_asked_as_png_and_arrays(
