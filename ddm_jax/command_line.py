@@ -6,6 +6,7 @@ python launch.py --mode sample --workdir runs/quickstart --config.sample.count=6
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
+python launch.py --mode doctor --workdir runs/quickstart           is this run healthy?
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
@@ -20,7 +21,6 @@ from pathlib import Path
 import absl.logging
 
 from ddm_jax.errors import RunError, UserError
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of the process; the exit code.
@@ -58,7 +58,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
-    parser.add_argument("--mode", choices=("train", "sample", "evaluate", "edit"), default="train")
+    modes = ("train", "sample", "evaluate", "edit", "doctor")
+    parser.add_argument("--mode", choices=modes, default="train")
     parser.add_argument("--workdir", help="folder of the run (default: runs/<config name>)")
     prompts = "what to draw: a prompt, a class or a file of a picture; several are dealt in turn"
     parser.add_argument("--prompt", action="append", default=[], help=prompts)
@@ -134,7 +135,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     _join(flags)
     if flags.mode == "train":
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
-    verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
+    uses = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}
+    verb = {**uses, "doctor": verbs.doctor}[flags.mode]
     return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
 
 

@@ -129,11 +129,31 @@ class Run:
         params = average.read(fields["ema_params"])
         return Saved(step, params, digest_of(params))
 
+    def last(self, step: int) -> Params:
+        """Its weights at `step` as the optimiser left them, not averaged."""
+        checkpoints = Checkpoints(self.folder / "checkpoints", read_only=True)
+        found = checkpoints.restore(Last(self.shapes()), Last._fields, print, step)
+        if found is None:
+            raise UserError(f"{checkpoints.directory} has no usable step {step} any more")
+        return found[1]["params"]
+
+    def shaping(self) -> dict[str, Any]:
+        """The settings that touch its weights, as JSON has them."""
+        ignored = free(self.config)
+        chosen = {k: v for k, v in used(self.config).items() if not k.startswith(ignored)}
+        return json.loads(json.dumps(chosen))
+
 
 class Averaged(NamedTuple):
     """The field of a state that is read of other runs."""
 
     ema_params: Any
+
+
+class Last(NamedTuple):
+    """The field that holds what the optimiser left."""
+
+    params: Any
 
 
 def open(name: str | Path) -> Run:

@@ -30,7 +30,7 @@ from ddm_jax.models import MODELS
 from ddm_jax.models.codecs import CODECS
 from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
-from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions
+from ddm_jax.options import DoctorOptions, EvaluateOptions, LossOptions, SampleOptions
 from ddm_jax.tasks.base import Build, Loan, RunName
 from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator
@@ -57,6 +57,7 @@ class Diffusion:
     teacher: RunName
     generator: Generator
     evaluate: EvaluateOptions
+    doctor: DoctorOptions
     edit: Edit
     lent: Mapping[str, Any]
 
@@ -82,6 +83,7 @@ class Diffusion:
         "teacher": RunName,
         "sample": SampleOptions,
         "evaluate": EvaluateOptions,
+        "doctor": DoctorOptions,
     }
     free: ClassVar[tuple[str, ...]] = (
         "sample.",
@@ -89,6 +91,7 @@ class Diffusion:
         "timesteps.",
         "guidance.",
         "evaluate.",
+        "doctor.",
         "edit.",
         "teacher.run",
     )
@@ -122,6 +125,7 @@ class Diffusion:
             build("teacher"),
             Generator(spec, codec, model, *how, lent),
             build("evaluate"),
+            build("doctor"),
             build("edit"),
             lent,
         )
