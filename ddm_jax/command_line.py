@@ -22,6 +22,7 @@ import absl.logging
 
 from ddm_jax.errors import RunError, UserError
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of the process; the exit code.
 
