@@ -41,7 +41,7 @@ def images_all_equal(seen: Checkup) -> Iterator[Finding]:
 
 def data_scaled_twice(seen: Checkup) -> Iterator[Finding]:
     x = seen.x
-    if seen.returned > 0.02:
+    if seen.returned > 0.1:
         yield Finding(
             True,
             "data scaled twice",
@@ -53,7 +53,6 @@ def data_scaled_twice(seen: Checkup) -> Iterator[Finding]:
         return
     low, high = seen.limits
     width = high - low
-    used = float(((x.high - x.low) / width).max())
     over = float((np.maximum(low - x.low, x.high - high) / width).max())
     if over > 0.02:
         yield Finding(
@@ -62,13 +61,13 @@ def data_scaled_twice(seen: Checkup) -> Iterator[Finding]:
             f"Values lie up to {over:.0%} of their range beyond its ends, as if they were scaled "
             "twice. Look at the range that the source declares",
         )
-    elif used < PART and seen.levels and x.examples >= 100:
+    elif seen.used < PART and seen.levels and x.examples >= 100:
         yield Finding(
             True,
             "data scaled twice",
-            f"All {x.examples:,} examples lie within {used:.1%} of the range of their values, as if "
-            "they were scaled twice, and schedules expect data that fill it. Give the source "
-            "values that fill the range; if the pictures are so, take codec.pixels.scaling=fitted",
+            f"All {x.examples:,} examples lie within {seen.used:.1%} of the range of their "
+            "values, as if they were scaled twice, and schedules expect data that fill it. Mend "
+            "the source; if the pictures are so, take codec.pixels.scaling=fitted",
         )
     elif float(x.std.max()) < 0.05:
         yield Finding(
@@ -108,16 +107,16 @@ def rate_too_high(seen: Checkup) -> Iterator[Finding]:
     count, raw = len(seen.times), seen.raw
     if not seen.usual or seen.learnt(raw):
         return
-    constant, first = seen.above(raw, seen.x.spread), seen.above(raw, seen.first)
+    constant, first = seen.above(raw, seen.x.spread, 1.1), seen.above(raw, seen.first)
     far = seen.above(raw, seen.gaussian, FAR)
-    if not (constant or first or 2 * far >= count):
+    if 3 * constant < count and 2 * first < count and 2 * far < count:
         return
     signs = list(_strides(seen))
     losses = (
         f"The loss of the raw weights is above that of the best constant image at {constant} of "
         f"{count} levels and far above the Gaussian denoiser's at {far}"
     )
-    if signs and (3 * constant >= count or 2 * first >= count or 2 * far >= count):
+    if signs:
         yield Finding(
             True,
             "learning rate too high",
@@ -168,10 +167,10 @@ def above_the_gaussian(seen: Checkup) -> Iterator[Finding]:
 
 
 def below_the_reference(seen: Checkup) -> Iterator[Finding]:
-    curve = seen.reference
-    if curve is None or seen.step < curve.step or not seen.learnt(seen.averaged):
+    curve, best = seen.reference, min(seen.averaged, seen.raw, key=lambda of: of.mean.sum())
+    if curve is None or seen.step < curve.step or not seen.learnt(best):
         return
-    count, above = len(seen.times), seen.above(seen.averaged, curve.at(seen.times), 1.25)
+    count, above = len(seen.times), seen.above(best, curve.at(seen.times), 1.25)
     if 2 * above >= count:
         yield Finding(
             True,

@@ -90,7 +90,8 @@ class Checkup(NamedTuple):
     them and of those that samples are drawn with; first: of the first ones, (L,). gaussian: of the
     best affine estimate, (L,). full: whether that knows how elements go together. x: what the
     network is given. limits: the x (C,) of the ends of the data's range, None where it has none.
-    returned: how far decoded examples lie from the data at most, as a share of the range. data,
+    levels: how many values the data have, 0 for continuous ones. returned: how far decoded examples
+    lie from the data, the root of the mean square, as a share of the range. data,
     samples: values as they are shown, of the examples of whose conditions the samples are; samples
     None where none are drawn. lr, clip: as the config has them.
     """
@@ -117,6 +118,14 @@ class Checkup(NamedTuple):
     data: Values | None = None
     samples: Values | None = None
     reference: Curve | None = None
+
+    @property
+    def used(self) -> float:
+        """The largest share of the range of x that the examples of a channel fill, nan for none."""
+        if self.limits is None:
+            return float("nan")
+        low, high = self.limits
+        return float(((self.x.high - self.x.low) / (high - low)).max())
 
     @property
     def finished(self) -> bool:

@@ -64,7 +64,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:
-    """Sample from, evaluate, edit with or examine a trained run, under its config; the exit code."""
+    """Use a trained run, under its own config, as `verb` says; the exit code."""
     layout = all_devices()
     with together(layout):
         opened = open_run(workdir, overrides)

@@ -11,7 +11,7 @@ from ddm_jax import files
 from ddm_jax.errors import UserError
 from ddm_jax.evaluation import references
 from ddm_jax.evaluation.diagnosis import Finding, diagnose
-from ddm_jax.evaluation.health import Checkup, Curve
+from ddm_jax.evaluation.health import Checkup, Curve, Values
 from ddm_jax.figures import plots
 from ddm_jax.training.layout import Layout, together
 from ddm_jax.verbs import names
@@ -72,7 +72,7 @@ def curves(seen: Checkup) -> dict[str, np.ndarray]:
 def report(seen: Checkup, findings: list[Finding]) -> Iterator[str]:
     """The table by noise level and the findings, for the eye."""
     rows = {"t": seen.times, "log-SNR": seen.logsnr, **curves(seen)}
-    yield f"error of x_0, squared and per element, on {seen.x.examples:,} examples' moments"
+    yield "mean squared error of x_0, per element, by noise level"
     for name, row in rows.items():
         yield f"  {name:22}" + "".join(f"{value:9.4f}" for value in row)
     if not seen.full:
@@ -90,8 +90,19 @@ def report(seen: Checkup, findings: list[Finding]) -> Iterator[str]:
             f"step {log.step[-1]:,.0f}; gradient norm {log.grad_norm[-1]:.3g}, mean above the clip "
             f"in {clipped:.0%} of the rows; learning rate {log.lr[-1]:.3g} of {seen.lr:g}"
         )
+    if seen.limits is not None:
+        yield f"the data fill {seen.used:.0%} of the range of their values"
+    if seen.data and seen.samples:
+        yield f"by channel: data {moments(seen.data)}; samples {moments(seen.samples)}"
     for finding in findings:
         yield f"{'wrong' if finding.ill else 'note'}: {finding.text}"
+
+
+def moments(of: Values) -> str:
+    """`mean 0.31 deviation 0.38 from 0 to 1`, a channel after the other."""
+    rows = zip(of.mean, of.std, of.low, of.high, strict=True)
+    text = "mean {:.3g} deviation {:.3g} from {:.3g} to {:.3g}"
+    return ", ".join(text.format(*row) for row in rows)
 
 
 def settings(opened: Opened, origins: Origins) -> dict[str, Any]:
