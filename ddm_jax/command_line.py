@@ -9,6 +9,7 @@ python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpain
 python launch.py --mode import --config configs/cifar_linear.py --folder ddpm-cifar10-32
 python launch.py --mode export --workdir runs/quickstart --folder for_diffusers
 python launch.py --mode report --workdir runs --out report.html    all runs on one page
+python launch.py --mode doctor --workdir runs/quickstart           is this run healthy?
 python launch.py --config configs/quickstart.py --dry_run          show, do nothing
 python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a run a value
 """
@@ -24,7 +25,7 @@ import absl.logging
 
 from ddm_jax.errors import RunError, UserError
 
-MODES = ("train", "sample", "evaluate", "edit", "report", "import", "export")
+MODES = ("train", "sample", "evaluate", "edit", "doctor", "report", "import", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,7 +160,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     if flags.mode == "export":
         workdir = flags.workdir or default_workdir(flags.config)
         return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
-    verb = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}[flags.mode]
+    uses = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}
+    verb = {**uses, "doctor": verbs.doctor}[flags.mode]
     return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
 
 

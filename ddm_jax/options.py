@@ -152,6 +152,28 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
+class DoctorOptions:
+    """The `doctor` section of diffusion. examples: of the data that losses are taken on. levels:
+    noise levels, at equal shares of the training times. samples: to compare with the data, 0 for
+    none. reference: a file with a curve of the same config, "" for the one that ships, if any.
+    write: a file to write this run's curve to, "" for none.
+    """
+
+    examples: int = 256
+    levels: int = 10
+    samples: int = 64
+    batch: int = 64
+    seed: int = 0
+    reference: str = ""
+    write: str = ""
+
+    def __post_init__(self):
+        for name, least in (("examples", 2), ("levels", 3), ("samples", 0), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+
+
+@dataclass(frozen=True)
 class ClassifierOptions:
     """The `classifier` section. noisy: whether it is trained on noised examples, or on examples as
     they are; uniforms: how the times of a batch are drawn together, a row of

@@ -134,6 +134,12 @@ class Run:
         params = fields[field] if raw else average.read(fields[field])
         return Saved(step, params, digest_of(params))
 
+    def shaping(self) -> dict[str, Any]:
+        """The settings that touch its weights, as JSON has them."""
+        ignored = free(self.config)
+        chosen = {k: v for k, v in used(self.config).items() if not k.startswith(ignored)}
+        return json.loads(json.dumps(chosen))
+
 
 def open(name: str | Path) -> Run:
     """The run in a folder, or at one of its checkpoints: `runs/x` or `runs/x@500`."""

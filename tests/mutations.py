@@ -1404,19 +1404,6 @@ FEATURES = (
         ("test_feature_weights", "another_network"),
     ),
 )
-    *SAMPLERS,
-    *SCHEDULES,
-    *SHARED,
-    *TRAINING,
-    *DATA,
-    *BORROWED,
-    *STEERING,
-    *PICTURES,
-    *EDITING,
-    *PLANS,
-    *OF_SETS,
-    *FEATURES,
-)
 
 FROM_FILES = ("test_networks", "outputs_are_those and pipeline")
 OF_FORMER_FILES = ("test_networks", "outputs_are_those and network")
@@ -1504,7 +1491,6 @@ ALL = (
     *FEATURES,
     *EXCHANGED,
 )
-
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))

@@ -134,6 +134,15 @@ DIFFUSION: dict[str, Any] = {
         "probes": 1,
     },
     "features": {"name": "pixels", "pixels": {}},  # what samples and data are compared by
+    "doctor": {  # what --mode doctor examines
+        "examples": 256,  # of the data, that losses are taken on
+        "levels": 10,  # noise levels, at equal shares of the training times
+        "samples": 64,  # to compare with the data; 0: none
+        "batch": 64,
+        "seed": 0,
+        "reference": "",  # a file with a curve of the same config; "" for the one that ships
+        "write": "",  # a file to write this run's curve to; "" for none
+    },
     "edit": {
         "name": "interpolate",  # interpolate, sdedit, invert, inpaint
         "interpolate": {

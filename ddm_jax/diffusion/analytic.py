@@ -41,6 +41,19 @@ def correlated(schedule, mean: Array, covariance: Array) -> Denoise:
     return denoise
 
 
+def affine_error(schedule, variances: Array | np.ndarray, t: Array | np.ndarray) -> Array:
+    """E|x_0 - E[x_0 | x_t]|^2 / d of the Gaussian denoiser, at times t (n,) -> (n,).
+
+    The mean over i of s_i sigma^2 / (alpha^2 s_i + sigma^2) = s_i / (1 + SNR s_i), s_i the
+    eigenvalues (m,) of the covariance, or the variances of elements for the denoiser that takes
+    them for independent. Since that estimate is affine in x_t, this is its error on any data with
+    these moments, Gaussian or not; the best that an affine estimate can do.
+    """
+    snr = jnp.exp(schedule.logsnr(jnp.asarray(t)))[:, None]
+    variances = jnp.maximum(jnp.asarray(variances, jnp.float32), 0.0)
+    return (variances / (1 + snr * variances)).mean(1)
+
+
 def gaussian_flow(schedule, mean: Array, std: Array, x: Array, t: Array, s: Array) -> Array:
     """Where the probability-flow ODE of N(m, s^2) data takes x from time t to time s.
 

@@ -5,7 +5,7 @@ Images are in [0, 1], but for `grid` and `labelled_grid`, which take bytes.
 
 import functools
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,19 @@ def level_means(rows: Sequence[dict[str, Any]], name: str = "loss") -> np.ndarra
     seen = ~np.isnan(table)  # None has become nan
     mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
     return np.where(seen.any(0), mean, np.nan)
+
+
+def by_time(times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | None = None):
+    """Errors of x_0 (L,) at times (L,), a line each with its name; a matplotlib Figure."""
+    title, label = "error of x_0 per noise level", "mean squared error per element"
+    figure, axes = _figure(title, "t (0: least noise, 1: most)", label)
+    order = np.argsort(times)
+    for name, values in curves.items():
+        axes.plot(times[order], values[order], marker=".", linewidth=1, label=name)
+    if min(values.min() for values in curves.values()) > 0:
+        axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    return _saved(figure, path)
 
 
 def _figure(title: str, x: str, y: str):

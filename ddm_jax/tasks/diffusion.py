@@ -31,7 +31,7 @@ from ddm_jax.models.codecs import CODECS
 from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
 from ddm_jax.models.features import FEATURES, Features
-from ddm_jax.options import EvaluateOptions, LossOptions, SampleOptions
+from ddm_jax.options import DoctorOptions, EvaluateOptions, LossOptions, SampleOptions
 from ddm_jax.tasks.base import Build, Loan, RunName
 from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator
@@ -59,6 +59,7 @@ class Diffusion:
     generator: Generator
     evaluate: EvaluateOptions
     features: Features
+    doctor: DoctorOptions
     edit: Edit
     lent: Mapping[str, Any]
 
@@ -85,6 +86,7 @@ class Diffusion:
         "teacher": RunName,
         "sample": SampleOptions,
         "evaluate": EvaluateOptions,
+        "doctor": DoctorOptions,
     }
     free: ClassVar[tuple[str, ...]] = (
         "sample.",
@@ -93,6 +95,7 @@ class Diffusion:
         "guidance.",
         "evaluate.",
         "features.",
+        "doctor.",
         "edit.",
         "teacher.run",
     )
@@ -128,6 +131,7 @@ class Diffusion:
             Generator(spec, codec, model, *how, lent),
             build("evaluate"),
             build("features", spec=spec),
+            build("doctor"),
             build("edit"),
             lent,
         )

@@ -96,6 +96,11 @@ def report(workdirs: Sequence[str | Path], out: str | Path = "report.html") -> i
     return 0
 
 
+def doctor(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Say whether the run in `workdir` is healthy, into its `doctor/`; 1 where it is not."""
+    return _use("doctor", workdir, overrides, dry_run)
+
+
 def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
     """The run in `workdir`, to compute with: its setup, and by `load` its weights."""
     from ddm_jax.verbs.opened import open_run

@@ -19,14 +19,15 @@ from ddm_jax.tasks.base import completed
 from ddm_jax.training.layout import Layout, all_devices, together
 from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.evaluating import evaluate
+from ddm_jax.verbs.examining import examine
 from ddm_jax.verbs.opened import Opened, load, open_run
 from ddm_jax.verbs.previews import PREVIEWS, Preview
 from ddm_jax.verbs.sampling import sample
 from ddm_jax.verbs.training import train
 
-# What can be done with a trained run, by its task.
-USES: dict[str, dict[str, Callable[[Opened, Layout], None]]] = {
-    "diffusion": {"sample": sample, "evaluate": evaluate, "edit": edit},
+# What can be done with a trained run, by its task; what gives no exit code ends with 0.
+USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
+    "diffusion": {"sample": sample, "evaluate": evaluate, "edit": edit, "doctor": examine},
     "classifier": {"evaluate": evaluate},
 }
 
@@ -63,7 +64,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:
-    """Sample from, evaluate or edit with a trained run, under its own config; the exit code."""
+    """Use a trained run, under its own config, as `verb` says; the exit code."""
     layout = all_devices()
     with together(layout):
         opened = open_run(workdir, overrides)
@@ -78,9 +79,8 @@ def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -
     warn(setup, layout)
     if dry_run:
         describe(opened.run.config, setup, layout, workdir)
-    else:
-        uses[verb](opened, layout)
-    return 0
+        return 0
+    return uses[verb](opened, layout) or 0
 
 
 def warn(setup: Setup, layout: Layout) -> None:
