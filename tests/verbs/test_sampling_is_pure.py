@@ -18,6 +18,9 @@ from ddm_jax.verbs import sampling
 from ddm_jax.verbs.sampling import in_batches, make_draw
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 @pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
 def trained(request):
     """A tiny generator and weights that are not at rest."""
