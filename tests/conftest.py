@@ -77,8 +77,16 @@ TINY_TEXT = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Files that take longest come first, so that the two processes end together."""
+    """Files that take longest come first, so that the two processes end together.
+
+    The tests of a file stay together, for the sake of what they share, but for those that have a
+    group of their own.
+    """
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
     longest = ("test_mutations.py", "test_real_runs.py", "test_readme.py", "test_configs.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
