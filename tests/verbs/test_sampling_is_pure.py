@@ -17,7 +17,6 @@ from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import sampling
 from ddm_jax.verbs.sampling import in_batches, make_draw
 
-
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
