@@ -1,10 +1,13 @@
 """Two virtual CPU devices for every test, a shared compilation cache, and small runs."""
 
 import contextlib
+import fcntl
 import gc
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -221,26 +224,34 @@ def quick_compilation():
     jax.clear_caches()
 
 
+def trained_once(tmp_path_factory, name: str, arguments: Iterable[object]) -> Path:
+    """A copy of this process's own of a run that the first process to ask for it trains."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    whole, run = common / f"{name}_whole", tmp_path_factory.mktemp(name) / "run"
+    with (common / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (whole / "done.json").exists():
+            with compiled_fast():
+                assert launch_.main([*map(str, arguments), "--workdir", str(whole)]) == 0
+    shutil.copytree(whole, run)
+    return run
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> Path:
     """A run of TINY, whose samples are filmed. Tests may add to it, and change their copies."""
-    run = tmp_path_factory.mktemp("tiny") / "run"
     arguments = ("--config", ROOT / "configs/quickstart.py", *TINY, "--config.sample.film=3")
-    with compiled_fast():
-        assert launch_.main([*map(str, arguments), "--workdir", str(run)]) == 0
-    return run
+    return trained_once(tmp_path_factory, "tiny_run", arguments)
 
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory) -> Path:
     """A run of a classifier of digits, shrunk. Tests change copies of it."""
-    run = tmp_path_factory.mktemp("tiny_classifier") / "run"
     small = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
     arguments = [f"--config.model.unet_encoder.{s}" for s in small]
     arguments += [
         argument for argument in TINY if argument.startswith(("--config.train", "--config.optim"))
     ]
-    with compiled_fast():
-        config = ("--config", str(ROOT / "configs/digits_classifier.py"))
-        assert launch_.main([*config, *arguments, "--workdir", str(run)]) == 0
-    return run
+    config = ("--config", ROOT / "configs/digits_classifier.py")
+    return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))
