@@ -150,7 +150,9 @@ def main(mutations: Sequence[Mutation], arguments: Sequence[str]) -> int:
         for m, name in zip(mutations, named, strict=True)
         if not flags.parts or any(part in name for part in flags.parts)
     ][first::every]
-    if not flags.proven:
+    if flags.proven:
+        prepare()
+    else:
         check_unmutated(chosen)
     missed = 0
     for mutation in chosen:
@@ -159,6 +161,12 @@ def main(mutations: Sequence[Mutation], arguments: Sequence[str]) -> int:
         print("caught" if caught else "missed", mutation.row, mutation.function, flush=True)
         missed += not caught
     return missed
+
+
+def prepare() -> None:
+    """Let pytest import what it watches, conftest.py too, before anything of the package is."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        pytest.main(["--collect-only", "-n", "0", "-p", "no:cacheprovider", str(HERE / "sweep")])
 
 
 def check_unmutated(mutations: Sequence[Mutation]) -> None:
