@@ -1,15 +1,25 @@
 """Two virtual CPU devices for every test, a shared compilation cache, and small runs."""
 
 import contextlib
+import fcntl
 import gc
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# Programs with few optimisations (FAST below) compile in a third of the time with these flags of
+# XLA. It ends a process that names one that it does not know: the pinned version alone is given
+# them.
+PINNED = f"jaxlib=={version('jaxlib')}" in (ROOT / "constraints/py311.txt").read_text().split()
+CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+CHEAP = CHEAP if PINNED else ""
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    os.environ.get("XLA_FLAGS", "") + f" {CHEAP} --xla_force_host_platform_device_count=2"
 )
 # Each worker of pytest-xdist, which inherits the environment of the process that deals the tests,
 # has a cache of its own, since jax does not write its entries atomically.
@@ -70,8 +80,16 @@ TINY_TEXT = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Files that take longest come first, so that the two processes end together."""
+    """Files that take longest come first, so that the two processes end together.
+
+    The tests of a file stay together, for the sake of what they share, but for those that have a
+    group of their own.
+    """
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
     longest = ("test_mutations.py", "test_real_runs.py", "test_readme.py", "test_configs.py")
     items.sort(key=lambda item: item.path.name not in longest)
 
@@ -95,7 +113,7 @@ def launch(*arguments, devices: int = 1, **environ: str) -> subprocess.Completed
     """Run launch.py as a user does, on `devices` virtual CPU devices."""
     return subprocess.run(
         command(*arguments),
-        env={**environment(devices), **environ},
+        env=environment(devices, **environ),
         cwd=ROOT,
         text=True,
         capture_output=True,
@@ -107,7 +125,7 @@ def start(*arguments, devices: int = 1, **environ: str) -> subprocess.Popen:
     """Start launch.py; what it says, errors too, is to be read from its stdout."""
     return subprocess.Popen(
         command(*arguments),
-        env={**environment(devices), **environ},
+        env=environment(devices, **environ),
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
@@ -119,9 +137,12 @@ def command(*arguments) -> list[str]:
     return [sys.executable, "launch.py", *map(str, arguments)]
 
 
-def environment(devices: int = 1) -> dict[str, str]:
+def environment(devices: int = 1, **environ: str) -> dict[str, str]:
+    """What a process of its own is given: `environ` too, and the flags that go with FAST."""
     flags = f"--xla_force_host_platform_device_count={devices}"
-    return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
+    if FAST.items() <= environ.items():
+        flags += f" {CHEAP}"
+    return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1", **environ}
 
 
 def answer(capsys, *arguments) -> tuple[int, str, str]:
@@ -203,26 +224,34 @@ def quick_compilation():
     jax.clear_caches()
 
 
+def trained_once(tmp_path_factory, name: str, arguments: Iterable[object]) -> Path:
+    """A copy of this process's own of a run that the first process to ask for it trains."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    whole, run = common / f"{name}_whole", tmp_path_factory.mktemp(name) / "run"
+    with (common / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (whole / "done.json").exists():
+            with compiled_fast():
+                assert launch_.main([*map(str, arguments), "--workdir", str(whole)]) == 0
+    shutil.copytree(whole, run)
+    return run
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> Path:
     """A run of TINY, whose samples are filmed. Tests may add to it, and change their copies."""
-    run = tmp_path_factory.mktemp("tiny") / "run"
     arguments = ("--config", ROOT / "configs/quickstart.py", *TINY, "--config.sample.film=3")
-    with compiled_fast():
-        assert launch_.main([*map(str, arguments), "--workdir", str(run)]) == 0
-    return run
+    return trained_once(tmp_path_factory, "tiny_run", arguments)
 
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory) -> Path:
     """A run of a classifier of digits, shrunk. Tests change copies of it."""
-    run = tmp_path_factory.mktemp("tiny_classifier") / "run"
     small = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
     arguments = [f"--config.model.unet_encoder.{s}" for s in small]
     arguments += [
         argument for argument in TINY if argument.startswith(("--config.train", "--config.optim"))
     ]
-    with compiled_fast():
-        config = ("--config", str(ROOT / "configs/digits_classifier.py"))
-        assert launch_.main([*config, *arguments, "--workdir", str(run)]) == 0
-    return run
+    config = ("--config", ROOT / "configs/digits_classifier.py")
+    return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))

@@ -1,6 +1,6 @@
 """The table of deliberate errors, one or more for each row that has a formula, and their tests.
 
-python tests/mutations.py [part of a name ...]
+python tests/mutations.py [part of a name ...] [--share=i/n] [--proven]
 
 See mutating.py for how an error is planted. Prints `caught` or `missed` with its row, a line each.
 """

@@ -11,11 +11,18 @@ from conftest import ROOT, environment
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 
+SHARES = 4
+
 
 @pytest.mark.slow
-def test_every_mutation_is_caught():
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(i, marks=pytest.mark.xdist_group(f"mutations {i}")) for i in range(SHARES)],
+)
+def test_every_mutation_is_caught(share):
+    """By tests that the suite of tests that are not slow has shown to pass without it."""
     result = subprocess.run(
-        [sys.executable, "tests/mutations.py"],
+        [sys.executable, "tests/mutations.py", f"--share={share}/{SHARES}", "--proven"],
         cwd=ROOT,
         env=environment(2),
         text=True,
@@ -24,7 +31,7 @@ def test_every_mutation_is_caught():
     lines = result.stdout.splitlines()
     assert [line for line in lines if not line.startswith("caught")] == [], result.stderr
     assert result.returncode == 0, result.stderr
-    assert len(lines) == len(mutations.ALL)
+    assert len(lines) == len(mutations.ALL[share::SHARES])
 
 
 @pytest.mark.parametrize("name", [*SAMPLERS, *SCHEDULES])

@@ -55,7 +55,18 @@ def test_a_walk_of_no_rounds_or_no_steps_is_refused(rounds, jump):
         repaint_times(np.ones(3), rounds, jump)
 
 
-@pytest.mark.parametrize("sampler", ROWS.values(), ids=ROWS)
+# The others are one of each family: of one call and of two, with memory, noise, or own steps.
+WIDER = ("ddim", "consistency", "euler", "euler_ancestral", "euler_maruyama", "midpoint")
+WIDER += ("adams_bashforth", "pndm", "deis", "dpmpp_3m")
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(row, id=name, marks=[pytest.mark.slow] * (name in WIDER))
+        for name, row in ROWS.items()
+    ],
+)
 def test_known_elements_are_exact_and_an_example_depends_on_its_own_key_alone(sampler):
     """Around every row of the table, on a walk with times of each example's own."""
     schedule, known = Cosine(), jnp.linspace(-1, 1, 24).reshape(8, 3)

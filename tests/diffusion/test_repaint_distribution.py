@@ -18,6 +18,7 @@ from ddm_jax.diffusion.samplers.timesteps import UniformGrid
 from ddm_jax.diffusion.schedules.discrete import Cosine
 
 FIRST = jnp.array([True, False])
+OTHERS = (DDIM(1.0), Heun(churn=0.3))
 
 
 @functools.cache
@@ -37,7 +38,11 @@ def second_given_the_first(sampler, rounds):
     return second.mean(), second.std()
 
 
-@pytest.mark.parametrize("sampler", [DDPM(), DDIM(1.0), Heun(churn=0.3), DPMpp2M(1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "sampler",
+    [DDPM(), DPMpp2M(1.0), *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)],
+    ids=repr,
+)
 def test_twenty_rounds_reach_the_conditional_law(sampler):
     """x_2 given x_1 = 1 is N(0.8, 1 - 0.8^2)."""
     mean, deviation = second_given_the_first(sampler, 20)

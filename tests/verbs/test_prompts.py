@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from conftest import ROOT, TINY_TEXT, answer, compiled_fast, images_of
@@ -51,7 +52,7 @@ def generated(run, *ask, **guidance):
     options = dataclasses.replace(generator.options, ask=ask)
     how = dataclasses.replace(generator.guidance, **guidance)
     told = dataclasses.replace(generator, options=options, guidance=how)
-    return np.asarray(told.generate(opened.load().weights, np.arange(4)))
+    return np.asarray(jax.jit(told.generate)(opened.load().weights, np.arange(4)))
 
 
 def test_an_example_is_of_its_own_prompt(run):

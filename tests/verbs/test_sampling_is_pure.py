@@ -17,6 +17,8 @@ from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import sampling
 from ddm_jax.verbs.sampling import in_batches, make_draw
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
 def trained(request):
@@ -26,7 +28,7 @@ def trained(request):
         *TINY,
         f"--config.prediction.name={request.param}",
         "--config.sampler.ddim.eta=1",
-        "--config.sample.steps=20",
+        "--config.sample.steps=10",
     )
     config = override(config, overrides)
     setup = assemble(config, sources.load(data_options(config)).spec)
@@ -36,7 +38,7 @@ def trained(request):
     return setup.task.generator, Weights(tree.unflatten(noisy))
 
 
-def draw(trained, batch, layout, count=65):
+def draw(trained, batch, layout, count=17):
     generator, weights = in_batches_of(batch, trained)
     return make_draw(generator, layout)(layout.replicate(weights), count, print)
 
@@ -48,10 +50,10 @@ def in_batches_of(size, trained):
 
 
 def test_images_are_the_same_for_every_batch_size_and_device_count(trained):
-    base = draw(trained, 64, one_device())
-    assert base.shape == (65, 8, 8, 1) and base.std() > 0.05
+    base = draw(trained, 16, one_device())
+    assert base.shape == (17, 8, 8, 1) and base.std() > 0.05
     assert np.abs(base[0] - base[10]).max() > 0.05  # the same class, another image
-    for batch, layout in ((1, one_device()), (16, one_device()), (16, two_devices())):
+    for batch, layout in ((1, one_device()), (6, one_device()), (6, two_devices())):
         np.testing.assert_allclose(draw(trained, batch, layout), base, atol=1e-5)
 
 

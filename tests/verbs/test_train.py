@@ -90,7 +90,7 @@ def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
         "--config.train.save_every=100000",
         "--config.train.log_every=1",
     )
-    process = start(*arguments)
+    process = start(*arguments, **FAST)
     wait_for(process, "step 3/")
     for _ in range(times):
         process.send_signal(number)
@@ -113,6 +113,7 @@ def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
         "--config.optim.clip=0",
         "--config.optim.warmup=0",
         "--config.train.save_every=1",
+        **FAST,
     )
     assert result.returncode == 1
     assert "loss" in result.stderr and "noise level" in result.stderr

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from conftest import ROOT, answer, images_of
@@ -59,7 +60,7 @@ def test_previews_are_of_the_pictures_of_the_first_examples(run, drawn):
     data = sources.load(opened.setup.data)
     index = np.arange(24) % 20
     asked = Asked(task.model.condition.raw(data.rows(index)), np.zeros(24, np.int32))
-    expected = task.generator.generate_as(weights, np.arange(24), asked)
+    expected = jax.jit(task.generator.generate_as)(weights, np.arange(24), asked)
     np.testing.assert_allclose(drawn[0], expected, atol=1e-5)
     assert {"step_2_film.png", "step_2_film.gif"} <= {p.name for p in (run / "samples").iterdir()}
 
@@ -88,7 +89,7 @@ def test_upscaling_is_sampling_under_the_picture(run, small, capfd):
     task, weights = opened.setup.task, opened.load().weights
     rows = sources.load(opened.setup.data).rows(np.arange(3))
     asked = Asked(task.model.condition.raw(rows), np.zeros(3, np.int32))
-    expected = task.generator.generate_as(weights, np.arange(3), asked)
+    expected = jax.jit(task.generator.generate_as)(weights, np.arange(3), asked)
     np.testing.assert_allclose(got["result"], expected, atol=1e-5)
     blocks = rows["x"].reshape(3, 8, 2, 8, 2, 3).mean((2, 4)) / 255
     np.testing.assert_allclose(got["picture"], blocks.repeat(2, 1).repeat(2, 2), atol=1e-6)
