@@ -50,7 +50,7 @@ def checkup(
         data = sources.load(setup.data, layout.say)
         check_same_data(data.spec, setup.spec)
         like = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), opened.run.shapes())
-        last = opened.run.last(step) if layout.first else like
+        last = replace(opened.run, step=step).saved(raw=True).params if layout.first else like
     data = completed(task, data)
     fresh = jax.jit(setup.init_params)()
     raw = weights._replace(params=own.replicate(broadcast(layout, last)))
