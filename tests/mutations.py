@@ -1117,8 +1117,123 @@ PLANS = (
         ("test_translate", "of_one_section"),
     ),
 )
+HEALTH = (
+    Mutation(
+        "affine error",
+        "affine_error",
+        "1 + snr * variances",
+        "1 + variances",
+        ("test_levels", "affine_error"),
+    ),
+    Mutation(
+        "errors by level",
+        "errors",
+        "normal_like(fold_in(keys, k), x0)",
+        "normal_like(keys, x0)",
+        ("test_levels", "noise_of_its_own"),
+    ),
+    Mutation(
+        "variances",
+        "variances",
+        "len(x) >= 2 * away.shape[1]",
+        "len(x) >= 2",
+        ("test_levels", "few_examples"),
+    ),
+    Mutation(
+        "classes apart",
+        "told_apart",
+        "(len(found) - 1) / max(len(x) - 1, 1)",
+        "len(found) / len(x)",
+        ("test_levels", "labels_tell"),
+    ),
+    Mutation(
+        "training times",
+        "training_times",
+        "np.arange(count) + 0.5",
+        "np.arange(count)",
+        ("test_levels", "middles"),
+    ),
+    Mutation(
+        "reference",
+        "Curve.at",
+        "np.log(np.maximum(self.mean[order], 1e-12))",
+        "np.log(np.maximum(self.mean, 1e-12))",
+        ("test_health", "curve_goes"),
+    ),
+    Mutation("reference", "fits", "key != 'seed'", "True", ("test_levels", "curves_that_ship")),
+    Mutation(
+        "standard error",
+        "means",
+        "max(len(rows) - 1, 1)",
+        "len(rows)",
+        ("test_health", "against_numpy"),
+    ),
+    Mutation(
+        "noise of few examples",
+        "Checkup.above",
+        "3 * of.error",
+        "0 * of.error",
+        ("test_health", "noise_of_few"),
+    ),
+    Mutation(
+        "images all equal",
+        "Values.alike",
+        "1e-3 * float((self.std**2).mean())",
+        "1e-9 * float((self.std**2).mean())",
+        ("test_health", "each_fault and equal"),
+    ),
+    Mutation(
+        "data scaled twice",
+        "encoded",
+        "back / width",
+        "back * 0",
+        ("test_levels", "scales_twice"),
+    ),
+    Mutation(
+        "ema",
+        "average_never_updated",
+        "averaged.mean > 1.25 * raw.mean",
+        "averaged.mean > raw.mean",
+        ("test_health", "may_yet_be_well"),
+    ),
+    Mutation(
+        "ema",
+        "average_never_updated",
+        "1e-6 * seen.moved.raw",
+        "0",
+        ("test_health", "each_fault and EMA"),
+    ),
+    Mutation(
+        "labels shuffled",
+        "labels_shuffled",
+        "CERTAIN * gain.error",
+        "gain.error",
+        ("test_health", "each_fault and labels"),
+    ),
+    Mutation(
+        "learning rate",
+        "_strides",
+        "seen.moved.raw > AWAY",
+        "seen.moved.raw < AWAY",
+        ("test_health", "each_fault and (rate or learnt)"),
+    ),
+    Mutation(
+        "samples",
+        "samples_unlike_the_data",
+        "samples.std / std",
+        "std / std",
+        ("test_health", "each_fault and schedule"),
+    ),
+    Mutation(
+        "start",
+        "wrong_schedule_at_sampling",
+        "snr > MUCH_SIGNAL",
+        "snr > SIGNAL",
+        ("test_health", "may_yet_be_well"),
+    ),
+)
 ALL = SAMPLERS + SCHEDULES + SHARED + TRAINING + DATA + BORROWED + STEERING + PICTURES
-ALL += EDITING + PLANS
+ALL += EDITING + PLANS + HEALTH
 
 if __name__ == "__main__":
     sys.exit(main(ALL, sys.argv[1:]))
