@@ -230,6 +230,16 @@ def wrong_schedule_at_sampling(seen: Checkup) -> Iterator[Finding]:
         )
 
 
+def samples_not_finite(seen: Checkup) -> Iterator[Finding]:
+    if seen.data is not None and seen.samples is None:
+        yield Finding(
+            True,
+            "samples not finite",
+            "Some samples hold values that are not finite. Take another sampler, more sample.steps "
+            "or sample.clip=static, or train at a lower optim.lr",
+        )
+
+
 def samples_unlike_the_data(seen: Checkup) -> Iterator[Finding]:
     """Moments alone, and only where the losses are fine, so that it is sampling that they judge."""
     data, samples = seen.data, seen.samples
@@ -261,6 +271,7 @@ REST = (
     rate_too_high,
     above_the_gaussian,
     labels_shuffled,
+    samples_not_finite,
     samples_unlike_the_data,
     below_the_reference,
 )

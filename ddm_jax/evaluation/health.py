@@ -91,9 +91,9 @@ class Checkup(NamedTuple):
     best affine estimate, (L,). full: whether that knows how elements go together. x: what the
     network is given. limits: the x (C,) of the ends of the data's range, None where it has none.
     levels: how many values the data have, 0 for continuous ones. returned: how far decoded examples
-    lie from the data, the root of the mean square, as a share of the range. data,
-    samples: values as they are shown, of the examples of whose conditions the samples are; samples
-    None where none are drawn. lr, clip: as the config has them.
+    lie from the data, the root of the mean square, as a share of the range. data, samples: values
+    as they are shown, of samples and of the examples whose conditions these have; data None where
+    none are drawn, samples alone where some are not finite. lr, clip: as the config has them.
     """
 
     step: int
@@ -137,8 +137,12 @@ class Checkup(NamedTuple):
         return self.x.examples > 1 and not self.x.alike
 
     def above(self, of: Means, bound: np.ndarray | float, factor: float = 1.0) -> int:
-        """At how many levels an error is above `factor` times a bound, beyond its own noise."""
-        return int((of.mean - 3 * of.error > factor * bound).sum())
+        """At how many levels an error is above `factor` times a bound, beyond its own noise.
+
+        What is not finite is above all.
+        """
+        below = of.mean - 3 * of.error <= factor * bound
+        return int((~(below & np.isfinite(of.mean))).sum())
 
     def learnt(self, of: Means) -> bool:
         """Whether weights are as good as the best affine estimate at half of the levels.

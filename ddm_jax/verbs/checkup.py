@@ -15,6 +15,7 @@ from ddm_jax.data.dataset import Dataset, check_same_data
 from ddm_jax.diffusion.analytic import affine_error
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.guidance import NoGuidance
+from ddm_jax.errors import RunError
 from ddm_jax.evaluation import levels
 from ddm_jax.evaluation.health import (
     Checkup,
@@ -156,7 +157,8 @@ def classes_apart(x: np.ndarray, data: Dataset, order: np.ndarray) -> tuple[floa
 def drawn(
     task: Diffusion, layout: Layout, weights: Weights, data: Dataset, index: np.ndarray
 ) -> tuple[Values | None, Values | None]:
-    """Values of examples `index` (n,), and of samples under their conditions; None for none.
+    """Values of examples `index` (n,), and of samples under their conditions; None for none, of the
+    samples also where some are not finite.
 
     Without guidance, which draws other samples on purpose; otherwise as the settings say.
     """
@@ -166,8 +168,12 @@ def drawn(
     generator = replace(task.generator, guidance=NoGuidance(), options=options)
     columns = data.numbers(index)
     told = Asked(task.model.condition.raw(columns), jnp.zeros(len(index), jnp.int32))
-    images = make_draw(generator, layout, told)(weights, len(index), layout.say)
-    return values(np.asarray(task.spec.show(columns["x"]))), values(images)
+    shown = values(np.asarray(task.spec.show(columns["x"])))
+    try:
+        images = make_draw(generator, layout, told)(weights, len(index), layout.say)
+    except RunError:
+        return shown, None
+    return shown, values(images)
 
 
 def start(task: Diffusion, weights: Weights) -> Start:

@@ -109,6 +109,7 @@ FAULTS = {
         {**SHORT, "log": seen().log._replace(grad_norm=np.full(10, 20.0))},
     ],
     "hardly learnt": [SHORT, {**SHORT, "raw": Means(np.full(10, 0.4), ERROR)}],
+    "samples not finite": [{"samples": None}],
     "worse than the reference": [{"averaged": of(0.9), "raw": of(0.9)}],
 }
 
@@ -155,6 +156,11 @@ def test_samples_are_not_blamed_on_sampling_where_the_network_has_not_learnt():
     assert ill(record) == ["hardly learnt"]
     unlearnt = seen(told=Told(Means(0 * ERROR, ERROR), (0.4, 0.005)), raw=of(1.6), averaged=of(1.6))
     assert "labels shuffled" not in named(unlearnt)
+
+
+def test_losses_that_are_not_finite_are_no_health():
+    nothing = Means(np.full(10, np.nan), np.full(10, np.nan))
+    assert ill(seen(raw=nothing, averaged=nothing, told=None)) == ["hardly learnt"]
 
 
 def test_noise_of_few_examples_is_no_fault():

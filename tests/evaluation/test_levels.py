@@ -25,7 +25,7 @@ COSINE = SCHEDULES["cosine"]()
 @pytest.fixture(scope="module")
 def corners():
     """Points of a slanted triangle in a plane of three dimensions, far from Gaussian."""
-    points = np.array([[0.0, 0, 1], [2, 1, 1], [0, 3, 1]], np.float32)
+    points = np.array([[0.0, 0, 1], [2, 1, 1], [3, 3, 1]], np.float32)
     return points[np.random.default_rng(0).integers(3, size=6000)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +51,7 @@ def examined(capsys, run, *settings):
     arguments = [f"--config.{setting}" for setting in ("doctor.examples=128", *settings)]
     code, out, _ = answer(capsys, "--mode", "doctor", "--workdir", run, *arguments)
     path = next(line for line in out.splitlines() if line.startswith("wrote ")).split()[1]
-    result = json.loads(open(path).read())
+    result = json.loads(Path(path).read_text())
     ill = list(dict.fromkeys(f["name"] for f in result["findings"] if f["ill"]))
     assert (code == 0) == (not ill) == result["healthy"]
     assert ("is healthy" in out) == (not ill) and all(name in out for name in ill)
