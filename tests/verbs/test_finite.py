@@ -131,7 +131,7 @@ def run(tiny_run, tmp_path):
 SAVED = Run.saved
 
 
-def spoilt(run):
+def spoilt(run, raw=False):
     """The weights of a run, none of them a number."""
     saved = SAVED(run)
     return saved._replace(params=jax.tree.map(lambda a: a * jnp.nan, saved.params))

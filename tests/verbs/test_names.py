@@ -30,7 +30,7 @@ BOUND = (
 )
 
 
-def unread(run):
+def unread(run, raw=False):
     shapes = jax.eval_shape(lambda: run.task().init(jax.random.key(0)))
     return Saved(6, jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes), "")
 
@@ -46,15 +46,19 @@ def blank(generator, layout):
     return lambda weights, count, say: np.zeros((count, *generator.spec.shape), np.float32)
 
 
-def unmeasured(setup, layout):
-    return lambda weights, data, index, say: {
-        "bound": {
-            **{name: np.zeros(len(index)) for name in ("prior", "decoder", "total")},
-            "kl": np.zeros((len(index), 2)),
-            "x0_mse": np.zeros((len(index), 3)),
-        },
-        "ode": {"bits": np.zeros(len(index))},
-    }
+def unmeasured(setup, layout, metrics):
+    def measure(weights, data, index, say):
+        rows = {
+            "bound": {
+                **{name: np.zeros(len(index)) for name in ("prior", "decoder", "total")},
+                "kl": np.zeros((len(index), 2)),
+                "x0_mse": np.zeros((len(index), 3)),
+            },
+            "ode": {"bits": np.zeros(len(index))},
+        }
+        return {name: rows[name] for name in metrics}
+
+    return measure
 
 
 def still(generator, layout, weights, index, *_, **__):

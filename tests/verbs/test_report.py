@@ -135,7 +135,7 @@ def test_a_run_comes_once_in_the_order_of_the_command(several, tmp_path, capsys)
     "arguments, remedy",
     [
         (("--workdir", "nowhere"), "no run in nowhere"),
-        (("--workdir", "tests"), "name the folder of a run"),
+        (("--workdir", "tests/data"), "name the folder of a run"),
         (("--workdir", "tests", "--out", "x.pdf"), "--out reports/mine.html"),
         (("--workdir", "tests", "--config.seed=1"), "give --workdir and --out alone"),
         (("--workdir", "tests", "--dry_run"), "give --workdir and --out alone"),

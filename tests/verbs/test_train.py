@@ -36,6 +36,7 @@ from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
 from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import reading, training
+from ddm_jax.verbs.opened import open_run
 
 QUICK = ("--config", "configs/quickstart.py", *TINY)
 MLP = (
@@ -166,9 +167,9 @@ def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
     run, loss = tmp_path / "run", logs.read(tiny_run / "metrics.jsonl")[-1]["loss"]
     shutil.copytree(tiny_run, run)
     done = files.read_json(run / "done.json")
-    assert (done["step"], done["loss"], done["parameters"]) == (6, loss, 0) and reading.is_finished(
-        run, 6
-    )
+    count = open_run(run).setup.parameter_count()
+    assert (done["step"], done["loss"], done["parameters"]) == (6, loss, count)
+    assert reading.is_finished(run, 6)
     (run / "done.json").unlink()
     assert not reading.is_finished(run, 6) and reading.result(run).status == "partial"
     code, out, err = answer(capsys, *QUICK, "--config.sample.film=0", "--workdir", run)
