@@ -1586,6 +1586,13 @@ HEALTH = (
     Mutation(
         "start",
         "wrong_schedule_at_sampling",
+        "abs(noise - 1)",
+        "(noise - 1)",
+        ("test_health", "each_fault and schedule"),
+    ),
+    Mutation(
+        "start",
+        "wrong_schedule_at_sampling",
         "snr > MUCH_SIGNAL",
         "snr > SIGNAL",
         ("test_health", "may_yet_be_well"),

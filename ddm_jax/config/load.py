@@ -110,11 +110,20 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     if rest:
         raise UserError(f"stray argument {rest[0]!r}; settings are --config.key=value")
     for key, value in leaves(result):
+        if _lists_names(known[key]) and isinstance(value, tuple):
+            value = tuple(name.strip() for v in value for name in str(v).split(",") if name.strip())
+            result.update_from_flattened_dict({key: value})
         wanted = type(known[key][0]) if isinstance(value, tuple) and known[key] else object
         wanted = (int, float) if wanted is float else wanted
         if isinstance(value, tuple) and not all(isinstance(v, wanted) for v in value):
             raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
     return result
+
+
+def _lists_names(default: Any) -> bool:
+    """Whether a setting takes several names, which hold no commas: `a,b` is two of them."""
+    names = isinstance(default, tuple) and bool(default)
+    return names and all(isinstance(v, str) and v.isidentifier() for v in default)
 
 
 def settled(

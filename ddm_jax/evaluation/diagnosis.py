@@ -15,6 +15,7 @@ FAR = 1.5  # times an error that it is compared with
 SIGNAL, MUCH_SIGNAL = 1e-3, 0.02  # SNR where sampling starts from noise: noted, and wrong
 AWAY = 3.0  # times their own length that no healthy run moves its weights
 CERTAIN = 3.5  # standard errors
+UNLIKE = 0.3  # of the deviation that sampling should start with
 
 
 class Finding(NamedTuple):
@@ -212,13 +213,20 @@ def labels_shuffled(seen: Checkup) -> Iterator[Finding]:
 
 
 def wrong_schedule_at_sampling(seen: Checkup) -> Iterator[Finding]:
-    time, snr, apart = seen.start
+    time, snr, apart, noise = seen.start
     if apart > 0.1:
         yield Finding(
             True,
             "wrong schedule at sampling",
             f"Sampling runs on another schedule than training: their log-SNR are up to {apart:.3g} "
             "apart at the same time. Sample with the schedule of the weights",
+        )
+    elif abs(noise - 1) > UNLIKE:
+        yield Finding(
+            True,
+            "wrong schedule at sampling",
+            f"Sampling starts from x with {noise:.2g} times the deviation that the schedule has at "
+            f"t = {time:.3g}. Start from noise that is drawn and scaled for the schedule",
         )
     elif snr > SIGNAL:
         yield Finding(

@@ -56,12 +56,14 @@ class Values(NamedTuple):
 
 
 class Start(NamedTuple):
-    """How sampling begins: the first time of its grid, the SNR there in training's schedule, and
-    how far the log-SNR of its own lies from training's, the most over the grid."""
+    """How sampling begins: the first time of its grid, the SNR there in training's schedule, how
+    far the log-SNR of its own lies from training's, the most over the grid, and the deviation of
+    the x that it starts from, as a multiple of what the schedule has there."""
 
     time: float
     snr: float
     apart: float
+    noise: float
 
 
 class Moved(NamedTuple):

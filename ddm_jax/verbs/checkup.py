@@ -15,6 +15,7 @@ from ddm_jax.data.dataset import Dataset, check_same_data
 from ddm_jax.diffusion.analytic import affine_error
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.guidance import NoGuidance
+from ddm_jax.diffusion.process import marginal_scale
 from ddm_jax.errors import RunError
 from ddm_jax.evaluation import levels
 from ddm_jax.evaluation.health import (
@@ -38,6 +39,7 @@ from ddm_jax.verbs.sampling import in_batches, make_draw
 
 MOST_EXAMPLES = 20_000  # whose moments are taken,
 MOST_VALUES = 2**26  # and as many as hold so many values
+MOST_STARTS = 2**16  # values of noise that sampling starts from
 
 
 def checkup(
@@ -180,8 +182,12 @@ def start(task: Diffusion, weights: Weights) -> Start:
     """How sampling begins, beside what training knows of these times."""
     times = jnp.asarray(task.generator.times(weights))
     trained = task.model.trained(weights.params).logsnr(times)
-    own = task.generator.schedule(weights).logsnr(times)
-    return Start(float(times[0]), float(jnp.exp(trained[0])), float(abs(trained - own).max()))
+    schedule = task.generator.schedule(weights)
+    apart = float(abs(trained - schedule.logsnr(times)).max())
+    size = int(np.prod(task.codec.shape))
+    x = task.generator.start(weights, jnp.arange(max(2, MOST_STARTS // size)))
+    noise = float(x.std() / marginal_scale(schedule, times[0]))
+    return Start(float(times[0]), float(jnp.exp(trained[0])), apart, noise)
 
 
 def away(params: Any, first: Any) -> float:

@@ -45,7 +45,7 @@ def seen(**changes) -> Checkup:
         log=Log(np.arange(50, 501, 50), np.linspace(0.67, 0.23, 10), np.full(10, 0.4), np.ones(10)),
         lr=1e-3,
         clip=1.0,
-        start=Start(1.0, 1e-5, 0.0),
+        start=Start(1.0, 1e-5, 0.0, 1.0),
         told=Told(Means(0.5 * GAUSSIAN, ERROR), (0.42, 0.005)),
         data=Values(64, 0.3 * ONE, 0.38 * ONE, 0 * ONE, ONE, 0.07),
         samples=Values(64, 0.32 * ONE, 0.36 * ONE, 0 * ONE, ONE, 0.06),
@@ -88,8 +88,10 @@ FAULTS = {
         {"x": X._replace(std=0.01 * ONE, spread=5e-5)},
     ],
     "wrong schedule at sampling": [
-        {"start": Start(0.5, 1.0, 0.0)},
-        {"start": Start(1.0, 1e-5, 3.0)},
+        {"start": Start(0.5, 1.0, 0.0, 1.0)},
+        {"start": Start(1.0, 1e-5, 3.0, 1.0)},
+        {"start": Start(1.0, 1e-5, 0.0, 0.1)},
+        {"start": Start(1.0, 1e-5, 0.0, 1.4)},
         {"samples": seen().samples._replace(mean=0.8 * ONE)},
         {"samples": seen().samples._replace(std=0.2 * ONE)},
         {"samples": seen().samples._replace(std=0.6 * ONE)},
@@ -131,7 +133,7 @@ def test_each_fault_is_named_and_no_other(name, changes):
         ({**SHORT, "step": 250}, ["still learning"]),
         ({"averaged": of(0.9), "step": 250}, ["EMA too slow"]),
         ({"averaged": of(0.7)}, []),
-        ({"start": Start(0.98, 0.005, 0.05)}, ["wrong schedule at sampling"]),
+        ({"start": Start(0.98, 0.005, 0.05, 1.0)}, ["wrong schedule at sampling"]),
         ({"told": Told(Means(0 * ERROR, ERROR), (0.4, 0.005)), "step": 250}, ["labels shuffled"]),
         ({"moved": Moved(20.0, 20.0)}, []),
         ({"log": seen().log._replace(grad_norm=np.full(10, 20.0))}, []),
@@ -171,7 +173,7 @@ def test_noise_of_few_examples_is_no_fault():
 
 
 def test_faults_come_first_and_spoilt_data_alone():
-    record = seen(start=Start(0.98, 0.005, 0.0), averaged=of(0.9))
+    record = seen(start=Start(0.98, 0.005, 0.0, 1.0), averaged=of(0.9))
     assert [f.ill for f in diagnose(record)] == [True, False]
     assert named(record._replace(x=X._replace(spread=0.0))) == ["images all equal"]
     assert len({rule.__name__ for rule in (*DATA, *REST)}) == len(DATA) + len(REST)
