@@ -31,6 +31,8 @@ class LossOptions:
 class TrainOptions:
     """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
     those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
+    evaluate_every: the metrics of `evaluate`, at the end too (0: never); the checkpoint that is
+    best by the first of them stays, as `<folder>@best`.
     """
 
     steps: int = 10000
@@ -39,6 +41,7 @@ class TrainOptions:
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000
+    evaluate_every: int = 0
     keep: int = 2
     keep_every: int = 0
 
@@ -46,8 +49,9 @@ class TrainOptions:
         for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.sample_every < 0 or self.keep_every < 0:
-            raise ValueError("sample_every and keep_every must be at least 0")
+        for name in ("sample_every", "evaluate_every", "keep_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0 for never")
 
 
 @dataclass(frozen=True)

@@ -142,12 +142,31 @@ class Run:
 
 
 def open(name: str | Path) -> Run:
-    """The run in a folder, or at one of its checkpoints: `runs/x` or `runs/x@500`."""
+    """The run in a folder, or at one of its checkpoints: `runs/x`, `runs/x@500`, `runs/x@best`."""
     folder, _, step = str(name).rpartition("@")
-    if not (folder and step.isascii() and step.isdigit()):
-        folder, step = str(name), ""
-    path = Path(folder)
-    return Run(path, int(step) if step else None, saved_config(path), saved_spec(path))
+    known = step == "best" or (step.isascii() and step.isdigit())
+    path = Path(folder if folder and known else str(name))
+    config, spec = saved_config(path), saved_spec(path)
+    if not (folder and known):
+        return Run(path, None, config, spec)
+    if step != "best":
+        return Run(path, int(step), config, spec)
+    if not (found := best(path)):
+        raise UserError(
+            f"{path} has no best step; a run that is trained with train.evaluate_every has, and "
+            f"{path}@<step> is that of any checkpoint"
+        )
+    return Run(path, found["step"], config, spec)
+
+
+def best(folder: Path) -> dict[str, Any]:
+    """What best.json says of the run in a folder: step, name and value; empty where there is none,
+    or none that can be read."""
+    try:
+        found = json.loads((folder / "best.json").read_text())
+        return {"step": int(found["step"]), "name": found["name"], "value": float(found["value"])}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def borrow(config: ConfigDict, workdir: Path, training: bool) -> dict[str, Run]:

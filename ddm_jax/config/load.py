@@ -93,7 +93,7 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
             close = unknown("key", key, known).args[0].split(" choose one of")[0].rstrip(";")
             raise UserError(f"{close} (--dry_run prints every key)")
     values = flags.FlagValues()
-    argv = ["launch.py", *arguments]
+    argv = ["launch.py", *_last_ones(arguments)]
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         rest = values(argv)[1:]
@@ -118,6 +118,18 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
         if isinstance(value, tuple) and not all(isinstance(v, wanted) for v in value):
             raise UserError(f"--config.{key} takes values like {known[key]}, not {value}")
     return result
+
+
+def _last_ones(arguments: Sequence[str]) -> list[str]:
+    """Arguments without those of a key that a later one sets again; absl would join tuples."""
+    found: dict[str, list[str]] = {}
+    key = ""
+    for argument in arguments:
+        if keys := overridden([argument]):
+            (key,) = keys
+            found.pop(key, None)
+        found.setdefault(key, []).append(argument)
+    return [argument for group in found.values() for argument in group]
 
 
 def _lists_names(default: Any) -> bool:

@@ -22,6 +22,7 @@ class Accuracy:
     """
 
     task: ClassVar[str] = "classifier"
+    higher: ClassVar[bool] = True
     of_example: ClassVar[str] = ""
 
     def check(self, task: Classifier) -> None:

@@ -16,6 +16,7 @@ class Metric(Protocol):
 
     task: ClassVar[str]  # the task whose runs it measures, a row of TASKS
     of_example: ClassVar[str]  # the rows that are written example by example, "" for none
+    higher: ClassVar[bool]  # whether a higher headline is better
 
     def check(self, task: Any) -> None:
         """Raises ValueError where data like those of the run cannot be measured."""

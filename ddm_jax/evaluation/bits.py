@@ -32,6 +32,7 @@ class _Bits:
     """Bits per dimension, of values that are counted."""
 
     task: ClassVar[str] = "diffusion"
+    higher: ClassVar[bool] = False
     name: ClassVar[str]  # of the number
 
     def headline(self, summary: Mapping[str, Any]) -> tuple[str, float]:

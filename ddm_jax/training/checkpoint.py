@@ -2,7 +2,7 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ _FORMER_LEAVES = {".net['classes']['embedding']": ".cond['embedding']"}
 class Checkpoints:
     """The checkpoints of a run, one folder a step below `directory`.
 
-    `keep` is how many of the newest stay; those at multiples of `keep_every` (0: none) stay too.
-    Beside each field of the state stands the sha256 of every leaf, since orbax does not check
-    array data. Only one process may hold an object of this class for a directory.
+    `keep` is how many of the newest stay; those at multiples of `keep_every` (0: none) stay too,
+    and the one of step `spared`, which may change. Beside each field of the state stands the sha256
+    of every leaf, since orbax does not check array data. Only one process may hold an object of
+    this class for a directory.
     """
 
     def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0, read_only=False):
         policies: list[_policies.PreservationPolicy] = [_policies.LatestN(max(keep, 1))]
         if keep_every:
             policies.append(_policies.EveryNSteps(keep_every))
+        policies.append(_Spared(self))
+        self.spared: int | None = None
         self.directory = Path(directory).absolute()
         self.damaged = self.directory.parent / "damaged"
         self._mark = self.directory.parent / ".saved"  # there once a checkpoint is complete
@@ -150,6 +153,18 @@ class Checkpoints:
         """Wait for writes under way."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+class _Spared(_policies.PreservationPolicy):
+    """Keeps the checkpoint that is spared at the time."""
+
+    def __init__(self, of: Checkpoints):
+        self.of = of
+
+    def should_preserve(
+        self, checkpoints: Sequence[_policies.PolicyCheckpointInfo], *, context: Any
+    ) -> Sequence[bool]:
+        return [checkpoint.step == self.of.spared for checkpoint in checkpoints]
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:

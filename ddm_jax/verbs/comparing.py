@@ -1,4 +1,4 @@
-"""Compare a set of samples with a set of data: features of both, and the metrics of sets.
+"""Compare a set of samples with a set of data by the metrics of sets.
 
 Every process draws a share and sees a share; the first one compares and writes.
 """
@@ -12,49 +12,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from ddm_jax import files
-from ddm_jax.config.setup import Setup
-from ddm_jax.data import sources
-from ddm_jax.data.cache import cache_folder
-from ddm_jax.data.dataset import Dataset, NoSplit
 from ddm_jax.data.sample_files import read_samples
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.errors import UserError
 from ddm_jax.evaluation.protocol import BYTE_RULE, code, named
 from ddm_jax.evaluation.sets import SET_METRICS
-from ddm_jax.evaluation.sets.base import FeatureSet, Moments
+from ddm_jax.evaluation.sets.base import Moments
 from ddm_jax.evaluation.sets.frechet import frechet, of_moments, of_rows
 from ddm_jax.figures.plots import to_uint8
-from ddm_jax.tasks.base import completed
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Asked
-from ddm_jax.training.layout import Layout, alone, together
+from ddm_jax.training.layout import Layout, together
 from ddm_jax.verbs import names
+from ddm_jax.verbs.looking import Chosen, Eye, asked_of, chosen, look, look_at_data, make_eye
 from ddm_jax.verbs.opened import Loaded, Opened
 from ddm_jax.verbs.resumable import in_parts, part_size
-from ddm_jax.verbs.sampling import Say, in_batches, make_draw
-
-See = Callable[[np.ndarray], dict[str, np.ndarray]]  # values (n, ...) -> features, log_probs
-
-
-class Eye(NamedTuple):
-    """What sets are looked at with. about: the record of it. classes: what it tells."""
-
-    see: See
-    like: dict[str, jax.ShapeDtypeStruct]
-    about: dict[str, Any]
-    title: str
-    classes: tuple[str, ...]
-
-
-class Chosen(NamedTuple):
-    """Examples of the data that are looked at. about: the record of which they are."""
-
-    data: Dataset
-    places: np.ndarray
-    about: dict[str, Any]
+from ddm_jax.verbs.sampling import make_draw
 
 
 class Result(NamedTuple):
@@ -68,63 +43,72 @@ class Result(NamedTuple):
     protocol: Mapping[str, Any]
 
 
-def compare(
-    opened: Opened, loaded: Loaded, layout: Layout, metrics: Sequence[str]
-) -> list[tuple[Result, list[str]]]:
-    """The rows `metrics` of SET_METRICS for a run, and the lines that say them.
+Found = list[tuple[Result, list[str]]]  # numbers, and the lines that say them
 
-    Empty but on the first process. Raises UserError for what cannot be compared.
+
+def make_compare(
+    opened: Opened, loaded: Loaded, layout: Layout, metrics: Sequence[str]
+) -> Callable[[Loaded], Found]:
+    """compare(loaded) -> the rows `metrics` of SET_METRICS for weights of a run.
+
+    Empty but on the first process. loaded: whose borrowed weights all that are compared have. What
+    compares is compiled once. Raises UserError for what cannot be compared.
     """
     task: Diffusion = opened.setup.task
     options, say = task.evaluate, layout.say
     with together(layout):
         eye = make_eye(opened, loaded, layout)
         check(task, eye, metrics)
+        published = options.reference and moments_in(options.reference)
         reference, other = chosen(opened.setup, say)
-    drawn, values, asked = samples(opened, loaded, layout, reference)
-    count = len(values)
-    say(f"looking at {count:,} samples and {len(reference.places):,} examples by {eye.title}")
-    folder = opened.folder / "evaluation" / f"features_{names.digest({**drawn, **eye.about})}"
-    seen = look(layout, eye, folder, values, say)._replace(asked=asked_of(eye, asked))
-    published = options.reference and moments_in(options.reference)
-    real = None if published else look_at_data(layout, eye, reference, say)
-    floor = look_at_data(layout, eye, other._replace(places=other.places[:count]), say)
-    if not layout.first:
-        return []
-    about = {"data": task.spec.name, **reference.about, "examples": len(reference.places)}
-    protocol = {
-        "step": loaded.step,
-        "count": count,
-        "samples": drawn,
-        "features": eye.about,
-        "reference": {"file": digest_of_file(options.reference)} if published else about,
-        "byte_rule": BYTE_RULE if task.spec.levels else "none",
-        "resizer": "none",
-        "seed": options.seed,
-        "code": code(),
-    }
-    found = []
-    for metric in metrics:
-        row = SET_METRICS[metric]
-        settings = {"name": metric, **dataclasses.asdict(row)}  # pyright: ignore
-        try:
-            if published:
-                given = Moments.from_published(*published)
-                numbers = frechet(of_rows(seen.features), of_moments(given))
-                least = frechet(of_rows(floor.features), of_moments(given))
-            else:
-                numbers = row.compare(seen, real or seen, options.seed)
-                least = row.compare(floor, real or seen, options.seed)
-        except ValueError as error:
-            raise UserError(f"evaluate.metrics={metric}: {error}") from error
-        name, value = named(row.short, eye.title, count), next(iter(numbers.values()))
-        beside = {"of": other.about, "count": len(floor.features), "numbers": least}
-        record = {**protocol, "metric": settings}
-        lines = row.lines(numbers)
-        lines[0] = f"{name} {lines[0].removeprefix(row.short).strip()}"
-        lines.append(f"  data against the same reference: {row.lines(least)[0]}")
-        found.append((Result(metric, name, value, numbers, beside, record), lines))
-    return found
+    draw_all = make_samples(opened, layout, reference)
+
+    def compare(loaded: Loaded) -> Found:
+        drawn, values, asked = draw_all(loaded)
+        count, data = len(values), len(reference.places)
+        say(f"looking at {count:,} samples and {data:,} examples by {eye.title}")
+        folder = opened.folder / "evaluation" / f"features_{names.digest({**drawn, **eye.about})}"
+        seen = look(layout, eye, folder, values, say)._replace(asked=asked_of(eye, asked))
+        real = None if published else look_at_data(layout, eye, reference, say)
+        floor = look_at_data(layout, eye, other._replace(places=other.places[:count]), say)
+        about = {"data": task.spec.name, **reference.about, "examples": data}
+        protocol = {
+            "step": loaded.step,
+            "count": count,
+            "samples": drawn,
+            "features": eye.about,
+            "reference": {"file": digest_of_file(options.reference)} if published else about,
+            "byte_rule": BYTE_RULE if task.spec.levels else "none",
+            "resizer": "none",
+            "seed": options.seed,
+            "code": code(),
+        }
+
+        def result(metric: str) -> tuple[Result, list[str]]:
+            row = SET_METRICS[metric]
+            settings = {"name": metric, **dataclasses.asdict(row)}  # pyright: ignore
+            try:
+                if published:
+                    given = Moments.from_published(*published)
+                    numbers = frechet(of_rows(seen.features), of_moments(given))
+                    least = frechet(of_rows(floor.features), of_moments(given))
+                else:
+                    numbers = row.compare(seen, real or seen, options.seed)
+                    least = row.compare(floor, real or seen, options.seed)
+            except ValueError as error:
+                raise UserError(f"evaluate.metrics={metric}: {error}") from error
+            name, value = named(row.short, eye.title, count), next(iter(numbers.values()))
+            beside = {"of": other.about, "count": len(floor.features), "numbers": least}
+            record = {**protocol, "metric": settings}
+            lines = row.lines(numbers)
+            lines[0] = f"{name} {lines[0].removeprefix(row.short).strip()}"
+            lines.append(f"  data against the same reference: {row.lines(least)[0]}")
+            return Result(metric, name, value, numbers, beside, record), lines
+
+        with together(layout):
+            return [result(metric) for metric in metrics] if layout.first else []
+
+    return compare
 
 
 def check(task: Diffusion, eye: Eye, metrics: Sequence[str]) -> None:
@@ -142,147 +126,51 @@ def check(task: Diffusion, eye: Eye, metrics: Sequence[str]) -> None:
             )
 
 
-def make_eye(opened: Opened, loaded: Loaded, layout: Layout) -> Eye:
-    """The features of a run's config, ready to see; UserError where they cannot."""
-    task: Diffusion = opened.setup.task
-    row, own = task.features, alone(layout)
-    about = names.chosen("features", row)
-    try:
-        row.check(task.spec)
-    except ValueError as error:
-        raise UserError(f"features.name={about['name']}: {error}") from error
-    if row.asks and row.asks not in task.lent:
-        raise UserError(
-            f"features.name={about['name']} needs a run; give "
-            f"--config.features.{about['name']}.run=<its folder>"
-        )
-    params, sha256 = row.load(cache_folder(opened.setup.data.cache), layout.say)
-    if row.asks:
-        params, sha256 = loaded.weights.borrowed[row.asks], loaded.origins.get(row.asks, {})
-    params = own.replicate(params)
+def make_samples(
+    opened: Opened, layout: Layout, reference: Chosen
+) -> Callable[[Loaded], tuple[dict[str, Any], np.ndarray, list[str] | None]]:
+    """samples(loaded) -> (what shaped them, values as the data store them (n, ...), the class each
+    was asked to be).
 
-    def see(params: Any, x: Array) -> dict[str, Array]:
-        found = row.see(params, x.astype("float32"), task.lent)._asdict()
-        return {name: values for name, values in found.items() if values is not None}
-
-    program = own.compile(see, (False, True), stacked=True)
-    x = jax.ShapeDtypeStruct((1, *task.spec.shape), np.float32)
-    shapes = jax.eval_shape(see, params, x)
-    like = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in shapes.items()}
-
-    def all_of(values: np.ndarray) -> dict[str, np.ndarray]:
-        def call(part: np.ndarray) -> dict[str, np.ndarray]:
-            return own.gather(program(params, own.shard(np.asarray(values[part]))))
-
-        index = np.arange(len(values))
-        return in_batches(layout, call, index, task.evaluate.batch, layout.say, "looked at")
-
-    about = {**about, "sha256": sha256}
-    return Eye(all_of, like, about, row.title, row.classes(task.lent))
-
-
-def look(layout: Layout, eye: Eye, folder: Path, values: np.ndarray, say: Say) -> FeatureSet:
-    """What is seen of values (n, ...), kept in parts below `folder`."""
-
-    def make(first: int, n: int) -> dict[str, np.ndarray]:
-        return eye.see(values[first : first + n])
-
-    how = {"size": part_size(64), "make": make, "say": say}
-    found = in_parts(layout, folder, eye.like, len(values), **how)
-    return FeatureSet(found["features"], found.get("log_probs"))
-
-
-def look_at_data(layout: Layout, eye: Eye, chosen: Chosen, say: Say) -> FeatureSet:
-    """What is seen of examples of the data, kept in the user's cache for other evaluations."""
-    data = chosen.data
-    key = {"features": eye.about, "data": list(data.spec.sha256), "code": code()}
-    key["index"] = hashlib.sha256(chosen.places.astype(np.int64).tobytes()).hexdigest()
-    folder = cache_folder() / "references" / names.digest(key)
-    values = np.asarray(data.columns["x"][chosen.places])
-    seen, label = look(layout, eye, folder, values, say), data.columns.get("label")
-    if label is None or not data.spec.classes:
-        return seen
-    told = [data.spec.classes[k] for k in label[chosen.places]]
-    return seen._replace(asked=asked_of(eye, told))
-
-
-def asked_of(eye: Eye, told: Sequence[str] | None) -> np.ndarray | None:
-    """The places of names among the classes that the features tell; None where one is not there."""
-    if told is None or not set(told) <= set(eye.classes):
-        return None
-    return np.array([eye.classes.index(name) for name in told], np.int32)
-
-
-def chosen(setup: Setup, say: Say) -> tuple[Chosen, Chosen]:
-    """(the reference, other data that are held against it), both of `data` as the run has them.
-
-    The other ones are of the test split where there is one, else what the reference leaves of its
-    own split; where it leaves nothing, each is a half.
-    """
-    task, options = setup.task, setup.task.evaluate
-    splits = setup.data.name.startswith("tfds:")
-    split = options.reference_split if splits else setup.data.split
-    data = completed(task, sources.load(dataclasses.replace(setup.data, split=split), say))
-    if data.spec.shape != setup.spec.shape:
-        raise UserError(f"{data.spec.name} holds other examples now than the run was trained on")
-    order = np.random.default_rng(options.seed).permutation(data.spec.count)
-    held, rest = order[: options.reference_count or len(order)], None
-    if splits and split != "test":
-        try:
-            other = sources.load(dataclasses.replace(setup.data, split="test"), say)
-            mixed = np.random.default_rng(options.seed).permutation(other.spec.count)
-            rest = Chosen(other, mixed, {"split": "test"})
-        except NoSplit:
-            pass
-    if rest is None:
-        if len(held) == len(order):
-            held = order[: (len(order) + 1) // 2]
-        if len(order) - len(held) < 2:
-            raise UserError(f"{data.spec.name} has {len(order)} examples, too few for two sets")
-        rest = Chosen(data, order[len(held) :], {"split": split, "not": "the reference's"})
-    return Chosen(data, np.sort(held), {"split": split, "seed": options.seed}), rest
-
-
-def samples(
-    opened: Opened, loaded: Loaded, layout: Layout, reference: Chosen
-) -> tuple[dict[str, Any], np.ndarray, list[str] | None]:
-    """(what shaped them, values as the data store them (n, ...), the class each was asked to be).
-
-    Those of `evaluate.source`, or drawn from the run and kept below its folder in parts.
+    Those of `evaluate.source`, or drawn with weights of the run and kept below its folder in parts.
     """
     task: Diffusion = opened.setup.task
     options, generator, spec = task.evaluate, task.generator, task.spec
     if options.source:
         values = read_samples(options.source, spec)
         sha256 = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-        return {"source": Path(options.source).name, "sha256": sha256}, values, None
+        about = {"source": Path(options.source).name, "sha256": sha256}
+        return lambda loaded: (about, values, None)
     told, raw = conditions(task, reference)
-    count = options.samples
-    settings = {
-        "weights": {"kind": options.weights, **loaded.origins.get("", {})},
-        "network_calls": evaluations(task),
-        "conditions": options.conditions,
-        **names.drawing(generator, loaded.origins),
-    }
-    if raw is not None:
-        settings["told"] = names.digest_of_arrays(raw)
-    drawn = {**settings, "code": code()}
     if generator.needs_request and raw is None:
         raise UserError("this run draws from pictures; leave evaluate.conditions=data")
-    folder = opened.folder / "evaluation" / f"samples_{names.digest(drawn)}"
-    draw = make_draw(generator, layout, raw)
+    count, draw = options.samples, make_draw(generator, layout, raw)
 
-    def make(first: int, n: int) -> dict[str, np.ndarray]:
-        images = draw(loaded.weights, n, layout.say, first)
-        layout.say(f"drew {first + n:,} of {count:,}")
-        return {"x": to_uint8(images) if spec.levels else images}
+    def samples(loaded: Loaded) -> tuple[dict[str, Any], np.ndarray, list[str] | None]:
+        settings = {
+            "weights": {"kind": options.weights, **loaded.origins.get("", {})},
+            "network_calls": evaluations(task),
+            "conditions": options.conditions,
+            **names.drawing(generator, loaded.origins),
+        }
+        if raw is not None:
+            settings["told"] = names.digest_of_arrays(raw)
+        drawn = {**settings, "code": code()}
+        folder = opened.folder / "evaluation" / f"samples_{names.digest(drawn)}"
 
-    kind = np.dtype(np.uint8 if spec.levels else np.float32)
-    like = {"x": jax.ShapeDtypeStruct(spec.shape, kind)}
-    how = {"size": part_size(generator.options.batch), "make": make, "say": layout.say}
-    found = in_parts(layout, folder, like, count, **how)["x"]
-    values = found if spec.levels else found.astype(np.float32)
-    return settings, values, told
+        def make(first: int, n: int) -> dict[str, np.ndarray]:
+            images = draw(loaded.weights, n, layout.say, first)
+            layout.say(f"drew {first + n:,} of {count:,}")
+            return {"x": to_uint8(images) if spec.levels else images}
+
+        kind = np.dtype(np.uint8 if spec.levels else np.float32)
+        like = {"x": jax.ShapeDtypeStruct(spec.shape, kind)}
+        how = {"size": part_size(generator.options.batch), "make": make, "say": layout.say}
+        found = in_parts(layout, folder, like, count, **how)["x"]
+        values = found if spec.levels else found.astype(np.float32)
+        return settings, values, told
+
+    return samples
 
 
 def conditions(task: Diffusion, reference: Chosen) -> tuple[list[str] | None, Asked | None]:

@@ -20,10 +20,11 @@ from ddm_jax.training.layout import Layout, all_devices, together
 from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.evaluating import evaluate
 from ddm_jax.verbs.examining import examine
-from ddm_jax.verbs.opened import Opened, load, open_run
+from ddm_jax.verbs.opened import Loaded, Opened, load, open_run
 from ddm_jax.verbs.previews import PREVIEWS, Preview
 from ddm_jax.verbs.sampling import sample
 from ddm_jax.verbs.training import train
+from ddm_jax.verbs.watching import Watch
 
 # What can be done with a trained run, by its task; what gives no exit code ends with 0.
 USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
@@ -46,11 +47,19 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             start = runs.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
                 stack.enter_context(locked(workdir))
+        if setup.train.evaluate_every and "evaluate" not in USES.get(setup.name, {}):
+            raise UserError(
+                f"runs of task {setup.name!r} cannot be measured; take train.evaluate_every=0"
+            )
         warn(setup, layout)
         if dry_run:
             describe(config, setup, layout, workdir)
             return 0
         _, weights, origins = load({**lent, **({"init": start} if start else {})}, layout)
+        watch = None
+        if setup.train.evaluate_every:
+            run = runs.Run(workdir, None, config, data.spec)
+            watch = Watch(Opened(run, setup, lent), Loaded(0, weights, origins), layout)
         with together(layout):
             if layout.first:
                 runs.keep_borrowed(config, origins, workdir)
@@ -60,7 +69,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
         data = completed(setup.task, data)
         draws = PREVIEWS.get(setup.name, Preview)
         preview = draws(setup, data, workdir, layout, weights.borrowed, origins)
-        return train(setup, data, workdir, layout, preview, weights.borrowed)
+        return train(setup, data, workdir, layout, preview, weights.borrowed, watch)
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:

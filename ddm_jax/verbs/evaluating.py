@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from ddm_jax.evaluation import METRICS
 from ddm_jax.evaluation.protocol import code
 from ddm_jax.tasks.base import Weights, completed
 from ddm_jax.training.layout import Layout, alone, together
-from ddm_jax.verbs.comparing import Result, append, compare
+from ddm_jax.verbs.comparing import Found, Result, append, make_compare
 from ddm_jax.verbs.names import digest
 from ddm_jax.verbs.opened import Loaded, Opened
 from ddm_jax.verbs.sampling import in_batches
@@ -96,39 +97,58 @@ def evaluate(opened: Opened, layout: Layout) -> None:
     Each number is a line of `results.jsonl`, with its protocol. Those that measure examples one by
     one are written as `step_<step>_<split>_seed_<seed>_<digest>.json` too.
     """
-    options = opened.setup.task.evaluate
-    single = [name for name in options.metrics if name in METRICS]
-    of_sets = [name for name in options.metrics if name not in METRICS]
-    check(opened, single)
-    loaded = opened.load(layout, raw=options.weights == "raw")
-    found = measure_examples(opened, loaded, layout, single) if single else []
-    found += compare(opened, loaded, layout, of_sets) if of_sets else []
+    check(opened)
+    loaded = opened.load(layout, raw=opened.setup.task.evaluate.weights == "raw")
+    found = make_evaluation(opened, loaded, layout)(loaded)
     if layout.first:
-        path = opened.folder / "evaluation" / "results.jsonl"
-        append(path, [result for result, _ in found])
         for _, lines in found:
             print("\n".join(lines))
-        print(f"wrote {path}")
+        print(f"wrote {record(opened, found)}")
 
 
-def check(opened: Opened, metrics: Sequence[str]) -> None:
+def make_evaluation(opened: Opened, loaded: Loaded, layout: Layout) -> Callable[[Loaded], Found]:
+    """evaluation(loaded) -> the metrics of `evaluate.metrics` for weights of a run, in that order.
+
+    Empty but on the first process. loaded: whose borrowed weights all that are measured have. What
+    measures is compiled once.
+    """
+    metrics = opened.setup.task.evaluate.metrics
+    single = [name for name in metrics if name in METRICS]
+    of_sets = [name for name in metrics if name not in METRICS]
+    measures = [make_measure_examples(opened, layout, single)] if single else []
+    measures += [make_compare(opened, loaded, layout, of_sets)] if of_sets else []
+
+    def evaluation(loaded: Loaded) -> Found:
+        found = [row for measure in measures for row in measure(loaded)]
+        return sorted(found, key=lambda row: metrics.index(row[0].metric))
+
+    return evaluation
+
+
+def record(opened: Opened, found: Found) -> Path:
+    """Add numbers to the run's `evaluation/results.jsonl`, which it gives."""
+    path = opened.folder / "evaluation" / "results.jsonl"
+    append(path, [result for result, _ in found])
+    return path
+
+
+def check(opened: Opened) -> None:
     """Raises UserError where examples of the run cannot be measured so."""
-    for name in metrics:
+    for name in (name for name in opened.setup.task.evaluate.metrics if name in METRICS):
         try:
             METRICS[name].check(opened.setup.task)
         except ValueError as error:
             raise UserError(f"evaluate.metrics={name}: {error}") from error
 
 
-def measure_examples(
-    opened: Opened, loaded: Loaded, layout: Layout, metrics: Sequence[str]
-) -> list[tuple[Result, list[str]]]:
-    """The rows `metrics` of METRICS for a run, and the lines that say them.
+def make_measure_examples(
+    opened: Opened, layout: Layout, metrics: Sequence[str]
+) -> Callable[[Loaded], Found]:
+    """measured(loaded) -> the rows `metrics` of METRICS for weights of a run.
 
     Empty but on the first process, which writes them example by example too.
     """
     setup = opened.setup
-    step, weights, origins = loaded
     task, options = setup.task, setup.task.evaluate
     with together(layout):
         data, split, held_out = examples(setup, layout.say)
@@ -139,29 +159,46 @@ def measure_examples(
     order = np.random.default_rng(options.seed).permutation(data.spec.count)
     index = np.sort(order[: options.count or data.spec.count])
     seen = "held out" if held_out else "TRAINED ON"
-    layout.say(
-        f"evaluating {len(index):,} examples of {data.spec.name}, split {split!r} ({seen}), at "
-        f"step {step:,} on {layout.describe()}"
-    )
     data = completed(task, data)
-    measured = make_measure(setup, layout, metrics)(weights, data, index, layout.say)
-    bad = [
-        f"{row} of {name}"
-        for name, rows in measured.items()
-        for row, values in rows.items()
-        if not np.isfinite(values).all()
-    ]
-    if bad:
-        raise RunError(f"{', '.join(bad)} is not finite for some example; nothing is written")
-    if not layout.first:
-        return []
+    measure = make_measure(setup, layout, metrics)
+
+    def measured(loaded: Loaded) -> Found:
+        layout.say(
+            f"evaluating {len(index):,} examples of {data.spec.name}, split {split!r} ({seen}), at "
+            f"step {loaded.step:,} on {layout.describe()}"
+        )
+        rows_of = measure(loaded.weights, data, index, layout.say)
+        bad = [
+            f"{row} of {name}"
+            for name, rows in rows_of.items()
+            for row, values in rows.items()
+            if not np.isfinite(values).all()
+        ]
+        if bad:
+            raise RunError(f"{', '.join(bad)} is not finite for some example; nothing is written")
+        about = {"name": data.spec.name, "split": split, "held_out": held_out}
+        with together(layout):
+            return written(opened, loaded, rows_of, index, about) if layout.first else []
+
+    return measured
+
+
+def written(
+    opened: Opened,
+    loaded: Loaded,
+    measured: Measured,
+    index: np.ndarray,
+    about: Mapping[str, Any],
+) -> Found:
+    """Write rows of examples `index` of the data that `about` names, and sum them up."""
+    setup, step = opened.setup, loaded.step
+    task, options = setup.task, setup.task.evaluate
     summaries = {name: METRICS[name].summary(task, rows) for name, rows in measured.items()}
-    about = {"name": data.spec.name, "split": split, "held_out": held_out}
     result = {
         "step": step,
         "data": about,
         "examples": len(index),
-        "settings": settings(setup, split, metrics),
+        "settings": settings(setup, about["split"], list(measured)),
         **summaries,
         "per_example": {
             "index": index.tolist(),
@@ -172,10 +209,10 @@ def measure_examples(
             },
         },
     }
-    stem = f"step_{step}_{split}_seed_{options.seed}_{digest(result['settings'])}"
+    stem = f"step_{step}_{about['split']}_seed_{options.seed}_{digest(result['settings'])}"
     path = opened.folder / "evaluation" / f"{stem}.json"
     files.write_json(path, result)
-    layout.say(f"wrote {path}")
+    print(f"wrote {path}", flush=True)
     found = []
     for name, summary in summaries.items():
         metric, how = METRICS[name], of_metric(setup, name)
@@ -183,12 +220,12 @@ def measure_examples(
             "step": step,
             "count": len(index),
             "reference": about,
-            "weights": {"kind": options.weights, **origins[""]},
+            "weights": {"kind": options.weights, **loaded.origins[""]},
             "metric": {"name": name, **how},
             "seed": options.seed,
             "code": code(),
         }
         numbers = {k: v for k, v in summary.items() if isinstance(v, float)}
-        record = Result(name, *metric.headline(summary), numbers, None, protocol)
-        found.append((record, metric.lines(summary, how)))
+        row = Result(name, *metric.headline(summary), numbers, None, protocol)
+        found.append((row, metric.lines(summary, how)))
     return found

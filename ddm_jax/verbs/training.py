@@ -21,6 +21,7 @@ from ddm_jax.training.step import Metrics, TrainState
 from ddm_jax.training.stopping import Signals
 from ddm_jax.training.weights import fitted
 from ddm_jax.verbs.previews import Preview
+from ddm_jax.verbs.watching import Watch
 from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
 
 IN_FLIGHT = 2  # steps dispatched and not yet known to be finite; more deadlocks virtual devices
@@ -33,14 +34,16 @@ def train(
     layout: Layout,
     preview: Preview,
     borrowed: Mapping[str, Any] = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> int:
     """Train to `train.steps`, from the newest good checkpoint where there is one.
 
-    preview: what is drawn. borrowed: the weights of other runs by their role, for the loss; a fresh
-    run starts from those with the role "init", as far as they fit. Returns the exit code: 0 at the
-    end, 128 + n when signal n stopped the run, whose state is then saved. Raises RunError for a
-    loss or a state that is not finite, of which nothing is saved, and where there were checkpoints
-    but none is usable. Where one process cannot write, all raise.
+    preview: what is drawn. watch: what is measured, if anything. borrowed: the weights of other
+    runs by their role, for the loss; a fresh run starts from those with the role "init", as far as
+    they fit. Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, whose
+    state is then saved. Raises RunError for a loss or a state that is not finite, of which nothing
+    is saved, and where there were checkpoints but none is usable. Where one process cannot write,
+    all raise.
     """
     options = setup.train
     layout.split_batch(options.batch, options.accumulate)
@@ -58,6 +61,8 @@ def train(
                 (workdir / "done.json").unlink(missing_ok=True)
                 log = stack.enter_context(closing(logs.MetricLog(workdir, step)))
         preview.begin(state.params)
+        if watch:
+            watch.begin(setup.average.read(state.ema_params), step, progress.say)
 
         progress.begin(step)
         records = Records(checkpoints, log, logs.Meter(options.batch), progress)
@@ -73,14 +78,20 @@ def train(
                 report(setup, layout, records, settle(in_flight, IN_FLIGHT - 1))
                 stop = signals.seen(step)
                 draw = options.sample_every and step % options.sample_every == 0 and not stop
-                save = stop or step % options.save_every == 0 or step == options.steps
+                measure = watch and watch.due(step) and not stop
+                save = stop or measure or step % options.save_every == 0 or step == options.steps
                 if save or draw:
                     report(setup, layout, records, settle(in_flight, 0))
                 if save:
+                    if checkpoints and watch:
+                        checkpoints.spared = watch.best
                     write_state(layout, checkpoints, step, state)
                 if draw:
                     with records.meter.paused():
                         preview.draw(setup.average.read(state.ema_params), step, progress.say)
+                if watch and measure:
+                    with records.meter.paused():
+                        watch.measure(setup.average.read(state.ema_params), step, progress.say)
                 if stop:
                     break
             stopped = signals.seen(step)

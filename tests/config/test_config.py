@@ -171,7 +171,7 @@ def test_a_name_that_is_no_name_is_answered_with_the_names(tmp_path):
 def test_errors_in_a_config_file_name_the_line(tmp_path):
     file = tmp_path / "bad.py"
     file.write_text(
-        "from configs import base\n\n\ndef get_config():\n    config = quickstart()\n"
+        "from configs import base\n\n\ndef get_config():\n    config = base.get_config()\n"
         "    config.train.step = 3\n    return config\n"
     )
     with pytest.raises(UserError, match="bad.py, line 6: AttributeError.*step"):
@@ -180,7 +180,7 @@ def test_errors_in_a_config_file_name_the_line(tmp_path):
 
 def test_parameterised_config_files(tmp_path):
     (tmp_path / "two.py").write_text(
-        "from configs import base\n\n\ndef get_config(which):\n    config = quickstart()\n"
+        "from configs import base\n\n\ndef get_config(which):\n    config = base.get_config()\n"
         "    config.seed = int(which)\n    return config\n"
     )
     assert load_config(f"{tmp_path / 'two.py'}:5").seed == 5
@@ -215,6 +215,12 @@ def test_the_page_of_defaults_is_what_the_dataclasses_say(task):
 def test_several_names_may_be_given_with_commas_alone(given, names):
     config = quickstart()
     assert override(config, [f"--config.evaluate.metrics={given}"]).evaluate.metrics == names
+
+
+def test_of_a_setting_that_is_given_twice_the_last_one_holds():
+    twice = ["--config.evaluate.metrics=kid,mmd", "--config.seed", "3", "--config.seed=4"]
+    config = override(quickstart(), [*twice, "--config.evaluate.metrics", "ode"])
+    assert config.evaluate.metrics == ("ode",) and config.seed == 4
 
 
 def test_commas_within_a_prompt_divide_nothing():

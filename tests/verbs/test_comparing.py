@@ -12,7 +12,7 @@ from ddm_jax.data import sources
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.evaluation.protocol import named
 from ddm_jax.evaluation.sets.base import Moments
-from ddm_jax.verbs import comparing
+from ddm_jax.verbs import comparing, looking
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -21,7 +21,8 @@ FEW = ("--config.evaluate.samples=20", "--config.evaluate.reference_count=200")
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(comparing, "part_size", lambda batch: 8)
+    for module in (comparing, looking):
+        monkeypatch.setattr(module, "part_size", lambda batch: 8)
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ class SetMetric(Protocol):
 
     short: ClassVar[str]  # how it is printed
     of_classes: ClassVar[bool]  # whether it needs log_probs
+    higher: ClassVar[bool]  # whether a higher headline is better
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         """Numbers by name, the headline first; they do not depend on the order of rows.

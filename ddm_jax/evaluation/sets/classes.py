@@ -20,6 +20,7 @@ class Score:
 
     splits: int = 10
     short: ClassVar[str] = "IS"
+    higher: ClassVar[bool] = True
     of_classes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -47,6 +48,7 @@ class Agreement:
     """The share of samples whose likeliest class is the one that they were asked to be."""
 
     short: ClassVar[str] = "agreement"
+    higher: ClassVar[bool] = True
     of_classes: ClassVar[bool] = True
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:

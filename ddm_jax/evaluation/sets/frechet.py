@@ -29,6 +29,7 @@ class Frechet:
     """
 
     short: ClassVar[str] = "FD"
+    higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:

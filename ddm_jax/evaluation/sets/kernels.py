@@ -26,6 +26,7 @@ class Kid:
     subsets: int = 100
     subset_size: int = 1000
     short: ClassVar[str] = "KID"
+    higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -64,6 +65,7 @@ class Mmd:
 
     bandwidth: float = 0.0
     short: ClassVar[str] = "MMD"
+    higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class PrecisionRecall(_Neighbours):
 
     k: int = 3
     short: ClassVar[str] = "P/R"
+    higher: ClassVar[bool] = True
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         self.check(samples, reference)
@@ -60,6 +61,7 @@ class DensityCoverage(_Neighbours):
 
     k: int = 5
     short: ClassVar[str] = "D/C"
+    higher: ClassVar[bool] = True
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         self.check(samples, reference)

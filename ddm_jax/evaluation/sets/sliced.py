@@ -22,6 +22,7 @@ class SlicedWasserstein:
 
     directions: int = 256
     short: ClassVar[str] = "SWD"
+    higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
