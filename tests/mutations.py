@@ -1598,7 +1598,52 @@ HEALTH = (
         ("test_health", "may_yet_be_well"),
     ),
 )
+MEASURED = (
+    Mutation(
+        "watch",
+        "Watch._better",
+        'value > known["value"]',
+        'value < known["value"]',
+        ("test_watching", "lowest_or_the_highest and score"),
+    ),
+    Mutation(
+        "watch",
+        "Watch.begin",
+        "(self.best or 0) > step",
+        "(self.best or 0) < step",
+        ("test_watching", "lies_beyond"),
+    ),
+    Mutation(
+        "parts",
+        "_read",
+        "found[name].shape == (n, *row.shape)",
+        "found[name].shape != (n, *row.shape)",
+        ("test_comparing", "goes_on_where_it_was"),
+    ),
+    Mutation(
+        "samples of others",
+        "_arrays",
+        "found.shape[1:] != spec.shape",
+        "found.shape[1:] == spec.shape",
+        ("test_comparing", "no_samples_are_refused"),
+    ),
+    Mutation(
+        "evaluations",
+        "evaluations",
+        "(task.generator.grid_steps - 1) * each + 1",
+        "task.generator.grid_steps * each + 1",
+        ("test_comparing", "its_protocol_and_its_floor"),
+    ),
+    Mutation(
+        "overrides",
+        "_last_ones",
+        "found.pop(key, None)",
+        "found.get(key, None)",
+        ("test_config", "given_twice"),
+    ),
+)
 ALL = (
+    *MEASURED,
     *SAMPLERS,
     *SCHEDULES,
     *SHARED,

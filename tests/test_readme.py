@@ -90,6 +90,9 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
             arguments += [a for a in SMALL if a.partition("=")[0][9:] not in swept]
             if "steps=600" in shown:
                 arguments.append("--config.train.steps=8")
+            elif "evaluate_every" in shown:
+                few = ("train.evaluate_every=3", "evaluate.samples=8", "evaluate.reference_count=9")
+                arguments += [f"--config.{s}" for s in few]
         well = (0, 1) if "doctor" in arguments else (0,)  # a run of a few steps is not healthy
         assert launch.main(arguments) in well, shown + capsys.readouterr().err
         ran += 1

@@ -50,8 +50,8 @@ COMMON: dict[str, Any] = {
         "accumulate": 1,  # parts of a batch, one after the other
         "log_every": 100,
         "save_every": 1000,
-        "sample_every": 2000,
-        "evaluate_every": 0,  # a grid of samples; 0: at the end alone
+        "sample_every": 2000,  # a grid of samples; 0: at the end alone
+        "evaluate_every": 0,  # the metrics of evaluate; 0: never
         "keep": 2,  # newest checkpoints that stay
         "keep_every": 0,  # those at its multiples stay too; 0: none
     },

@@ -15,7 +15,7 @@ from ddm_jax.errors import UserError
 from ddm_jax.verbs import measures
 from ddm_jax.verbs.measures import Measure, number, short, whole
 
-MARKS = ("config.json", "metrics.jsonl", "done.json", "error.txt")  # any of them makes a run
+MARKS = ("metrics.jsonl", "done.json", "error.txt")  # any of them makes a run, as a config does
 DEPTH = 3  # folders of folders that are looked through: runs, a sweep in it, its cells
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Summary:
 def find(folder: Path, problems: list[str], depth: int = DEPTH) -> list[Path]:
     """The runs in `folder`: itself, or those in its folders; the unreadable join `problems`."""
     try:
-        if any((folder / mark).exists() for mark in MARKS):
+        if any((folder / mark).exists() for mark in MARKS) or _has_config(folder):
             return [folder]
         inside = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
     except OSError as error:
@@ -66,6 +66,17 @@ def find(folder: Path, problems: list[str], depth: int = DEPTH) -> list[Path]:
         return []
     inside.sort(key=lambda path: _natural(path.name))
     return [run for path in inside for run in find(path, problems, depth - 1)] if depth else []
+
+
+def _has_config(folder: Path) -> bool:
+    """Whether a config.json is a run's, broken as it may be: other projects have such files too."""
+    try:
+        found = json.loads((folder / "config.json").read_text())
+    except FileNotFoundError:
+        return False
+    except (ValueError, RecursionError):
+        return True
+    return not isinstance(found, dict) or bool({"task", "train"} & found.keys())
 
 
 def _natural(text: str) -> list[tuple[bool, int, str]]:

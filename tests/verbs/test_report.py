@@ -361,3 +361,10 @@ def test_a_browser_sorts_the_page_without_a_complaint(several, tmp_path):
     up, down = "s/seed=9 s/seed=10 a b", "b a s/seed=9 s/seed=10"
     by_name = "a b s/seed=9 s/seed=10"
     assert json.loads(seen) == [up, down, by_name, by_name, by_name, False]
+
+
+def test_a_folder_of_another_project_is_no_run(tmp_path, capsys):
+    """Though it has a config.json."""
+    shutil.copytree(ROOT / "tests/exchange/pipeline", tmp_path / "others")
+    code, _, err = answer(capsys, "--mode", "report", "--workdir", tmp_path)
+    assert code == 2 and "no run in" in err and err.count("\n") == 1
