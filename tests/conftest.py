@@ -117,7 +117,7 @@ def launch(*arguments, devices: int = 1, **environ: str) -> subprocess.Completed
         cwd=ROOT,
         text=True,
         capture_output=True,
-        timeout=900,
+        timeout=3000,
     )
 
 

@@ -31,6 +31,7 @@ FREE = (
     "train.log_every",
     "train.save_every",
     "train.sample_every",
+    "train.evaluate_every",
     "train.keep",
     "train.keep_every",
     "data.dir",

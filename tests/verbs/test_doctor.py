@@ -185,7 +185,7 @@ def test_equal_images_are_named(tmp_path, capsys, monkeypatch):
 
 
 OTHERS = {
-    "eps": ("prediction.name=eps", "schedule.name=linear"),
+    "eps": ("prediction.name=eps", "schedule.name=linear", "train.steps=400"),
     "velocity": ("prediction.name=velocity", "schedule.name=flow", "condition.name=nothing"),
     "edm": ("prediction.name=edm", "schedule.name=edm", "time_sampler.name=log_normal"),
     "x0": ("prediction.name=x0", "codec.pixels.scaling=fitted", "distance.name=l1"),

@@ -17,21 +17,21 @@ def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
         "--workdir",
         run,
         f"--config.data.dir={shared('tfds/cifar10').parent}",
-        "--config.train.batch=8",
-        "--config.train.steps=20",
+        "--config.train.batch=2",
+        "--config.train.steps=12",
         "--config.train.save_every=5",
         "--config.train.log_every=1",
         "--config.train.sample_every=0",
         "--config.sample.count=4",
-        "--config.sample.steps=10",
+        "--config.sample.steps=4",
     )
     process = start(*arguments)
     wait_for(process, "step 8/")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert "resuming at step 5" in ok(launch(*arguments)).stdout
-    assert state_of(run)[0] == 20
-    with Image.open(run / "samples/step_20.png") as picture:
+    assert state_of(run)[0] == 12
+    with Image.open(run / "samples/step_12.png") as picture:
         assert picture.mode == "RGB" and picture.width > 4 * 32
 
 
