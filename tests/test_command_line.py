@@ -96,7 +96,7 @@ def test_dry_run_shows_everything_and_writes_nothing(capsys, tmp_path):
         "  --config.train.steps=77",
         "  --config.schedule.name='cosine'",
         "# --config.schedule.linear.num_timesteps=1000",
-        "parameters: 2,796,097",
+        "parameters: 702,753",
         "data: digits, 1,797 images 8x8x1, 10 classes",
         "devices: 2 x",
     ):
@@ -156,7 +156,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
     )
     assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0_" in out
     code, _, err = answer(capsys, *arguments, "--config.optim.lr=0.1")
-    assert code == 2 and "optim.lr is 0.1, was 0.001" in err and "another --workdir" in err
+    assert code == 2 and "optim.lr is 0.1, was 0.002" in err and "another --workdir" in err
     code, out, err = answer(capsys, *arguments, "--config.train.steps=8")
     assert (code, err) == (0, "") and "resuming at step 6" in out and "finished step 8" in out
     code, out, _ = answer(capsys, "--config", run / "config.json", "--dry_run")

@@ -72,6 +72,6 @@ def test_they_are_brought_to_another_size(folder, tmp_path, capsys):
     assert code == 0, err
     assert "20 images 16x24x3" in out and "centre to 16:24 and resized to 16 x 24 pixels" in out
     code, _, err = answer(capsys, *arguments, "--config.data.size=15,24")
-    assert code == 2 and "images of 15x24 do not divide by 4" in err
+    assert code == 2 and "images of 15x24 do not divide by 2" in err
     code, _, err = answer(capsys, *arguments, "--config.data.size=0")
     assert code == 2 and "as in 32 or 24,32, or () for the data's own; not 0" in err
