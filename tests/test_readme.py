@@ -80,7 +80,7 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
             few = ("count=4", "steps=4", "ode_steps=3", "samples=20", "reference_count=40")
             arguments += [f"--config.evaluate.{s}" for s in few]
         elif "doctor" in arguments:
-            arguments += [f"--config.doctor.{s}" for s in ("examples=8", "levels=2", "samples=0")]
+            arguments += [f"--config.doctor.{s}" for s in ("examples=8", "levels=3", "samples=0")]
         elif "report" in arguments:
             pass
         elif "--mode" in arguments:
