@@ -78,10 +78,10 @@ def test_the_chain_ends_where_paths_do_as_it_gets_finer():
 
 def test_with_one_segment_it_is_the_loss_of_the_mean():
     batch, problem = draws(64, 3), problem_of(exact())
-    loss, parts = Consistency(first=1).loss(problem, ZERO + 0.3, FLOW, batch)
+    loss, parts = Consistency(first=1, huber=0.3).loss(problem, ZERO + 0.3, FLOW, batch)
     plain = Weighted().loss(problem, ZERO + 0.3, FLOW, batch)[0]
     np.testing.assert_allclose(parts["loss_error"], plain, rtol=1e-3)
-    np.testing.assert_allclose(loss, np.sqrt(plain + 2.5e-7) - 5e-4, rtol=1e-3)
+    np.testing.assert_allclose(loss, np.hypot(np.sqrt(plain), 0.3) - 0.3, rtol=1e-3, atol=1e-5)
 
 
 def test_a_distilled_end_of_the_teachers_paths_has_no_loss_and_another_map_has():

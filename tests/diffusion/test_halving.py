@@ -113,6 +113,26 @@ def test_exact_jumps_are_what_their_halves_make():
     np.testing.assert_allclose(loss[~jumps], plain[~jumps], rtol=1e-3)
 
 
+def test_jumps_go_down_the_grid_of_their_length_and_are_parted_half_way():
+    seen, known = [], exact()
+
+    def net(params, x, noise_cond, context, keys=None):
+        seen.append((noise_cond, noise_cond - context.gap))
+        return known(params, x, noise_cond, context)
+
+    batch = draws(200, 1)
+    Shortcut(apart=1.0, levels=4).loss(problem_of(net), ZERO, FLOW, batch)
+    (t, s), (again, middle), (m, end) = seen
+    _, level = draw_jumps(batch.own, 1.0, 4)
+    np.testing.assert_allclose(t - s, 2.0**-level, atol=1e-6)
+    np.testing.assert_allclose(t * 2**level, np.ceil(batch.t * 2**level), atol=1e-5)
+    np.testing.assert_allclose(m, (t + s) / 2, atol=1e-6)
+    assert (again == t).all() and s.min() == 0 and t.max() == 1
+    least = level == 4
+    np.testing.assert_allclose(middle, jnp.where(least, t, m), atol=1e-6)
+    np.testing.assert_allclose(end, jnp.where(least, m, s), atol=1e-6)
+
+
 def test_the_half_jumps_are_held():
     problem, batch = problem_of(exact(), space="x0"), draws(16, 2)
     objective = Shortcut(apart=1.0, levels=1)

@@ -26,17 +26,16 @@ GAP = jnp.array([0.7, 3.0])
 
 @pytest.fixture(scope="module", params=NETS)
 def net(request):
-    """(module, its parameters of one time and of two, away from their first zeros)."""
+    """(module, trained parameters of one time, fresh ones of two, and those trained)."""
     module, key = NETS[request.param], jax.random.key(1)
 
-    @jax.jit
-    def both():
-        one = module.init(key, X, TIME, Context())["params"]
-        return one, module.init(key, X, TIME, Context(gap=GAP))["params"]
+    def fresh(gap):
+        return module.init(key, X, TIME, Context(gap=gap))["params"]
 
-    one, two = both()
-    moved = jax.tree.map(
-        lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), two
+    rng, two = np.random.default_rng(0), jax.jit(fresh)(GAP)
+    one, moved = (
+        jax.tree.map(lambda a: jnp.float32(0.3 * rng.normal(size=a.shape)), tree)
+        for tree in (jax.eval_shape(fresh, None), two)
     )
     return module, one, two, moved
 
@@ -46,10 +45,7 @@ def test_those_that_read_a_gap_say_so():
 
 
 def test_weights_of_one_time_are_taken_over_and_the_network_is_as_it_was(net):
-    module, one, two, moved = net
-    trained = jax.tree.map(
-        lambda a: a + 0.1 * jax.random.normal(jax.random.key(a.size), a.shape), one
-    )
+    module, trained, two, moved = net
     start, left = fitted(two, trained)
     assert left and all("gap" in name for name in left)
     apply = jax.jit(lambda p, gap: module.apply({"params": p}, X, TIME, Context(gap=gap)))
