@@ -14,13 +14,17 @@ import numpy as np
 
 from ddm_jax.config.findings import Finding, dangerous, wrong
 from ddm_jax.data.dataset import Spec
+from ddm_jax.diffusion.losses.mean_flow import reaches
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.codecs import Codec
 from ddm_jax.tasks.diffusion import Diffusion
 
+LEFT = 0.05  # noise for each part of signal that a sample may keep
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
+CARRIED = 20.0  # by how much an aim may magnify the slope of the network in time
+TURNS = 100.0  # radians by which the fastest wave of an embedding of noise_conds may turn
 HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
 T = np.linspace(0, 1, 101, dtype=np.float32)
 
@@ -90,12 +94,76 @@ def signal_at_the_start(task: Diffusion) -> Iterator[Finding]:
 
 
 def ends_of_paths(task: Diffusion) -> Iterator[Finding]:
-    if task.generator.sampler.estimate == "end":  # while every objective trains the mean
+    objective, asks = task.objective, task.generator.sampler.estimate
+    if asks == "end" and objective.estimate == "mean" and not objective.two_times:
         yield dangerous(
-            "this sampler takes the network's estimate for the end of x_t's path, which only a "
-            "distilled network gives; objectives train the mean of x_0 given x_t, so samples are "
-            "drawn to the mean of the data; take sampler.name=ddim, say, unless the network was "
-            "distilled"
+            "this sampler takes the network's estimate for the end of x_t's path, and this "
+            "objective trains the mean of x_0 given x_t, so samples are drawn to the mean of the "
+            "data; take sampler.name=ddim, say, or objective.name=mean_flow or consistency"
+        )
+    elif asks == "mean" and objective.estimate == "end":
+        yield dangerous(
+            "this objective trains the end of x_t's path, and this sampler takes it for the mean "
+            "of x_0 given x_t; take sampler.name=consistency"
+        )
+
+
+def jumps(task: Diffusion) -> Iterator[Finding]:
+    if not task.objective.asks_slope:
+        return
+    model = task.model
+    t, s = (a.ravel() for a in np.meshgrid(T, T, indexing="ij"))
+
+    @jax.jit
+    def seen():
+        (_, _, out), (_, _, slope) = reaches(model.schedule, model.prediction, t, s)
+        return out / slope, slope, model.noise_cond(model.schedule, T)
+
+    carried, slope, told = map(np.asarray, seen())
+    below = s <= t
+    signs, largest = np.sign(slope[below]), abs(carried[below]).max()
+    if not (signs == signs[0]).all() or largest > CARRIED:
+        yield wrong(
+            "this objective's aim holds the network's slope in time, which this schedule and "
+            f"prediction magnify {largest:,.0f} times; take schedule.name=flow with "
+            "prediction.name=velocity"
+        )
+    turns = abs(told[-1] - told[0])
+    if turns > TURNS:
+        yield dangerous(
+            f"the noise_cond moves by {turns:,.0f} over all times, so the slope in time that this "
+            "objective learns from is steep and its training unsteady; take noise_cond.name=time"
+        )
+
+
+def noise_left(task: Diffusion) -> Iterator[Finding]:
+    if not task.objective.two_times and task.objective.estimate == "mean":
+        return
+    least = np.exp(-0.5 * float(jax.jit(task.model.schedule.logsnr)(0.0)))
+    if least > LEFT:
+        yield dangerous(
+            f"this objective learns jumps to the least noisy level, which holds {least:.3g} times "
+            "as much noise as signal here; take schedule.name=flow"
+        )
+
+
+def guidance_of_training(task: Diffusion) -> Iterator[Finding]:
+    if not task.objective.asks_null:
+        return
+    if not task.model.condition.parts:
+        yield wrong(
+            "this objective guides with what the network says without its condition, and the model "
+            "has none; take condition.name=classes, or leave objective.mean_flow.guidance at 1"
+        )
+    elif not task.draws.class_dropout:
+        yield wrong(
+            "this objective guides with the null class, which loss.class_dropout=0 never trains; "
+            "take loss.class_dropout=0.1"
+        )
+    elif task.generator.guidance.asks == "null":
+        yield dangerous(
+            "the jumps are trained with guidance, and sampling would guide them once more; take "
+            "guidance.name=none"
         )
 
 
@@ -201,7 +269,7 @@ def teacher(task: Diffusion) -> Iterator[Finding]:
     if task.teacher.run and not task.objective.asks_teacher:
         yield wrong(
             "teacher.run is given, and this objective learns from none; take "
-            "objective.name=teacher, or leave teacher.run empty"
+            "objective.name=teacher or consistency_distillation, or leave teacher.run empty"
         )
 
 
@@ -255,6 +323,9 @@ RULES = (
     teacher,
     lent,
     ends_of_paths,
+    jumps,
+    noise_left,
+    guidance_of_training,
     learned_variance,
     chain_of_levels,
     learned_schedule,

@@ -28,6 +28,11 @@ def _diffusion(task: Diffusion) -> None:
             "this network does not read that condition; take condition.name=nothing, or "
             "model.name=ddpm_unet"
         )
+    if task.objective.two_times and "gap" not in model.net.reads:
+        raise UserError(
+            "this objective trains jumps between two times, and this network is told of one; take "
+            "model.name=ddpm_unet or mlp"
+        )
     try:
         generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:

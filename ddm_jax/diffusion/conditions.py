@@ -15,13 +15,15 @@ class Context(NamedTuple):
     """A condition as networks read it; None for what it does not have.
 
     vector: (B, W), added to the embedding of the noise. sequence: (B, L, D), attended to, where
-    mask, (B, L) bool, is True. maps: (B, *space, C), concatenated to the channels of x.
+    mask, (B, L) bool, is True. maps: (B, *space, C), concatenated to the channels of x. gap: (B,),
+    the noise_cond of t less that of the second time s, of networks that are told of two times.
     """
 
     vector: Array | None = None
     sequence: Array | None = None
     mask: Array | None = None
     maps: Array | None = None
+    gap: Array | None = None
 
 
 NO_CONTEXT = Context()
@@ -47,7 +49,12 @@ def drop(embedding: Embedding, raw: Raw, keys: Array, rate: float) -> Raw:
     axis happens to be as long as another one's second is dropped by examples all the same. Ho &
     Salimans 2022, arXiv:2207.12598, algorithm 1.
     """
-    away = jax.vmap(jax.random.bernoulli, (0, None))(keys, rate)
+    away = dropped(keys, rate)
     return jax.tree.map(
         lambda none, one: jnp.where(expand(away, one), none, one), embedding.null(len(keys)), raw
     )
+
+
+def dropped(keys: Array, rate: float) -> Array:
+    """Which examples `drop` takes the condition from, (B,) bool."""
+    return jax.vmap(jax.random.bernoulli, (0, None))(keys, rate)

@@ -153,13 +153,18 @@ def predict(
     t: T,
     context: Context = NO_CONTEXT,
     keys: Array | None = None,
+    s: T | None = None,
 ) -> Output:
     """x0_hat = c_skip x_t + c_out F(c_in x_t, noise_cond(t)): where coefficients meet a network.
 
     x_t: (B, ...); t: () or (B,); keys: (B,) of each example's dropout where the network is
-    trained. Computed in the precision of x_t.
+    trained; s: () or (B,), the second time that a network of two times is told, by the gap
+    noise_cond(t) - noise_cond(s). Computed in the precision of x_t.
     """
     t = jnp.broadcast_to(t, x_t.shape[:1])
+    if s is not None:
+        end = noise_cond(schedule, jnp.broadcast_to(s, t.shape))
+        context = context._replace(gap=noise_cond(schedule, t) - end)
     skip, out, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
     raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), context, keys)
     f, mix = split(raw.astype(x_t.dtype), x_t)
@@ -173,10 +178,16 @@ def denoiser(
     prediction: Prediction,
     noise_cond: NoiseCond,
     context: Context = NO_CONTEXT,
+    two_times: bool = False,
 ) -> Denoise:
-    """The denoiser of a network of one time, in a context that is embedded already."""
+    """The denoiser of a network, in a context that is embedded already.
+
+    A network of one time ignores s; one of two times is told t in its place where it is not given.
+    """
 
     def denoise(x_t: X, t: T, s: T | None = None) -> Estimate:
-        return predict(net, params, schedule, prediction, noise_cond, x_t, t, context).estimate
+        told = (t if s is None else s) if two_times else None
+        parts = schedule, prediction, noise_cond
+        return predict(net, params, *parts, x_t, t, context, s=told).estimate
 
     return denoise

@@ -37,7 +37,7 @@ class DDPMUNet(nn.Module):
     remat: bool = False
     groups: int = 0
 
-    reads = ("vector", "sequence", "mask")
+    reads = ("vector", "sequence", "mask", "gap")
 
     @property
     def width(self) -> int:

@@ -48,7 +48,10 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class DiffusionModel:
-    """Network, schedule, prediction, noise_cond and condition; shape is that of one x."""
+    """Network, schedule, prediction, noise_cond and condition; shape is that of one x.
+
+    two_times: whether the network is told the second time of a jump, as its objective trains it.
+    """
 
     net: Network
     schedule: Schedule
@@ -56,6 +59,7 @@ class DiffusionModel:
     noise_cond: NoiseCond
     condition: Condition
     shape: tuple[int, ...]
+    two_times: bool = False
 
     def init(self, key: Array) -> Params:
         """Fresh parameters of network, condition and schedule."""
@@ -63,6 +67,8 @@ class DiffusionModel:
         cond = self.condition.init(jax.random.fold_in(key, 1))
         seen = jax.eval_shape(lambda: self.condition.embed(cond, self.condition.null(1)))
         context = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), seen)
+        if self.two_times:
+            context = context._replace(gap=jnp.zeros(1))
         x = _joined(jnp.zeros((1, *self.shape)), context)
         net = jax.jit(self.net.init)(key, x, jnp.zeros(1), context)["params"]
         return Params(net, cond, self.schedule.init_params(of_schedule))
@@ -90,7 +96,7 @@ class DiffusionModel:
         """The denoiser under raw conditions (B, ...), which are embedded once, here."""
         context = self.condition.embed(params.cond, raw)
         parts = self.trained(params), self.prediction, self.noise_cond
-        return denoiser(self.apply, params.net, *parts, context)
+        return denoiser(self.apply, params.net, *parts, context, self.two_times)
 
     def both(self, params: Params, raw: Raw, other: Raw) -> Both:
         """The estimates under `raw` and under `other`, in one call of the network on 2 B examples.

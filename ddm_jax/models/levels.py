@@ -1,5 +1,6 @@
 """What U-Nets and their halves share: the embedding of the noise, blocks, and the way down."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from ddm_jax.models.layers import (
     divides,
     kernel_init,
     sinusoidal_embedding,
+    zero_init,
 )
 
 
@@ -86,17 +88,22 @@ class Levels:
         divides(space, len(self.multipliers) - 1, "multipliers", patch)
 
     def embed(self, noise_cond: Array) -> Array:
-        """The embedding (B, 4 channels) of the noise and of the context's vector, which is added.
+        """The embedding (B, 4 channels) of the noise, to which those of the context's gap, zero at
+        first, and its vector are added.
 
-        Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672.
+        Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672; Geng et al.
+        2025, arXiv:2505.13447, section 4.3.
         """
         dtype = jnp.dtype(self.dtype)
 
-        def dense(name: str) -> nn.Dense:
-            return nn.Dense(4 * self.channels, kernel_init=kernel_init, dtype=dtype, name=name)
+        def dense(name: str, init: Callable = kernel_init) -> nn.Dense:
+            return nn.Dense(4 * self.channels, kernel_init=init, dtype=dtype, name=name)
 
         emb = sinusoidal_embedding(noise_cond, self.channels)
         emb = dense("emb2")(nn.swish(dense("emb1")(emb)))
+        if self.context.gap is not None:
+            gap = sinusoidal_embedding(self.context.gap, self.channels)
+            emb = emb + dense("gap2", zero_init)(nn.swish(dense("gap1")(gap)))
         vector = self.context.vector
         return emb if vector is None else emb + vector.astype(dtype)
 

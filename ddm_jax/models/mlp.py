@@ -15,13 +15,14 @@ class MLP(nn.Module):
     (B, *space, C), (B,) -> (B, *space, out_channels). The noise_cond is one input among the pixels,
     so it should be of order 1, as `time` is. The output is an affine map of the last hidden layer,
     so it lies in a subspace of as many dimensions as that layer is wide; see
-    experiments/fashion_mlp for what that costs. It is zero at initialisation.
+    experiments/fashion_mlp for what that costs. It is zero at initialisation. The context's gap is
+    one more input, whose weights are zero at initialisation.
     """
 
     out_channels: int
     hidden: tuple[int, ...] = (512, 512)
 
-    reads = ()
+    reads = ("gap",)
     width = 0
     dtype = "float32"
     dropout = 0.0
@@ -42,6 +43,10 @@ class MLP(nn.Module):
         shape = *x.shape[:-1], self.out_channels
         h = jnp.concatenate([x.reshape(len(x), -1), noise_cond[:, None].astype(x.dtype)], -1)
         for i, width in enumerate(self.hidden):
-            h = nn.relu(nn.Dense(width, name=f"hidden{i}")(h))
+            h = nn.Dense(width, name=f"hidden{i}")(h)
+            if i == 0 and context.gap is not None:
+                told = context.gap[:, None].astype(h.dtype)
+                h = h + nn.Dense(width, use_bias=False, kernel_init=zero_init, name="gap")(told)
+            h = nn.relu(h)
         size = int(np.prod(shape[1:]))
         return nn.Dense(size, kernel_init=zero_init, name="out")(h).reshape(shape)

@@ -114,7 +114,7 @@ class Diffusion:
         condition = build("condition", width=net.width, spec=spec)
         schedule, prediction = build("schedule"), build("prediction")
         parts = schedule, prediction, build("noise_cond")
-        model = DiffusionModel(net, *parts, condition, codec.shape)
+        model = DiffusionModel(net, *parts, condition, codec.shape, objective.two_times)
         how = build("sampler"), build("timesteps"), build("guidance"), build("sample")
         loss = build("loss")
         return cls(
@@ -191,4 +191,4 @@ class Diffusion:
             return at_the_same_noise(asked, other.trained(theirs), model.trained(params))
 
         asks = self.objective.asks_teacher
-        return loss(params, batch, key, view.memory, teacher if asks else None)
+        return loss(params, batch, key, view.memory, teacher if asks else None, view.step)

@@ -139,6 +139,11 @@ def export_run(workdir: Path, folder: Path, overrides: Sequence[str], dry_run: b
                     f"{workdir} cannot be exported: {key}={chosen[key]!r}, and diffusers holds "
                     f"{named} alone"
                 )
+        if opened.setup.task.model.two_times:
+            raise UserError(
+                f"{workdir} cannot be exported: its network is told of two times, and diffusers "
+                "holds networks of one alone"
+            )
         if layout.first:
             _write(opened, chosen, folder, dry_run)
     return 0

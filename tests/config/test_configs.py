@@ -42,6 +42,7 @@ VARIANTS = {
     "fashion_mlp": ("published", "x0"),
     "single_image": ("published", "cpu"),
     "cifar_improved": ("hybrid", "vlb"),
+    "digits_consistency": ("whole", "mean", "tuned"),
 }
 CONFIGS = [
     f"{path.stem}.py:{variant}".rstrip(":")
@@ -89,17 +90,19 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
 
 
 @pytest.mark.parametrize(
-    ("model", "schedule", "prediction", "noise_cond", "sampler"),
+    ("model", "schedule", "prediction", "noise_cond", "sampler", "objective"),
     [
-        ("ddpm_unet", "vp", "edm", "ln_sigma", "heun"),
-        ("ddm_unet", "flow", "velocity", "noise_variance", "unipc"),
-        ("vanilla_unet", "cosine", "v", "logsnr", "pndm"),
-        ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m"),
+        ("ddpm_unet", "vp", "edm", "ln_sigma", "heun", "weighted"),
+        ("ddm_unet", "flow", "velocity", "noise_variance", "unipc", "weighted"),
+        ("vanilla_unet", "cosine", "v", "logsnr", "pndm", "weighted"),
+        ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m", "weighted"),
+        ("mlp", "flow", "velocity", "time", "ddim", "mean_flow"),
     ],
 )
-def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler):
+def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler, objective):
     """Its loss has gradients, its samples are finite, and image k depends on k alone."""
     names = dict(schedule=schedule, prediction=prediction, noise_cond=noise_cond, sampler=sampler)
+    names["objective"] = objective
     choices = [f"--config.{part}.name={name}" for part, name in names.items()]
     choices += ["--config.model.name=" + model, "--config.sample.steps=3"]
     choices += [f"--config.model.{model}.{s}" for s in TINY[model]]

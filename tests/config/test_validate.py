@@ -30,6 +30,13 @@ SPEC = Spec(
 )
 TIMES = ("--config.time_sampler.name=discrete",)
 SHORT = ("--config.schedule.name=linear", "--config.schedule.linear.num_timesteps=200", *TIMES)
+JUMPS = (
+    "objective.name=mean_flow",
+    "schedule.name=flow",
+    "prediction.name=velocity",
+    "noise_cond.name=time",
+)
+GUIDED = (*JUMPS, "objective.mean_flow.guidance=2.0")
 ZERO = ("--config.schedule.cosine.zero_terminal=True", "--config.timesteps.name=trailing")
 
 # Settings, whether they are refused, the reason that must be given; and the remedy that it names.
@@ -94,8 +101,64 @@ FINDINGS = [
         "ends_of_paths",
         ("sampler.name=consistency",),
         False,
-        "only a distilled network gives",
+        "drawn to the mean of the data",
         ("sampler.name=ddim",),
+    ),
+    (
+        "check_fit",
+        (*JUMPS, "model.name=ddm_unet", "condition.name=nothing"),
+        True,
+        "this network is told of one",
+        ("model.name=mlp",),
+    ),
+    (
+        "jumps",
+        (*JUMPS, "schedule.name=linear"),
+        True,
+        "magnify 31 times",
+        ("schedule.name=flow",),
+    ),
+    (
+        "jumps",
+        (*JUMPS, "prediction.name=v"),
+        True,
+        "prediction.name=velocity",
+        ("prediction.name=velocity",),
+    ),
+    (
+        "jumps",
+        (*JUMPS, "noise_cond.name=timestep"),
+        False,
+        "moves by 999 over all times",
+        ("noise_cond.name=time",),
+    ),
+    (
+        "noise_left",
+        (*JUMPS, "schedule.name=offset_cosine"),
+        False,
+        "0.329 times as much noise as signal",
+        ("schedule.name=flow",),
+    ),
+    (
+        "guidance_of_training",
+        (*GUIDED, "condition.name=nothing"),
+        True,
+        "condition.name=classes",
+        ("objective.mean_flow.guidance=1.0",),
+    ),
+    (
+        "guidance_of_training",
+        GUIDED,
+        True,
+        "never trains",
+        ("loss.class_dropout=0.1",),
+    ),
+    (
+        "guidance_of_training",
+        (*GUIDED, "loss.class_dropout=0.1", "guidance.name=classifier_free"),
+        False,
+        "once more",
+        ("guidance.name=none",),
     ),
     (
         "learned_variance",

@@ -48,7 +48,8 @@ def draw_at(t, key=KEY, d=3):
     t = jnp.asarray(t, jnp.float32)
     x0 = jnp.round(127.5 * (jnp.tanh(jax.random.normal(key, (len(t), d))) + 1)) / 127.5 - 1
     eps = jax.random.normal(jax.random.fold_in(key, 1), x0.shape)
-    return NoisedBatch(x0, eps, t, NO_CONTEXT, jax.random.split(key, len(t)))
+    keys = jax.random.split(key, len(t))
+    return NoisedBatch(x0, eps, t, NO_CONTEXT, keys, own=keys)
 
 
 def loss_of(objective, schedule=COSINE):
@@ -62,8 +63,8 @@ def loss_of(objective, schedule=COSINE):
 
 
 def taught(draw, schedule):
-    """With a teacher, for the objective that asks one."""
-    return draw._replace(teacher=gaussian(schedule, 0.1, 0.8))
+    """With a teacher and a step, for the objectives that ask for them."""
+    return draw._replace(teacher=gaussian(schedule, 0.1, 0.8), step=jnp.int32(700))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -48,7 +48,15 @@ class Objective(ABC):
     chain: ClassVar[bool] = False  # a bound on the schedule's T levels: times must be levels
     continuous: ClassVar[bool] = False  # a bound in continuous time, which may train a schedule
     asks_teacher: ClassVar[bool] = False  # it compares with the model of another run
+    two_times: ClassVar[bool] = False  # the network is told the second time of a jump
+    asks_slope: ClassVar[bool] = False  # its aim holds the network's slope in time
+    estimate: ClassVar[str] = "mean"  # of x_0 given x_t, or "end": that of x_t's path
     unit: ClassVar[str] = "mean over elements"
+
+    @property
+    def asks_null(self) -> bool:
+        """Whether it asks the network without its condition, too."""
+        return False
 
     def init_params(self, key: Array) -> Any:
         """Fresh parameters, () of an objective that has none."""

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.noised import (
     NoisedBatch,
     Problem,
+    aimed,
     predict_noised,
     weighted_error,
 )
@@ -35,8 +34,6 @@ class Teacher(Objective):
         if batch.teacher is None:
             raise ValueError("the teacher's objective needs a teacher")
         predicted = predict_noised(problem, params, schedule, batch)
-        aim = jax.lax.stop_gradient(batch.teacher(predicted.x_t, batch.t).x0)
-        rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
-        skip, out, _ = problem.prediction.coefficients(*rates)
-        f = (aim - expand(skip, aim) * predicted.x_t) / expand(out, aim)
-        return weighted_error(problem, schedule, batch.t, predicted._replace(target=f)), {}
+        aim = batch.teacher(predicted.x_t, batch.t).x0
+        predicted = aimed(problem, schedule, batch.t, predicted, aim)
+        return weighted_error(problem, schedule, batch.t, predicted), {}

@@ -7,7 +7,7 @@ import jax
 from jax import Array
 
 from ddm_jax.diffusion.arrays import fold_in, normal_like
-from ddm_jax.diffusion.conditions import Embedding, Raw, drop
+from ddm_jax.diffusion.conditions import Embedding, Raw, drop, dropped
 from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.losses.time_samplers import Memory, TimeSampler, uniforms
@@ -49,7 +49,7 @@ def diffusion_loss(
     embedding: Embedding,
     draws: Draws,
 ) -> Callable[..., Terms]:
-    """(params, batch, key, memory, teacher=None) -> the objective's Terms.
+    """(params, batch, key, memory, teacher=None, step=None) -> the objective's Terms.
 
     Every draw (time, noise, class, network dropout) comes from the step's key and the example's
     place in the whole batch, so it does not depend on how the batch is split.
@@ -61,6 +61,7 @@ def diffusion_loss(
         key: Array,
         memory: Memory,
         teacher: Teacher | None = None,
+        step: Array | None = None,
     ) -> Terms:
         of_time, rest = jax.random.split(key)
         keys = jax.vmap(lambda k: jax.random.split(k, 3))(fold_in(rest, batch.place))
@@ -71,8 +72,12 @@ def diffusion_loss(
         if draws.class_dropout > 0:
             raw = drop(embedding, raw, of_class, draws.class_dropout)
         eps, context = normal_like(of_noise, batch.x0), embedding.embed(params.cond, raw)
-        told = None if teacher is None else teacher(raw)
-        noised = NoisedBatch(batch.x0, eps, t, context, of_net, told)
+        asked = None if teacher is None else teacher(raw)
+        own = fold_in(of_class, 1)
+        noised = NoisedBatch(batch.x0, eps, t, context, of_net, asked, own, step)
+        if objective.asks_null:
+            null = embedding.embed(params.cond, embedding.null(len(t)))
+            noised = noised._replace(null=null, told=~dropped(of_class, draws.class_dropout))
         full = objective.with_params(params.objective)
         total, parts = full.loss(problem, params.net, trained, noised)
         return Terms(total, t, time_sampler.weight(t, memory), parts)

@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.arrays import T, expand
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.weightings import Simple
@@ -37,7 +38,10 @@ class Problem(NamedTuple):
 class NoisedBatch(NamedTuple):
     """Examples x0 with noise eps (B, ...), times t (B,), their context and dropout keys (B,).
 
+    own: keys (B,) for what an objective draws itself. step: () int32, the steps taken before.
     teacher: the denoiser of another run under the same conditions, where the objective asks it.
+    null: the context that says nothing, and told: (B,) bool, which examples have their condition
+    still, where the objective asks for them.
     """
 
     x0: Array
@@ -46,6 +50,10 @@ class NoisedBatch(NamedTuple):
     context: Context
     keys: Array
     teacher: Denoise | None = None
+    own: Array | None = None
+    step: Array | None = None
+    null: Context | None = None
+    told: Array | None = None
 
 
 class Predicted(NamedTuple):
@@ -57,14 +65,27 @@ class Predicted(NamedTuple):
     estimate: Estimate
 
 
-def predict_noised(problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch) -> Predicted:
-    """Show the network the noised examples."""
+def predict_noised(
+    problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch, s: T | None = None
+) -> Predicted:
+    """Show the network the noised examples; a network of two times is told s too."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
     parts = schedule, problem.prediction, problem.noise_cond
-    f, estimate = predict(problem.net, params, *parts, x_t, batch.t, batch.context, batch.keys)
+    told = x_t, batch.t, batch.context, batch.keys
+    f, estimate = predict(problem.net, params, *parts, *told, s)
     rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
     aim = target(problem.prediction, *rates, batch.x0, batch.eps)
     return Predicted(x_t, f, aim, estimate)
+
+
+def aimed(
+    problem: Problem, schedule: Rates, t: Array, predicted: Predicted, x0: Array
+) -> Predicted:
+    """What was predicted, with another x0 (B, ...) as the aim, where no gradient flows."""
+    x0 = jax.lax.stop_gradient(x0)
+    skip, out, _ = problem.prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
+    f = (x0 - expand(skip, x0) * predicted.x_t) / expand(out, x0)
+    return predicted._replace(target=f)
 
 
 def weighted_error(problem: Problem, schedule: Rates, t: Array, predicted: Predicted) -> Array:

@@ -9,7 +9,10 @@ from jax import Array
 
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
+from ddm_jax.diffusion.losses.consistency import Consistency, ConsistencyDistillation
 from ddm_jax.diffusion.losses.distillation import Teacher
+from ddm_jax.diffusion.losses.halving import Progressive, Shortcut
+from ddm_jax.diffusion.losses.mean_flow import MeanFlow
 from ddm_jax.diffusion.losses.noised import (
     NoisedBatch,
     Predicted,
@@ -149,4 +152,9 @@ OBJECTIVES = {
     "vdm": VDM,
     "uncertainty": Uncertainty,
     "teacher": Teacher,
+    "mean_flow": MeanFlow,
+    "shortcut": Shortcut,
+    "consistency": Consistency,
+    "consistency_distillation": ConsistencyDistillation,
+    "progressive": Progressive,
 }

@@ -1,0 +1,203 @@
+"""Mean flows on Gaussian data, whose flow is known: aims, gradients, what is learnt, and jumps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jumping import FLOW, MEAN, STD, deviations, draws, ending, exact, problem_of, slopes
+
+from ddm_jax.diffusion.analytic import gaussian, gaussian_flow
+from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.combining import extrapolate
+from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+from ddm_jax.diffusion.losses.mean_flow import MeanFlow, jump_target, second_time, tangent
+from ddm_jax.diffusion.losses.objectives import Weighted
+from ddm_jax.diffusion.noise_conds import Time
+from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, predict
+from ddm_jax.diffusion.process import diffuse, probability_flow
+from ddm_jax.diffusion.samplers.loop import integrate, sample
+from ddm_jax.diffusion.samplers.one_step import DDIM
+from ddm_jax.diffusion.schedules.continuous import ContinuousCosine
+from ddm_jax.diffusion.schedules.rates import EDM, Flow
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+ZERO = jnp.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "prediction"),
+    [
+        (Flow(), "velocity"),
+        (Flow(), "x0"),
+        (ContinuousCosine(), "eps"),
+        (EDM(max_sigma=5.0), "edm"),
+    ],
+)
+def test_the_flow_is_its_own_aim(schedule, prediction):
+    """Told the mean of x_0 and of dx_t/dt, the aim at the exact F is that F."""
+    row, net = PREDICTIONS[prediction](), exact(schedule, prediction)
+    batch = draws(64, 2)
+    t, s = batch.t, batch.t * jnp.linspace(0, 0.9, 64)
+    x_t = diffuse(schedule, batch.x0, batch.eps, t)
+
+    @jax.jit
+    def found():
+        def f(x, t):
+            return predict(net, ZERO, schedule, row, Time(), x, t, s=s).f
+
+        x0 = gaussian(schedule, MEAN, STD)(x_t, t).x0
+        along = tangent(schedule, x_t, x0, t)
+        out, slope = jax.jvp(f, (x_t, t), (along, jnp.ones_like(t)))
+        return out, jump_target(schedule, row, x_t, t, s, x0=x0, along=along, f=slope)
+
+    out, aim = found()
+    np.testing.assert_allclose(aim, out, rtol=2e-2, atol=2e-3)
+
+
+def test_the_tangent_of_the_mean_is_the_probability_flow():
+    """dx_t/dt by another route: z = x_t / sqrt(alpha^2 + sigma^2) and its ODE in log-SNR."""
+    batch = draws(16, 2)
+    denoise = gaussian(FLOW, MEAN, STD)
+
+    def x_of(half, z):
+        t = FLOW.time(2 * half)
+        return expand(jnp.sqrt(FLOW.alpha(t) ** 2 + FLOW.sigma(t) ** 2), z) * z
+
+    @jax.jit
+    def both():
+        x_t = diffuse(FLOW, batch.x0, batch.eps, batch.t)
+        here = tangent(FLOW, x_t, denoise(x_t, batch.t).x0, batch.t)
+        half, pace = jax.jvp(lambda t: 0.5 * FLOW.logsnr(t), (batch.t,), (jnp.ones(16),))
+        z = x_t / x_of(half, jnp.ones_like(x_t))
+        dz = probability_flow(denoise, FLOW, z, half)
+        there = jax.jvp(x_of, (half, z), (jnp.ones(16), dz))[1]
+        return here, expand(pace, x_t) * there
+
+    np.testing.assert_allclose(*both(), rtol=2e-3, atol=2e-3)
+
+
+def test_the_flow_has_no_gradient_and_another_map_has():
+    objective, problem, batch = MeanFlow(), problem_of(exact()), draws(d=4)
+    assert deviations(slopes(objective, problem, ZERO, batch)) < 4
+    assert deviations(slopes(objective, problem, ZERO + 0.1, batch)) > 8
+
+
+def test_a_map_that_takes_the_mean_for_the_end_of_each_jump_is_not_at_rest():
+    """The mean alone, whatever s is, is what a network of one time learns."""
+    net = exact()
+
+    def still(params, x, noise_cond, context, keys=None):
+        return net(params, x, noise_cond, Context(gap=0 * context.gap))
+
+    apart = MeanFlow(apart=1.0)
+    assert deviations(slopes(apart, problem_of(still), ZERO, draws())) > 8
+
+
+def test_with_both_times_alike_it_is_the_loss_of_the_weighting():
+    batch, problem = draws(32, 2), problem_of(exact(), space="x0")
+    few = MeanFlow(apart=1e-6, power=0.0)
+    got = few.loss(problem, ZERO + 0.2, FLOW, batch)[0]
+    one = problem_of(exact(), space="x0")
+    np.testing.assert_allclose(got, Weighted().loss(one, ZERO + 0.2, FLOW, batch)[0], rtol=1e-4)
+
+
+def test_second_times_lie_below_the_first_and_are_apart_as_often_as_asked():
+    batch = draws()
+    s = second_time(batch, 0.3)
+    assert ((s >= 0) & (s <= batch.t)).all()
+    assert float((s < batch.t).mean()) == pytest.approx(0.3, abs=0.015)
+    assert float((s / batch.t)[s < batch.t].mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_training_finds_the_flow():
+    """F = a(t, s) x + b(t, s), a and b of a small network: one jump from noise is the exact one."""
+
+    def net(params, x, noise_cond, context, keys=None):
+        told = jnp.stack([noise_cond, context.gap], -1)
+        h = jnp.tanh(told @ params["in"] + params["bias"])
+        a, b = jnp.split(h @ params["out"], 2, -1)
+        return a * x + b
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "in": 2 * jax.random.normal(keys[0], (2, 32)),
+        "bias": jax.random.normal(keys[1], (32,)),
+        "out": jnp.zeros((32, 2)),
+    }
+    count, problem, objective = 1500, problem_of(net), MeanFlow(power=0.5)
+    tx = optax.adam(optax.linear_schedule(0.02, 0, count))
+
+    def step(carry, key):
+        params, state = carry
+        of_x0, of_eps, of_t, own = jax.random.split(key, 4)
+        x0 = MEAN + STD * jax.random.normal(of_x0, (256, 4))
+        batch = draws(256)._replace(
+            x0=x0,
+            eps=jax.random.normal(of_eps, x0.shape),
+            t=jax.random.uniform(of_t, (256,)),
+            own=jax.random.split(own, 256),
+        )
+        grads = jax.grad(lambda p: objective.loss(problem, p, FLOW, batch)[0].mean())(params)
+        updates, state = tx.update(grads, state)
+        return (optax.apply_updates(params, updates), state), None
+
+    @jax.jit
+    def trained(params):
+        steps = jax.random.split(keys[2], count)
+        return jax.lax.scan(step, (params, tx.init(params)), steps)[0][0]
+
+    params = trained(params)
+    jump = denoiser(net, params, FLOW, problem.prediction, Time(), two_times=True)
+    x = jnp.linspace(-2, 2, 9)[:, None]
+    for times in ([1.0], [1.0, 0.5]):
+        found = sample(jump, FLOW, DDIM(), jnp.array(times), x, jax.random.key(0))
+        np.testing.assert_allclose(found, ending(FLOW, x, jnp.ones(9)), atol=0.06)
+    still = jump(x, jnp.ones(9), None).x0  # at s = t, the mean
+    np.testing.assert_allclose(still, gaussian(FLOW, MEAN, STD)(x, jnp.ones(9)).x0, atol=0.06)
+
+
+@pytest.mark.parametrize("prediction", ["velocity", "x0"])
+def test_jumps_compose(prediction):
+    """t -> s -> r is t -> r, and both are the flow, by DDIM steps of the denoiser of two times."""
+    row, key = PREDICTIONS[prediction](), jax.random.key(0)
+    jump = denoiser(exact(FLOW, prediction), ZERO, FLOW, row, Time(), two_times=True)
+    x = jnp.linspace(-2, 2, 8)[:, None]
+    flow = gaussian_flow(FLOW, MEAN, STD, x, jnp.float32(0.9), jnp.float32(0.1))
+    for times in ([0.9, 0.1], [0.9, 0.5, 0.1], [0.9, 0.8, 0.3, 0.1]):
+        found = integrate(jump, FLOW, DDIM(), jnp.array(times), x, key)
+        np.testing.assert_allclose(found, flow, atol=1e-4)
+    other = denoiser(exact(FLOW, prediction), ZERO, FLOW, row, Time())
+    found = integrate(other, FLOW, DDIM(), jnp.array([0.9, 0.1]), x, key)
+    assert abs(found - flow).max() > 0.1
+
+
+def test_guidance_moves_the_mean_as_guided_sampling_does():
+    """On average over x_0, the aim is u + w (c - u) for examples that have their condition."""
+    net = exact()
+
+    def told(params, x, noise_cond, context, keys=None):
+        return net(params, x, noise_cond, context) + context.vector
+
+    t = jnp.linspace(0.1, 1, 6)
+    x_t = jax.random.normal(jax.random.key(1), (6, 2))
+    null, there = Context(jnp.full((6, 2), 0.3)), jnp.arange(6) % 2 == 0
+    problem = problem_of(told)
+    parts = FLOW, problem.prediction, problem.noise_cond
+    c, u = (
+        predict(told, ZERO, *parts, x_t, t, context, s=t).estimate.x0
+        for context in (Context(jnp.full((6, 2), -0.2)), null)
+    )
+    batch = draws(6, 2)._replace(x0=c, t=t, null=null, told=there)
+    got = MeanFlow(guidance=2.5).guided(problem, ZERO, FLOW, batch, x_t)
+    want = jnp.where(there[:, None], extrapolate(c, u, 2.5), c)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert not MeanFlow().asks_null and MeanFlow(guidance=2.0).asks_null
+    assert batch.context == NO_CONTEXT
+
+
+def test_refusals():
+    for settings in ({"apart": 0.0}, {"apart": 1.5}, {"power": -1.0}, {"floor": 0.0}):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            MeanFlow(**settings)
