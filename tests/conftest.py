@@ -255,3 +255,21 @@ def tiny_classifier(tmp_path_factory) -> Path:
     ]
     config = ("--config", ROOT / "configs/digits_classifier.py")
     return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))
+
+
+# An autoencoder of digits, shrunk.
+TINY_CODER = tuple(
+    f"--config.{setting}"
+    for setting in (
+        *("model.conv.channels=4", "model.conv.attention=False", "optim.warmup=2"),
+        *("train.batch=16", "train.steps=6", "train.log_every=2", "train.save_every=3"),
+        *("train.sample_every=0", "evaluate.count=20"),
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_autoencoder(tmp_path_factory) -> Path:
+    """A run of TINY_CODER. Tests change copies of it."""
+    config = ("--config", f"{ROOT}/configs/digits_latent.py:autoencoder")
+    return trained_once(tmp_path_factory, "tiny_autoencoder", (*config, *TINY_CODER))
