@@ -257,12 +257,13 @@ def tiny_classifier(tmp_path_factory) -> Path:
     return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))
 
 
-# An autoencoder of digits, shrunk.
+# An autoencoder of digits, shrunk, and trained until it is of some use.
 TINY_CODER = tuple(
     f"--config.{setting}"
     for setting in (
-        *("model.conv.channels=4", "model.conv.attention=False", "optim.warmup=2"),
-        *("train.batch=16", "train.steps=6", "train.log_every=2", "train.save_every=3"),
+        *("model.conv.channels=8", "model.conv.multipliers=(1,1)", "model.conv.attention=False"),
+        *("bottleneck.kl.weight=1e-3", "average.ema.decay=0.9", "optim.lr=1e-2", "optim.warmup=10"),
+        *("train.batch=32", "train.steps=200", "train.log_every=50", "train.save_every=100"),
         *("train.sample_every=0", "evaluate.count=20"),
     )
 )

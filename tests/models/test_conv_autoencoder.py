@@ -42,6 +42,7 @@ def test_any_number_of_axes_and_sizes_that_are_padded(space, pad, lowest):
     assert h.dtype == back.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_every_parameter_matters_and_examples_are_apart():
     module, x = ConvAutoencoder(1, 1, **SMALL), jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
     params = awake(module, x)
