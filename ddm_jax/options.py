@@ -214,6 +214,26 @@ class AccuracyOptions:
         _of_weights(self.weights)
 
 
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """The `evaluate` section of autoencoders. metrics: rows of METRICS. count: examples, 0 for all.
+    split: "" for the test split where the data have one, else the training examples. weights: of
+    the run, "averaged" or "raw".
+    """
+
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    count: int = 0
+    batch: int = 256
+    split: str = ""
+    seed: int = 0
+    weights: str = "averaged"
+
+    def __post_init__(self):
+        if self.batch < 1 or self.count < 0:
+            raise ValueError("batch must be at least 1 and count at least 0")
+        _of_weights(self.weights)
+
+
 def _of_weights(name: str) -> None:
     if name not in WEIGHTS:
         raise unknown("evaluate.weights", name, WEIGHTS)

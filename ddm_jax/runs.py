@@ -52,10 +52,33 @@ def check_same_data(spec: Spec, workdir: Path) -> None:
 def taught(config: ConfigDict, data: Dataset, workdir: Path) -> Dataset:
     """The data, whose Spec holds what the run in `workdir` learnt of them, or learns now."""
     if (workdir / "data.json").exists():
-        learnt = saved_spec(workdir).learnt
-    else:
-        learnt = make_task(config, data.spec, {}).learn(data.columns)
-    return replace(data, spec=replace(data.spec, learnt=learnt)) if learnt else data
+        was = saved_spec(workdir)
+        return replace(data, spec=replace(data.spec, learnt=was.learnt, latents=was.latents))
+    spec = data.spec
+    if (role := "autoencoder") in loans(config):
+        run = borrow(config, workdir, training=True)[role]
+        if run.spec.values != spec.values:
+            raise UserError(
+                f"--config.{task_of(config).borrows[role].key}={loans(config)[role]} is a run on "
+                f"{run.spec.name}, whose examples are not like those of {spec.name}; take one on "
+                "the same data"
+            )
+        saved = run.saved()
+        task: Any = run.task()
+        latents = task.measured(saved.params, data.columns["x"], saved.sha256)
+        spec = replace(spec, latents=latents)
+    learnt = make_task(config, spec, {}).learn(data.columns)
+    return replace(data, spec=replace(spec, learnt=learnt))
+
+
+def check_latents(spec: Spec, origins: Mapping[str, Mapping[str, Any]], workdir: Path) -> None:
+    """UserError where latents are to be made with other weights than those that were measured."""
+    found = origins.get("autoencoder")
+    if spec.latents and found and found["sha256"] != spec.latents.sha256:
+        raise UserError(
+            f"the latents of {workdir} were made with other weights of its autoencoder; bring them "
+            "back, or train anew in another --workdir"
+        )
 
 
 def record(config: ConfigDict, data: Dataset, workdir: Path) -> None:
@@ -172,12 +195,12 @@ def best(folder: Path) -> dict[str, Any]:
 def borrow(config: ConfigDict, workdir: Path, training: bool) -> dict[str, Run]:
     """The runs that a config borrows, by role, each at the step that borrowed.json has for it.
 
-    training: whether those that the loss reads are needed too.
+    training: whether those that the loss alone reads are needed too.
     """
     recorded, found = borrowed(workdir), {}
     for role, name in loans(config).items():
         loan = task_of(config).borrows[role]
-        if loan.training and not training:
+        if not (training or loan.using):
             continue
         try:
             run = open(name)

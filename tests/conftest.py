@@ -255,3 +255,22 @@ def tiny_classifier(tmp_path_factory) -> Path:
     ]
     config = ("--config", ROOT / "configs/digits_classifier.py")
     return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))
+
+
+# An autoencoder of digits, shrunk, and trained until it is of some use.
+TINY_CODER = tuple(
+    f"--config.{setting}"
+    for setting in (
+        *("model.conv.channels=8", "model.conv.multipliers=(1,1)", "model.conv.attention=False"),
+        *("bottleneck.kl.weight=1e-3", "average.ema.decay=0.9", "optim.lr=1e-2", "optim.warmup=10"),
+        *("train.batch=32", "train.steps=200", "train.log_every=50", "train.save_every=100"),
+        *("train.sample_every=0", "evaluate.count=20"),
+    )
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_autoencoder(tmp_path_factory) -> Path:
+    """A run of TINY_CODER. Tests change copies of it."""
+    config = ("--config", f"{ROOT}/configs/digits_latent.py:autoencoder")
+    return trained_once(tmp_path_factory, "tiny_autoencoder", (*config, *TINY_CODER))

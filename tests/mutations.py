@@ -1805,7 +1805,78 @@ FEW = (
         ("test_halving", "halves_make"),
     ),
 )
+BOTTLENECK, LIKENESS, CODED = "test_bottlenecks", "test_similarity", "test_autoencoder"
+LATENTS = (
+    Mutation(
+        "kl",
+        "kl_to_normal",
+        "jnp.expm1(log_variance)",
+        "jnp.exp(log_variance)",
+        (BOTTLENECK, "integral"),
+    ),
+    Mutation(
+        "kl",
+        "KL.through",
+        "jnp.exp(0.5 * log_variance)",
+        "jnp.exp(log_variance)",
+        (BOTTLENECK, "kl_draws"),
+    ),
+    Mutation(
+        "kl",
+        "KL.through",
+        "kl_to_normal(mean, log_variance) / size",
+        "kl_to_normal(mean, log_variance)",
+        (BOTTLENECK, "kl_draws"),
+    ),
+    Mutation(
+        "vq", "VQ.nearest", "2 * z @ params.T", "z @ params.T", (BOTTLENECK, "nearest_vector")
+    ),
+    Mutation("vq", "VQ.through", "h + stop(code - h)", "code", (BOTTLENECK, "straight_through")),
+    Mutation("vq", "VQ.through", "stop(h) - code", "h - code", (BOTTLENECK, "straight_through")),
+    Mutation("vq", "VQ.through", "h - stop(code)", "h - code", (BOTTLENECK, "straight_through")),
+    Mutation("psnr", "psnr", "width**2", "width", (LIKENESS, "psnr")),
+    Mutation(
+        "ssim", "ssim", "(0.01 * width) ** 2", "(0.03 * width) ** 2", (LIKENESS, "window_by_window")
+    ),
+    Mutation(
+        "ssim",
+        "ssim",
+        "_blurred(b**2) - near_b**2",
+        "_blurred(b**2)",
+        (LIKENESS, "window_by_window"),
+    ),
+    Mutation("ssim", "_blurred", "2 * WIDTH**2", "WIDTH**2", (LIKENESS, "window_by_window")),
+    Mutation(
+        "conv",
+        "ConvAutoencoder.shape",
+        "size + 2 * self.pad",
+        "size + self.pad",
+        ("test_conv_autoencoder", "padded"),
+    ),
+    Mutation(
+        "autoencoder", "Autoencoder.loss", "away + penalty", "away", (CODED, "made_of_its_parts")
+    ),
+    Mutation(
+        "latent",
+        "Autoencoder.measured",
+        "variances.mean(0) + means.var(0)",
+        "variances.mean(0)",
+        (CODED, "deviation_1"),
+    ),
+    Mutation("latent", "Latent.encode", "jnp.sqrt(variance)", "variance", (CODED, "deviation_1")),
+    Mutation(
+        "latent", "Latent.encode", "(z - mean) / std", "z / std - mean", (CODED, "deviation_1")
+    ),
+    Mutation(
+        "latent",
+        "Latent.decode",
+        "jnp.asarray(x).reshape(-1, *self.shape) * std + mean",
+        "jnp.asarray(x).reshape(-1, *self.shape) * std",
+        (CODED, "whatever_axes"),
+    ),
+)
 ALL = (
+    *LATENTS,
     *FEW,
     *MEASURED,
     *SAMPLERS,

@@ -294,7 +294,7 @@ class Mean:
     def columns(self, columns):
         return {}
 
-    def prepare(self, feed, constants):
+    def prepare(self, feed, constants, key):
         columns = prepare(feed, constants.pool)
         return Batch(self.codec.encode(columns["x"], {}), None, columns["place"])
 

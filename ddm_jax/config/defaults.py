@@ -22,10 +22,6 @@ COMMON: dict[str, Any] = {
         "on_device": False,  # keep the whole set on the accelerator
         "cache": "",  # folder of decoded copies; "" for the user's cache folder
     },
-    "codec": {  # between the values of the data and the x of diffusion
-        "name": "pixels",
-        "pixels": {"scaling": "unit"},  # to [-1, 1]; fitted: to zero mean and unit variance
-    },
     "optim": {
         "name": "adam",  # adam, adamw, sgd
         "lr": 2e-4,
@@ -58,8 +54,14 @@ COMMON: dict[str, Any] = {
     "init": {"run": ""},  # a run whose weights the first ones are taken from, as far as they fit
 }
 
+CODEC: dict[str, Any] = {  # between the values of the data and the x of diffusion
+    "name": "pixels",  # or latent, of an autoencoder's run
+    "pixels": {"scaling": "unit"},  # to [-1, 1]; fitted: to zero mean and unit variance
+}
+
 DIFFUSION: dict[str, Any] = {
     "task": "diffusion",
+    "codec": CODEC,
     "augment": {"name": "none", "none": {}},  # what training does to its examples: mirror, none
     "model": {
         "name": "ddpm_unet",
@@ -157,6 +159,7 @@ DIFFUSION: dict[str, Any] = {
 
 CLASSIFIER: dict[str, Any] = {
     "task": "classifier",
+    "codec": CODEC,
     "augment": DIFFUSION["augment"],
     "model": {
         "name": "unet_encoder",
@@ -190,4 +193,33 @@ CLASSIFIER: dict[str, Any] = {
     },
 }
 
-DEFAULTS = {section["task"]: {**COMMON, **section} for section in (DIFFUSION, CLASSIFIER)}
+AUTOENCODER: dict[str, Any] = {
+    "task": "autoencoder",
+    "augment": DIFFUSION["augment"],
+    "model": {
+        "name": "conv",
+        "conv": {
+            "channels": 64,  # of the first level
+            "multipliers": (1, 2, 2),  # one a level; each level but the first halves the size
+            "blocks": 1,  # residual blocks a level
+            "latent": 4,  # channels of the latents
+            "pad": 0,  # pixels that the edges are repeated by, for sizes that do not divide
+            "attention": True,  # in the middle
+            "heads": 1,
+            "dtype": "float32",
+        },
+    },
+    "bottleneck": {"name": "kl", "kl": {"weight": 1e-6}},  # of nats an element; kl, vq
+    "distance": {"name": "l1", "l1": {}},  # between examples and their reconstructions
+    "evaluate": {
+        "metrics": ("psnr", "ssim"),
+        "count": 0,  # examples; 0: all
+        "batch": 256,
+        "split": "",  # "" for the test split where there is one
+        "seed": 0,
+        "weights": "averaged",  # or raw
+    },
+}
+
+TASKS = DIFFUSION, CLASSIFIER, AUTOENCODER
+DEFAULTS = {section["task"]: {**COMMON, **section} for section in TASKS}

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddm_jax.config.findings import Finding, dangerous, wrong
-from ddm_jax.data.dataset import Spec
 from ddm_jax.diffusion.losses.mean_flow import reaches
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule
@@ -274,16 +273,12 @@ def teacher(task: Diffusion) -> Iterator[Finding]:
 
 
 def alike(one: Codec, other: Codec) -> bool:
-    """Whether two codecs make the same of the data, as far as their shapes and ranges tell."""
+    """Whether two codecs make the same of the data, as far as their shapes and ranges tell, and
+    what they measured of an autoencoder."""
+    if one.shape != other.shape or one.latents != other.latents:
+        return False
     ends = (codec.limits() or () for codec in (one, other))
-    return one.shape == other.shape and all(
-        np.allclose(a, b, atol=1e-6) for a, b in zip(*ends, strict=True)
-    )
-
-
-def values(spec: Spec) -> tuple[Any, ...]:
-    """What the values of an example are."""
-    return spec.kind, spec.shape, spec.low, spec.high, spec.levels
+    return all(np.allclose(a, b, atol=1e-6) for a, b in zip(*ends, strict=True))
 
 
 def told(task: Diffusion) -> Any:
@@ -295,9 +290,11 @@ def lent(task: Diffusion) -> Iterator[Finding]:
     """Whether borrowed runs are of the same data values, and of the same classes."""
     for role, other in task.lent.items():
         key = task.borrows[role].key
-        if role == "features":
-            if values(other.spec) != values(task.spec):
+        if role in ("features", "autoencoder"):
+            if other.spec.values != task.spec.values:
                 yield wrong(f"{key}: that run sees other data; take one on the same data")
+            elif role == "features" and other.codec.latents:
+                yield wrong(f"{key}: that run sees latents; take one that sees the data")
         elif not alike(other.codec, task.codec):
             yield wrong(
                 f"{key}: that run sees other data, or sees them otherwise; take one on the same "

@@ -18,6 +18,7 @@ def check_fit(setup: Setup) -> None:
 
 def _diffusion(task: Diffusion) -> None:
     model, generator = task.model, task.generator
+    _codec(task)
     _network(model.net, task.codec.shape)
     try:
         model.condition.check()
@@ -39,6 +40,7 @@ def _diffusion(task: Diffusion) -> None:
         raise UserError(f"timesteps: {error}; see sample.steps") from error
     _budget(generator)
     _requests(generator)
+    _range(task)
     if not task.spec.levels and (task.objective.chain or task.objective.continuous):
         raise UserError(
             f"the objective bounds the probability of values with levels, and those of "
@@ -54,8 +56,33 @@ def _diffusion(task: Diffusion) -> None:
         raise UserError(f"edit: {error}") from error
 
 
+def _range(task: Diffusion) -> None:
+    """Raises UserError where something asks for the range of x, and latents have none."""
+    if task.codec.limits() is not None:
+        return
+    if task.generator.options.clip != "none":
+        raise UserError("latents have no range to be clipped to; take sample.clip=none")
+    if task.objective.chain or task.objective.continuous:
+        raise UserError(
+            "the objective bounds the probability of the values of the data, and latents are none; "
+            "take objective.name=weighted"
+        )
+
+
+def _codec(task: Any) -> None:
+    """Raises UserError where the codec needs another run, and none is named."""
+    if task.codec.asks and task.codec.asks not in task.codec.lent:
+        key = task.borrows[task.codec.asks].key
+        raise UserError(f"the codec needs another run; name it with --config.{key}=runs/<its name>")
+
+
 def _classifier(task: Any) -> None:
+    _codec(task)
     _network(task.net, task.codec.shape)
+
+
+def _autoencoder(task: Any) -> None:
+    _network(task.net, task.spec.shape)
 
 
 def _network(net: Any, shape: tuple[int, ...]) -> None:
@@ -124,4 +151,4 @@ def _budget(generator: Generator) -> None:
         )
 
 
-FITS = {"diffusion": _diffusion, "classifier": _classifier}
+FITS = {"diffusion": _diffusion, "classifier": _classifier, "autoencoder": _autoencoder}

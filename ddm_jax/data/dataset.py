@@ -65,6 +65,20 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
+class Latents:
+    """What was measured of the latents that an autoencoder makes of data.
+
+    shape: of one example's. mean, std: (C,), of each channel, over examples, positions and draws.
+    sha256: of the autoencoder's weights.
+    """
+
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """What a model must know of its data, and which data they are.
 
@@ -75,7 +89,8 @@ class Spec:
     continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
     example is one of the data too, which it is not of written characters. picture: the shape of the
     picture that comes with an example, of values like those of x; () where none does. learnt: what
-    the condition of a run learnt of them when it began, "" for nothing.
+    the condition of a run learnt of them when it began, "" for nothing. latents: what was measured
+    then of their latents, None where the run has none.
 
     What has defaults here is what files of earlier versions do not say, and is so of images.
     """
@@ -96,14 +111,20 @@ class Spec:
     mirrors: bool = True
     picture: tuple[int, ...] = ()
     learnt: str = ""
+    latents: Latents | None = None
 
     @classmethod
     def read(cls, plain: dict[str, Any]) -> "Spec":
         """The Spec that `asdict` and JSON made `plain`."""
-        fields: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
-        }
+        fields = _with_tuples(plain)
+        if fields.get("latents"):
+            fields["latents"] = Latents(**_with_tuples(fields["latents"]))
         return cls(**fields)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """What the values of an example are."""
+        return self.kind, self.shape, self.low, self.high, self.levels
 
     @property
     def shown(self) -> tuple[float, float]:
@@ -114,6 +135,11 @@ class Spec:
         """Values of x, an array of jax or numpy, in the range `shown`: float32."""
         x = x.astype(np.float32)
         return (x - self.low) / (self.high - self.low) if self.levels else x
+
+
+def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields with tuples again where JSON has lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
 
 
 @dataclass(frozen=True, eq=False)

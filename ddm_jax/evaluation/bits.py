@@ -44,6 +44,11 @@ class _Bits:
                 f"bits per dimension are of values with levels, and those of {task.spec.name} are "
                 "continuous; judge the run by its samples"
             )
+        if task.codec.limits() is None:
+            raise ValueError(
+                "bits per dimension are of the values of the data, and this run's x are latents; "
+                "judge it by its samples, as evaluate.metrics=frechet does"
+            )
 
 
 class Bound(_Bits):

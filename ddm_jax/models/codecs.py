@@ -1,24 +1,37 @@
 """Between the values of the data and the x of diffusion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.data.dataset import Spec
+from ddm_jax.data.dataset import Latents, Spec
+from ddm_jax.diffusion.arrays import normal_like
 
-Borrowed = Mapping[str, Any]  # weights of other runs, by the part that they play
+Borrowed = Mapping[str, Any]  # weights or tasks of other runs, by the part that they play
 
 
 class Codec(Protocol):
     """What all that train, sample and measure know of the data's values."""
 
+    asks: ClassVar[str]  # the role of the run that it needs, "" for none
+
+    @property
+    def lent(self) -> Borrowed:
+        """The tasks of borrowed runs, by role."""
+        ...
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the x of one example."""
+        ...
+
+    @property
+    def latents(self) -> Latents | None:
+        """What is known of the latents that it makes, None where it makes none."""
         ...
 
     def encode(
@@ -28,7 +41,10 @@ class Codec(Protocol):
         ...
 
     def decode(self, x: Array | np.ndarray, borrowed: Borrowed) -> Array:
-        """Values in the range `Spec.shown`, nan for what is not finite, which no clipping hides."""
+        """Values in the range `Spec.shown`, nan for what is not finite, which no clipping hides.
+
+        x may have any number of axes before those of an example.
+        """
         ...
 
     def limits(self) -> tuple[Array, Array] | None:
@@ -41,11 +57,16 @@ class Pixels:
     """x = (v - a) / b for each channel, v the value in the range [low, high] of `Spec.shown`.
 
     scaling "unit": a = (low + high) / 2 and b = (high - low) / 2, so that x lies in [-1, 1];
-    "fitted": a and b are the data's own mean and standard deviation.
+    "fitted": a and b are the data's own mean and standard deviation. lent: the tasks of borrowed
+    runs, which it has no need of.
     """
 
     spec: Spec
+    lent: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     scaling: str = "unit"
+
+    asks: ClassVar[str] = ""
+    latents: ClassVar[None] = None
 
     def __post_init__(self):
         if self.scaling not in ("unit", "fitted"):
@@ -82,4 +103,59 @@ class Pixels:
         return jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
 
 
-CODECS = {"pixels": Pixels}
+@dataclass(frozen=True)
+class Latent:
+    """x = (z - m) / s for each channel, z the latents that the autoencoder of another run makes.
+
+    m and s are their mean and standard deviation over the data, as `Spec.latents` has them. z is
+    drawn where keys are given, and else the mean of what would be drawn. Rombach et al. 2022,
+    arXiv:2112.10752, appendix G. run: of task `autoencoder`. lent: its task, by the role.
+    """
+
+    spec: Spec
+    lent: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    run: str = ""
+
+    asks: ClassVar[str] = "autoencoder"
+
+    def __post_init__(self):
+        if not self.spec.latents:
+            raise ValueError(
+                "latents are made by a run of task autoencoder, and none is named; name it with "
+                "--config.codec.latent.run=runs/<its name>"
+            )
+
+    @property
+    def latents(self) -> Latents:
+        assert self.spec.latents
+        return self.spec.latents
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.latents.shape
+
+    def encode(
+        self, values: Array | np.ndarray, borrowed: Borrowed, keys: Array | None = None
+    ) -> Array:
+        z, variance = self.lent[self.asks].moments(borrowed[self.asks], values)
+        if keys is not None:
+            z = z + jnp.sqrt(variance) * normal_like(keys, z)
+        mean, std = self._line()
+        return (z - mean) / std
+
+    def decode(self, x: Array | np.ndarray, borrowed: Borrowed) -> Array:
+        mean, std = self._line()
+        z = jnp.asarray(x).reshape(-1, *self.shape) * std + mean
+        values = self.lent[self.asks].decoded(borrowed[self.asks], z)
+        return values.reshape(*x.shape[: x.ndim - len(self.shape)], *values.shape[1:])
+
+    def limits(self) -> None:
+        return None
+
+    def _line(self) -> tuple[Array, Array]:
+        """m and s, (C,) each."""
+        found = self.latents
+        return jnp.asarray(found.mean, jnp.float32), jnp.asarray(found.std, jnp.float32)
+
+
+CODECS = {"pixels": Pixels, "latent": Latent}

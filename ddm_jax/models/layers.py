@@ -136,6 +136,7 @@ class ResBlock(nn.Module):
 
     `scale_shift` multiplies and shifts the second norm by the embedding instead of adding it
     (Nichol & Dhariwal 2021, arXiv:2102.09672, appendix A). `resample` is "", "up" or "down".
+    Without an embedding nothing is added.
     """
 
     channels: int
@@ -147,25 +148,30 @@ class ResBlock(nn.Module):
     groups: int = 0
 
     @nn.compact
-    def __call__(self, x: Array, emb: Array) -> Array:
+    def __call__(self, x: Array, emb: Array | None = None) -> Array:
         size = {"": lambda a: a, "up": upsample, "down": downsample}[self.resample]
         h = nn.swish(Norm(self.dtype, self.groups, name="norm1")(x))
         h = Conv(self.channels, dtype=self.dtype, name="conv1")(size(h))
-        width = self.channels * (2 if self.scale_shift else 1)
-        emb = nn.Dense(width, kernel_init=kernel_init, dtype=self.dtype, name="emb")(nn.swish(emb))
-        emb = emb.reshape(emb.shape[:1] + (1,) * (x.ndim - 2) + (width,))
-        norm = Norm(self.dtype, self.groups, name="norm2")
-        if self.scale_shift:
-            scale, shift = jnp.split(emb, 2, axis=-1)
-            h = norm(h) * (1 + scale) + shift
-        else:
-            h = norm(h + emb)
+        h = self._told(h, emb)
         h = nn.Dropout(self.dropout, deterministic=not self.train)(nn.swish(h))
         h = Conv(self.channels, zero=True, dtype=self.dtype, name="conv2")(h)
         x = size(x)
         if x.shape[-1] != self.channels:
             x = Conv(self.channels, width=1, dtype=self.dtype, name="shortcut")(x)
         return x + h
+
+    def _told(self, h: Array, emb: Array | None) -> Array:
+        """The second norm of h, and the embedding where there is one."""
+        norm = Norm(self.dtype, self.groups, name="norm2")
+        if emb is None:
+            return norm(h)
+        width = self.channels * (2 if self.scale_shift else 1)
+        told = nn.Dense(width, kernel_init=kernel_init, dtype=self.dtype, name="emb")(nn.swish(emb))
+        told = told.reshape(told.shape[:1] + (1,) * (h.ndim - 2) + (width,))
+        if not self.scale_shift:
+            return norm(h + told)
+        scale, shift = jnp.split(told, 2, axis=-1)
+        return norm(h) * (1 + scale) + shift
 
 
 class Attention(nn.Module):

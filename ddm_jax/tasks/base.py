@@ -25,12 +25,14 @@ class Weights(NamedTuple):
 class Loan(NamedTuple):
     """A run that a task may borrow: the key of the config that names it, and what it must be.
 
-    training: whether the loss reads it, so that its weights touch those that are trained.
+    training: whether the loss reads it, so that its weights touch those that are trained. using:
+    whether what is done with the trained run reads it.
     """
 
     key: str
     task: str
     training: bool = False
+    using: bool = True
 
 
 class Build(Protocol):
@@ -46,6 +48,9 @@ class RunName:
     """A section that names another run: its folder, or folder@step for one of its checkpoints."""
 
     run: str = ""
+
+
+AUTOENCODER = Loan("codec.latent.run", "autoencoder", training=True)  # of all that take codecs
 
 
 def completed(task: "Task", data: Dataset) -> Dataset:

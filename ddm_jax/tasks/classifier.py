@@ -23,7 +23,7 @@ from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.classifier import CLASSIFIERS
 from ddm_jax.models.codecs import CODECS
 from ddm_jax.options import AccuracyOptions, ClassifierOptions
-from ddm_jax.tasks.base import Build, Loan
+from ddm_jax.tasks.base import AUTOENCODER, Build, Loan
 from ddm_jax.training.base import Constants, View
 
 
@@ -57,8 +57,8 @@ class Classifier:
         "classifier": ClassifierOptions,
         "evaluate": AccuracyOptions,
     }
-    free: ClassVar[tuple[str, ...]] = ("evaluate.",)
-    borrows: ClassVar[Mapping[str, Loan]] = {}
+    free: ClassVar[tuple[str, ...]] = ("evaluate.", "codec.latent.run")
+    borrows: ClassVar[Mapping[str, Loan]] = {"autoencoder": AUTOENCODER}
     unit: ClassVar[str] = "nats"
 
     @classmethod
@@ -67,7 +67,7 @@ class Classifier:
         return cls(
             spec,
             build("augment"),
-            build("codec", spec=spec),
+            build("codec", spec=spec, lent=lent),
             build("model", classes=len(spec.classes)),
             build("schedule"),
             build("noise_cond"),
@@ -93,9 +93,10 @@ class Classifier:
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {}
 
-    def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
+    def prepare(self, feed: Mapping[str, Array], constants: Constants, key: Array) -> Batch:
         columns = prepare(feed, constants.pool, self.augment)
-        x0 = self.codec.encode(columns["x"], constants.borrowed)
+        keys = fold_in(key, columns["place"])
+        x0 = self.codec.encode(columns["x"], constants.borrowed, keys)
         return Batch(x0, columns["label"], columns["place"])
 
     def log_probs(self, params: Params, x_t: Array, t: Array, keys: Array | None = None) -> Array:

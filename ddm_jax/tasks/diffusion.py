@@ -11,6 +11,7 @@ from jax import Array
 from ddm_jax.data.augments import AUGMENTS, Augment
 from ddm_jax.data.dataset import Spec
 from ddm_jax.data.pipeline import prepare
+from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.diffusion.guidance import GUIDANCES, at_the_same_noise
 from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
@@ -32,7 +33,7 @@ from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
 from ddm_jax.models.features import FEATURES, Features
 from ddm_jax.options import DoctorOptions, EvaluateOptions, LossOptions, SampleOptions
-from ddm_jax.tasks.base import Build, Loan, RunName
+from ddm_jax.tasks.base import AUTOENCODER, Build, Loan, RunName
 from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator
 from ddm_jax.training.base import Constants, View
@@ -98,9 +99,11 @@ class Diffusion:
         "doctor.",
         "edit.",
         "teacher.run",
+        "codec.latent.run",
     )
     borrows: ClassVar[Mapping[str, Loan]] = {
-        "teacher": Loan("teacher.run", "diffusion", training=True),
+        "teacher": Loan("teacher.run", "diffusion", training=True, using=False),
+        "autoencoder": AUTOENCODER,
         "reference": Loan("guidance.auto.run", "diffusion"),
         "judge": Loan("guidance.classifier.run", "classifier"),
         "features": Loan("features.classifier.run", "classifier"),
@@ -108,7 +111,7 @@ class Diffusion:
 
     @classmethod
     def make(cls, build: Build, spec: Spec, batch: int, lent: Mapping[str, Any]) -> "Diffusion":
-        codec, objective = build("codec", spec=spec), build("objective")
+        codec, objective = build("codec", spec=spec, lent=lent), build("objective")
         channels = codec.shape[-1] * (2 if objective.learns_variance else 1)
         net = build("model", out_channels=channels)
         condition = build("condition", width=net.width, spec=spec)
@@ -156,14 +159,15 @@ class Diffusion:
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.model.condition.columns(columns)
 
-    def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
+    def prepare(self, feed: Mapping[str, Array], constants: Constants, key: Array) -> Batch:
         columns = prepare(feed, constants.pool, self.augment)
-        x0 = self.codec.encode(columns["x"], constants.borrowed)
+        keys = fold_in(key, columns["place"])
+        x0 = self.codec.encode(columns["x"], constants.borrowed, keys)
         return Batch(x0, self.model.condition.raw(columns), columns["place"])
 
     def problem(self) -> Problem:
         """What objectives are told of the network and the data."""
-        model, values = self.model, Values(*self.codec.limits(), levels=self.spec.levels)
+        model, values = self.model, Values(*self.codec.limits() or (), levels=self.spec.levels)
         parts = model.prediction, model.noise_cond, self.weighting, self.distance
         return Problem(model.apply, *parts, values)
 

@@ -22,6 +22,8 @@ from ddm_jax.models.diffusion_model import DiffusionModel
 from ddm_jax.options import SampleOptions
 from ddm_jax.tasks.base import Weights
 
+ENDLESS = -jnp.inf, jnp.inf  # the range of an x that has none, which nothing clips
+
 
 class Asked(NamedTuple):
     """What examples (B,) are to be: the raw condition, and the class that a classifier is asked
@@ -140,7 +142,7 @@ class Generator:
 
             given = given._replace(judge=Judge(judge.schedule, log_prob))
         denoise = self.guidance.guide(model.denoiser(weights.params, raw), given)
-        return CLIPS[self.options.clip](denoise, *self.codec.limits())
+        return CLIPS[self.options.clip](denoise, *self.codec.limits() or ENDLESS)
 
     def generate(self, weights: Weights, index: Array) -> Array:
         """Examples `index` (B,) as the data have them, float32 (B, ...)."""

@@ -30,8 +30,9 @@ class View(NamedTuple):
 class Task(Protocol):
     """How what the pipeline feeds becomes a loss."""
 
-    def prepare(self, feed: Any, constants: Constants) -> Batch:
-        """Training examples, on the device."""
+    def prepare(self, feed: Any, constants: Constants, key: Array) -> Batch:
+        """Training examples, on the device; what is drawn depends on the key and on an example's
+        place alone."""
         ...
 
     def loss(

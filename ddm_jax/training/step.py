@@ -14,6 +14,7 @@ from ddm_jax.training.averages import Average
 from ddm_jax.training.base import Constants, Task, View
 
 LEVELS = 10  # bins of t for the loss per noise level
+OF_EXAMPLES = 1000  # folded into a step's key for what examples are drawn with; losses split it
 
 
 class TrainState(NamedTuple):
@@ -87,7 +88,8 @@ def make_train_step(
             parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
             return (grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
 
-        means, seen = in_parts(grads_of, task.prepare(feed, constants), accumulate)
+        batch = task.prepare(feed, constants, jax.random.fold_in(key, OF_EXAMPLES))
+        means, seen = in_parts(grads_of, batch, accumulate)
         if axis is not None:
             means = jax.lax.pmean(means, axis)
             seen = jax.tree.map(lambda a: jax.lax.all_gather(a, axis, tiled=True), seen)

@@ -30,6 +30,7 @@ from ddm_jax.verbs.watching import Watch
 USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
     "diffusion": {"sample": sample, "evaluate": evaluate, "edit": edit, "doctor": examine},
     "classifier": {"evaluate": evaluate},
+    "autoencoder": {"evaluate": evaluate},
 }
 
 
@@ -63,6 +64,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
         with together(layout):
             if layout.first:
                 runs.keep_borrowed(config, origins, workdir)
+                runs.check_latents(data.spec, origins, workdir)
                 runs.record(config, data, workdir)
         if data.problems:
             layout.say(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")

@@ -13,6 +13,8 @@ NAMES = {
     "bound": "variational bound, bits/dim",
     "ode": "ODE likelihood, bits/dim",
     "nats": "-log p(class), nats",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
 }
 _NO_METRIC = ("step", "data", "examples", "settings", "per_example")
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ddm_jax.config.setup import Setup
-from ddm_jax.runs import Run, use
+from ddm_jax.runs import Run, check_latents, use
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training.layout import Layout, all_devices, alone, broadcast, together
 
@@ -45,7 +45,11 @@ class Opened:
         raw: those of the run's last step instead. The first process reads them, so that all have
         those of the same step.
         """
-        return load({"": self.run, **self.lent}, layout or all_devices(), raw)
+        layout = layout or all_devices()
+        found = load({"": self.run, **self.lent}, layout, raw)
+        with together(layout):
+            check_latents(self.setup.spec, found.origins, self.folder)
+        return found
 
 
 def open_run(workdir: str | Path, overrides: Sequence[str] = ()) -> Opened:

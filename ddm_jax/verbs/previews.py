@@ -15,6 +15,7 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.diffusion.process import marginal_scale
 from ddm_jax.figures.artists import artist_of
+from ddm_jax.tasks.autoencoder import Autoencoder
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.classifier import Classifier
 from ddm_jax.tasks.generator import Asked, Generator
@@ -24,6 +25,7 @@ from ddm_jax.verbs.opened import Origins
 from ddm_jax.verbs.sampling import Say, draw_film, make_draw, write_film
 
 EXAMPLES = 6  # rows of a picture of guesses
+PAIRS = 10  # columns of a picture of reconstructions
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +129,7 @@ class Guesses(Preview):
             def at(t: Array) -> tuple[Array, Array, Array]:
                 x_t = task.noised(x0, keys, t)
                 log_probs = task.log_probs(weights.params, x_t, t)
-                shown = task.codec.decode(x_t / marginal_scale(task.schedule, t), {})
+                shown = task.codec.decode(x_t / marginal_scale(task.schedule, t), weights.borrowed)
                 return shown, log_probs.argmax(-1), jnp.exp(log_probs.max(-1))
 
             found = jax.lax.map(at, jnp.asarray(self.times))
@@ -161,4 +163,31 @@ class Guesses(Preview):
         say(f"wrote {path}")
 
 
-PREVIEWS: dict[str, type[Preview]] = {"diffusion": Samples, "classifier": Guesses}
+class Reconstructions(Preview):
+    """Of an autoencoder: `reconstructions/step_<step>.png`, examples above what they come back as
+    from the means of their latents."""
+
+    @functools.cached_property
+    def _reconstructed(self) -> Callable[[Any, np.ndarray], Array]:
+        task: Autoencoder = self.setup.task
+        return jax.jit(task.reconstructed)
+
+    def draw(self, params: Any, step: int, say: Say) -> None:
+        task, path = self.setup.task, self.workdir / "reconstructions" / f"step_{step}.png"
+        if broadcast(self.layout, np.array(path.exists())):
+            return
+        few = np.asarray(self.data.columns["x"][:PAIRS])
+        with together(self.layout):
+            if self.layout.first:
+                back = np.asarray(self._reconstructed(params, few))
+                rows, names = np.stack([task.spec.show(few), back]), ["original", "reconstruction"]
+                columns = [str(k) for k in range(len(few))]
+                artist_of(task.spec.kind, *task.spec.shown).strip(rows, path, names, columns)
+        say(f"wrote {path}")
+
+
+PREVIEWS: dict[str, type[Preview]] = {
+    "diffusion": Samples,
+    "classifier": Guesses,
+    "autoencoder": Reconstructions,
+}

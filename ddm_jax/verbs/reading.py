@@ -201,8 +201,8 @@ def _lines(path: Path, problems: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def newest_grid(folder: Path) -> Path | None:
-    """The picture of samples, or of a classifier's guesses, at the highest step; None without."""
-    for kind in ("samples", "guesses"):
+    """The picture of samples, of guesses or of reconstructions at the highest step, or None."""
+    for kind in ("samples", "guesses", "reconstructions"):
         found = {}
         for path in (folder / kind).glob("step_*.png"):
             step = re.match(r"step_([0-9]+)", path.name)

@@ -126,7 +126,8 @@ def draw_film(
     found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
     seen = pictures.shown(generator, weights, x_t, grid)
-    return pictures.Film(grid, seen, chosen, np.asarray(generator.codec.decode(x0, {})))
+    decoded = generator.codec.decode(x0, weights.borrowed)
+    return pictures.Film(grid, seen, chosen, np.asarray(decoded))
 
 
 def sample(opened: Opened, layout: Layout) -> None:

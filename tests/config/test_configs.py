@@ -15,6 +15,7 @@ from ddm_jax.data import sources
 from ddm_jax.data.augments import NO_AUGMENT
 from ddm_jax.data.pipeline import feed
 from ddm_jax.models import MODELS
+from ddm_jax.models.autoencoder import AUTOENCODERS
 from ddm_jax.models.classifier import CLASSIFIERS
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training.base import Constants, View
@@ -27,6 +28,7 @@ TINY = {
     "ddm_unet": ("channels=(8,)", "depth=1"),
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
+    "conv": ("channels=4", "attention=False"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
@@ -43,6 +45,8 @@ VARIANTS = {
     "single_image": ("published", "cpu"),
     "cifar_improved": ("hybrid", "vlb"),
     "digits_consistency": ("whole", "mean", "tuned"),
+    "digits_latent": ("", "autoencoder"),
+    "fashion_latent": ("", "autoencoder"),
 }
 CONFIGS = [
     f"{path.stem}.py:{variant}".rstrip(":")
@@ -52,7 +56,7 @@ CONFIGS = [
 
 
 def test_every_model_has_a_tiny_size():
-    assert TINY.keys() == MODELS.keys() | CLASSIFIERS.keys()
+    assert TINY.keys() == MODELS.keys() | CLASSIFIERS.keys() | AUTOENCODERS.keys()
 
 
 @pytest.mark.slow
@@ -70,9 +74,21 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
     if config.data.name == "shapes":
         small.append("--config.data.count=50")
+    if "autoencoder" in loans(config):
+        lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]
+        own = [s for s in own if ".sample." not in s] + [
+            f"--config.model.conv.{s}" for s in TINY["conv"]
+        ]
+        first = ["--config", f"configs/{name}:autoencoder", "--workdir", str(lender), *own]
+        assert launch.main([*first, "--config.train.steps=2"]) == 0
+        small.append(f"--config.codec.latent.run={lender}")
     arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
     assert launch.main([*arguments, "--config.train.steps=2"]) == 0
-    if config.task == "classifier":
+    if config.task == "autoencoder":
+        assert (tmp_path / "reconstructions/step_2.png").exists()
+        few = ("--config.evaluate.count=4",)
+        assert launch.main(["--mode", "evaluate", "--workdir", str(tmp_path), *few]) == 0
+    elif config.task == "classifier":
         assert (tmp_path / "guesses/step_2.png").exists()
         few = ("--config.evaluate.count=4", "--config.evaluate.levels=2")
         assert launch.main(["--mode", "evaluate", "--workdir", str(tmp_path), *few]) == 0
@@ -110,7 +126,9 @@ def test_networks_take_other_parts(model, schedule, prediction, noise_cond, samp
     data = sources.load(data_options(config))
     setup = assemble(config, data.spec)
     task, params = setup.task, setup.init_params()
-    batch = task.prepare(feed(data, 0, 8, 0, NO_AUGMENT, False), Constants(None, {}))
+    batch = task.prepare(
+        feed(data, 0, 8, 0, NO_AUGMENT, False), Constants(None, {}), setup.train_key()
+    )
     view = View(jnp.zeros((), int), params, task.memory())
 
     @jax.jit

@@ -13,7 +13,7 @@ from ddm_jax.config.fits import check_fit
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import shapes
-from ddm_jax.data.dataset import Spec
+from ddm_jax.data.dataset import Latents, Spec
 from ddm_jax.errors import UserError
 from ddm_jax.models.conditions.bpe import learnt
 from ddm_jax.tasks.diffusion import Diffusion
@@ -332,7 +332,7 @@ APART = {"lent", "classes"}  # rules that the tests below try
 
 
 def task_of(file, spec=SPEC, *settings):
-    config = complete(load_config(f"{ROOT}/configs/{file}.py"))
+    config = complete(load_config(f"{ROOT}/configs/{file}" + ("" if ":" in file else ".py")))
     return make_task(override(config, [f"--config.{s}" for s in settings]), spec, {})
 
 
@@ -426,7 +426,10 @@ def test_no_config_of_ours_is_dangerous_but_as_published(path):
     about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
     about["learnt"] = learnt(shapes.captions(shapes.attributes(np.arange(500))), 512)
     spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), **about)
-    lent = {role: task_of("digits_classifier", spec) for role in loans(config)}
+    lenders = {"judge": "digits_classifier", "autoencoder": "digits_latent.py:autoencoder"}
+    lent = {role: task_of(lenders[role], spec) for role in loans(config)}
+    if "autoencoder" in lent:
+        spec = dataclasses.replace(spec, latents=Latents((8, 8, 4), (0.0,) * 4, (1.0,) * 4, ""))
     warnings = assemble(config, spec, lent).warnings
     known = [PUBLISHED[path.stem]] if path.stem in PUBLISHED else []
     assert len(warnings) == len(known)

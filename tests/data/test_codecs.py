@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ddm_jax.data.dataset import spec_of
-from ddm_jax.models.codecs import CODECS, Pixels
+from ddm_jax.models.codecs import CODECS, Latent, Pixels
 
 RNG = np.random.default_rng(0)
 RANGES = {
@@ -28,7 +28,7 @@ def data(request):
     return values, spec_of("x", {"x": values}, **about)
 
 
-@pytest.fixture(params=CODECS)
+@pytest.fixture(params=[name for name, row in CODECS.items() if not row.asks])
 def codec(request, data):
     return CODECS[request.param](data[1])
 
@@ -83,3 +83,9 @@ def test_pixels_fill_the_unit_range_or_are_standardised(name):
     np.testing.assert_allclose(x.std(axes), 1, atol=1e-5)
     with pytest.raises(ValueError, match="'unit' or 'fitted'"):
         Pixels(spec, "half")
+
+
+def test_latents_that_nothing_makes_are_refused_with_the_remedy(data):
+    """Their laws stand in tests/tasks/test_autoencoder.py, where there is an autoencoder."""
+    with pytest.raises(ValueError, match="--config.codec.latent.run="):
+        Latent(data[1])

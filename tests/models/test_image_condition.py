@@ -148,7 +148,7 @@ def test_the_loss_of_an_example_does_not_depend_on_the_batch_around_it():
 
     @jax.jit
     def losses(fed):
-        batch = task.prepare(fed, Constants(None, {}))
+        batch = task.prepare(fed, Constants(None, {}), made.train_key())
         view = View(jnp.zeros((), int), params, task.memory())
         return task.loss(params, batch, made.train_key(), {}, view).loss
 

@@ -70,7 +70,7 @@ def first_loss(setup):
 
     @jax.jit
     def loss(params, part):
-        batch = setup.task.prepare(part, Constants(None, {}))
+        batch = setup.task.prepare(part, Constants(None, {}), setup.train_key())
         view = View(jnp.zeros((), int), params, setup.task.memory())
         return setup.task.loss(params, batch, setup.train_key(), {}, view).loss.mean()
 

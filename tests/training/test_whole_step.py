@@ -38,7 +38,7 @@ def draws(key, place):
 class Own:
     """A task whose pipeline feeds batches, and which remembers nothing."""
 
-    def prepare(self, feed, constants):
+    def prepare(self, feed, constants, key):
         return feed
 
     def remember(self, memory, t, loss):

@@ -1,0 +1,38 @@
+"""Class-conditional latent diffusion of Fashion-MNIST, of 8 x 8 latents: an autoencoder first.
+
+python launch.py --config configs/fashion_latent.py:autoencoder --config.data.dir=<prepared data>
+python launch.py --config configs/fashion_latent.py --config.data.dir=<prepared TFDS data>
+python launch.py --mode evaluate --workdir runs/fashion_latent_autoencoder
+
+The autoencoder pads 28 x 28 pixels to 32 x 32 and cuts them off again, so that sizes halve evenly.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(part: str = "diffusion") -> ConfigDict:
+    if part not in ("diffusion", "autoencoder"):
+        raise ValueError(f"fashion_latent:{part} is not known; take diffusion or autoencoder")
+    config = base.get_config(part)
+    config.data.name = "tfds:fashion_mnist"
+    config.optim.update(lr=1e-3, warmup=200, decay="cosine")
+    config.average.ema.decay = 0.998
+    config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)
+    if part == "autoencoder":
+        config.model.conv.update(channels=32, multipliers=(1, 2, 2), pad=2)
+        return config
+    config.codec.name = "latent"
+    config.codec.latent.run = "runs/fashion_latent_autoencoder"
+    config.model.ddpm_unet.update(
+        channels=64, multipliers=(1, 2), blocks=2, attention=(8, 4), dropout=0.0
+    )
+    config.condition.name = "classes"
+    config.prediction.name = "v"
+    config.loss.class_dropout = 0.1
+    config.train.update(steps=4000, batch=128)
+    config.sample.update(count=100, batch=100, steps=50, clip="none")
+    config.guidance.name = "classifier_free"
+    config.evaluate.metrics = ("frechet",)
+    return config
