@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY, TINY_TEXT
+from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT
 from PIL import Image
 
 import launch
@@ -71,6 +71,8 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
         arguments = [argument.replace("@500", "@6") for argument in arguments]
         if "configs/shapes_text.py" in arguments:
             arguments += TINY_TEXT
+        elif "configs/digits_latent.py:autoencoder" in arguments:
+            arguments += TINY_CODER
         elif "configs/digits_classifier.py" in arguments:
             arguments += [f"--config.train.{s}" for s in ("steps=2", "batch=8", "sample_every=0")]
             arguments.append("--config.optim.warmup=0")
