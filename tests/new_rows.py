@@ -169,6 +169,8 @@ def tones(argument, options, report):
 class Scribe:
     """Writes what it is asked to draw, and the range of its values, as text."""
 
+    room = artists.Room()
+
     low: float
     high: float
 

@@ -26,13 +26,13 @@ class NoSplit(UserError):
 class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
-    name: `digits`, `shapes`, `photo`, `tfds:<name>` or `folder:<path>`. dir: where TFDS keeps
-    prepared data ("" for its own default). downloads: a folder of original files to prepare from.
-    size: pixels after cropping and resizing, (side,) or (height, width), () for the data's own.
-    channels: 1 or 3, 0 for the data's own. count: how many `shapes` to draw. without: names of
-    classes whose examples are left out, though they can be asked for. strict: stop at the
-    first bad file of a folder. cache: folder of the decoded copies ("" for the user's cache
-    folder).
+    name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`, or points in the plane:
+    `moons`, `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps prepared data
+    ("" for its own default). downloads: a folder of original files to prepare from. size: pixels
+    after cropping and resizing, (side,) or (height, width), () for the data's own. channels: 1 or
+    3, 0 for the data's own. count: how many `shapes` or points to draw. without: names of classes
+    whose examples are left out, though they can be asked for. strict: stop at the first bad file of
+    a folder. cache: folder of the decoded copies ("" for the user's cache folder).
     """
 
     name: str = "digits"
@@ -94,7 +94,7 @@ class Spec:
 
     shape: of one example. mean and std: per channel, of the values of x scaled from [low, high] to
     [0, 1]. sha256: of each of COLUMNS, "" of what there is none of; fewer or none in files that
-    earlier versions wrote. kind: `image`, a row of `figures.artists.ARTISTS`. low, high: the range
+    earlier versions wrote. kind: a row of `figures.artists.ARTISTS`. low, high: the range
     of the values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
     continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
     example is one of the data too, which it is not of written characters. picture: the shape of the

@@ -1,5 +1,6 @@
 """The table of data sources: each turns DataOptions into a Dataset."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from ddm_jax.data import shapes as shapes_
 from ddm_jax.data.dataset import DataOptions, Dataset, Report, spec_of
 from ddm_jax.data.folder import folder
 from ddm_jax.data.images import fit
+from ddm_jax.data.points import POINT_SETS, REACH
 from ddm_jax.data.prepared import tfds
 from ddm_jax.errors import UserError, unknown
 
@@ -44,6 +46,21 @@ def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
     return Dataset(spec_of("shapes", columns, shapes_.CLASSES), columns, attributes)
 
 
+def points(name: str, argument: str, options: DataOptions, report: Report) -> Dataset:
+    """`data.count` synthetic points in the plane, of the row `name` of POINT_SETS."""
+    _as_it_is(name, argument)
+    if options.size or options.channels:
+        raise UserError(
+            f"{name} are points in the plane; leave data.size at () and data.channels at 0"
+        )
+    drawn = POINT_SETS[name].draw(np.arange(options.count))
+    columns = {"x": drawn.points.astype(np.float32)}
+    if drawn.labels is not None:
+        columns["label"] = drawn.labels
+    about = {"kind": "points", "low": -REACH, "high": REACH, "levels": 0, "mirrors": False}
+    return Dataset(spec_of(name, columns, POINT_SETS[name].classes, **about), columns)
+
+
 def photo(argument: str, options: DataOptions, report: Report) -> Dataset:
     """One photograph, `photo:china` (the default) or `photo:flower`, as scikit-learn ships it.
 
@@ -65,7 +82,14 @@ def _as_it_is(name: str, argument: str) -> None:
 
 
 PHOTOS = ("china", "flower")
-SOURCES = {"digits": digits, "shapes": shapes, "photo": photo, "tfds": tfds, "folder": folder}
+SOURCES = {
+    "digits": digits,
+    "shapes": shapes,
+    "photo": photo,
+    "tfds": tfds,
+    "folder": folder,
+    **{name: functools.partial(points, name) for name in POINT_SETS},
+}
 
 
 def load(options: DataOptions, report: Report = lambda line: None) -> Dataset:

@@ -18,6 +18,7 @@ from ddm_jax.errors import RunError
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
 LINES = 8  # of a caption
+FORWARD = "x_t = alpha x_0 + sigma eps; below t the share of signal in the variance"
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -132,11 +133,16 @@ def forward_strip(
     Above each column stand t and the signal's share of the variance, sigmoid(logsnr) for data of
     unit variance. A matplotlib Figure.
     """
-    shares = 1 / (1 + np.exp(-np.asarray(logsnr, float)))
-    columns = [f"t = {t:.2f}\n{share:.1%}" for t, share in zip(times, shares, strict=True)]
     names = [f"image {k}" for k in range(x_t.shape[1])]
-    title = "x_t = alpha x_0 + sigma eps; below t the share of signal in the variance"
-    return strip(np.swapaxes(x_t, 0, 1), names, columns, title, path)
+    return strip(np.swapaxes(x_t, 0, 1), names, noise_titles(times, logsnr), FORWARD, path)
+
+
+def noise_titles(
+    times: Sequence[float] | np.ndarray, logsnr: Sequence[float] | np.ndarray
+) -> list[str]:
+    """Titles (n,): the time, and below it the share of signal in the variance."""
+    shares = 1 / (1 + np.exp(-np.asarray(logsnr, float)))
+    return [f"t = {t:.2f}\n{share:.1%}" for t, share in zip(times, shares, strict=True)]
 
 
 def reverse_strip(
@@ -182,7 +188,7 @@ class _Sheet:
         figure.figimage(self.paper, origin="upper")
         for (x, y, text), style in self.texts:
             figure.text(x / width, 1 - y / height, text, fontsize=8, parse_math=False, **style)
-        return _saved(figure, path, _DPI)
+        return saved(figure, path, _DPI)
 
 
 def loss_curve(
@@ -194,7 +200,7 @@ def loss_curve(
     axes.plot([r["step"] for r in rows], losses, linewidth=1)
     if min(losses) > 0:
         axes.set_yscale("log")
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def by_level(
@@ -210,7 +216,7 @@ def by_level(
     some = ~np.isnan(mean)
     bins = len(mean)
     axes.bar(((np.arange(bins) + 0.5) / bins)[some], mean[some], width=0.9 / bins)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def level_means(rows: Sequence[dict[str, Any]], name: str = "loss") -> np.ndarray:
@@ -231,7 +237,7 @@ def by_time(times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | No
     if min(values.min() for values in curves.values()) > 0:
         axes.set_yscale("log")
     axes.legend(fontsize=8)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _figure(title: str, x: str, y: str):
@@ -243,7 +249,7 @@ def _figure(title: str, x: str, y: str):
     return figure, axes
 
 
-def _saved(figure, path: Path | None, dpi: int = 120):
+def saved(figure, path: Path | None, dpi: int = 120):
     if path is not None:
         _write(path, functools.partial(figure.savefig, dpi=dpi))
     return figure

@@ -36,7 +36,12 @@ def frequency_embedding(noise_cond: Array, channels: int, max_frequency: float) 
 
 
 def divides(space: tuple[int, ...], halvings: int, levels: str, patch: int = 1) -> None:
-    """Raises ValueError where images of size `space` cannot be patched and halved that often."""
+    """Raises ValueError where data of size `space` cannot be patched and halved that often."""
+    if not space:
+        raise ValueError(
+            "convolutions need data with positions, as pixels are, and these have none; a "
+            "diffusion model of them takes model.name=residual_mlp"
+        )
     unit = patch * 2**halvings
     if any(size % unit for size in space):
         shape = "x".join(map(str, space))

@@ -17,8 +17,6 @@ from ddm_jax.verbs.opened import Opened
 from ddm_jax.verbs.originals import gather
 from ddm_jax.verbs.sampling import finite, in_batches
 
-ROWS = 8  # pictures in a strip; the arrays hold all
-
 
 def edit(opened: Opened, layout: Layout) -> None:
     """Do what `edit.name` says and write its pictures and arrays into `edits/`.
@@ -81,7 +79,8 @@ def write(generator: Generator, shown: Shown, settings: Mapping[str, Any], path:
     """Write `<path>.png`, `.npz` and `.json`, and `<path>_<end>.gif` of each film."""
     artist = pictures.artist(generator)
     png, npz, text = (path.with_name(f"{path.name}.{end}") for end in ("png", "npz", "json"))
-    artist.strip(shown.rows[:ROWS], png, shown.names[:ROWS], shown.columns, shown.title)
+    rows = artist.room.strip  # the arrays hold all
+    artist.strip(shown.rows[:rows], png, shown.names[:rows], shown.columns, shown.title)
     wrote = [png]
     for end, film in shown.films.items():
         wrote.append(path.with_name(f"{path.name}{end and '_' + end}.gif"))

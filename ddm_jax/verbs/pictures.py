@@ -17,8 +17,6 @@ from ddm_jax.tasks.generator import Generator
 from ddm_jax.verbs import names
 from ddm_jax.verbs.opened import Origins
 
-GRID_LIMIT = 400  # images in a PNG; the arrays hold all
-STRIP_LIMIT = 4  # images in a strip of two rows each
 COLUMNS = 8  # times in a strip
 FRAMES = 40  # times in an animation
 
@@ -65,9 +63,9 @@ def shown(generator: Generator, weights: Weights, x_t: np.ndarray, times: np.nda
 def write_grid(generator: Generator, images: np.ndarray, path: Path) -> None:
     """A picture of the first examples (n, ...), with their classes where they have any.
 
-    Few classes have a column each.
+    Few classes have a column each. The arrays hold the examples that it has no room for.
     """
-    images = images[:GRID_LIMIT]
+    images = images[: artist(generator).room.grid]
     captions = generator.names(np.arange(len(images)))
     columns = len(generator.requests) if 4 <= len(generator.requests) <= 12 else 10
     artist(generator).grid(images, path, columns, captions)
@@ -103,8 +101,9 @@ def write_strip(
     path: Path,
 ) -> None:
     """x_t and x0_hat of the first examples at the chosen times."""
-    few, sampler = slice(STRIP_LIMIT), type(generator.sampler).__name__
-    artist(generator).reverse(
+    drawn_by, sampler = artist(generator), type(generator.sampler).__name__
+    few = slice(drawn_by.room.reverse)
+    drawn_by.reverse(
         film.x_t[film.chosen, few],
         film.x0[:, few],
         path,

@@ -82,7 +82,8 @@ class Samples(Preview):
         return Asked(self.generator.model.condition.raw(rows), jnp.zeros(count, jnp.int32))
 
     def begin(self, params: Any) -> None:
-        path, few = self.workdir / "forward.png", np.asarray(self.data.columns["x"][:6])
+        path, room = self.workdir / "forward.png", pictures.artist(self.generator).room
+        few = np.asarray(self.data.columns["x"][: room.forward])
         with together(self.layout):
             if self.layout.first and not path.exists():
                 pictures.write_forward(self.generator, self.weights(params), few, path)

@@ -14,6 +14,7 @@ from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.data.augments import NO_AUGMENT
 from ddm_jax.data.pipeline import feed
+from ddm_jax.data.points import POINT_SETS
 from ddm_jax.models import MODELS
 from ddm_jax.models.autoencoder import AUTOENCODERS
 from ddm_jax.models.classifier import CLASSIFIERS
@@ -29,6 +30,7 @@ TINY = {
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
     "conv": ("channels=4", "attention=False"),
+    "residual_mlp": ("channels=8", "depth=1"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
@@ -47,6 +49,7 @@ VARIANTS = {
     "digits_consistency": ("whole", "mean", "tuned"),
     "digits_latent": ("", "autoencoder"),
     "fashion_latent": ("", "autoencoder"),
+    "toy": ("moons", "rings", "checkerboard", "swiss_roll", "mixture"),
 }
 CONFIGS = [
     f"{path.stem}.py:{variant}".rstrip(":")
@@ -72,7 +75,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name == "shapes":
+    if config.data.name == "shapes" or config.data.name in POINT_SETS:
         small.append("--config.data.count=50")
     if "autoencoder" in loans(config):
         lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]
@@ -100,7 +103,8 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
             prompt = ["--prompt", str(tmp_path / "small.png")]
         assert launch.main(["--mode", "sample", "--workdir", str(tmp_path), *prompt]) == 0
         (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
-        assert len(drawn) == 2 and drawn.dtype == np.uint8
+        kind = np.float32 if config.data.name in POINT_SETS else np.uint8
+        assert len(drawn) == 2 and drawn.dtype == kind
     assert launch.main([*arguments, "--config.train.steps=3"]) == 0
     assert (tmp_path / "checkpoints/3").exists()
 
@@ -113,6 +117,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         ("vanilla_unet", "cosine", "v", "logsnr", "pndm", "weighted"),
         ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m", "weighted"),
         ("mlp", "flow", "velocity", "time", "ddim", "mean_flow"),
+        ("residual_mlp", "flow", "eps", "time", "ddim", "weighted"),
     ],
 )
 def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler, objective):

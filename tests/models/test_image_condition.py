@@ -35,6 +35,7 @@ TINY = {
     "ddm_unet": ("channels=(8,)", "depth=1"),
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
+    "residual_mlp": ("channels=8", "depth=1"),
 }
 
 

@@ -10,6 +10,7 @@ from ddm_jax.models import MODELS
 from ddm_jax.models.ddm_unet import DDMUNet
 from ddm_jax.models.layers import downsample, frequency_embedding, pool_max
 from ddm_jax.models.mlp import MLP
+from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -19,6 +20,7 @@ SMALL = {
     "ddm_unet": dict(channels=(8, 12), depth=1),
     "vanilla_unet": dict(channels=(8, 12), noise_level=True),
     "mlp": dict(hidden=(16, 16)),
+    "residual_mlp": dict(channels=16, depth=2),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -169,6 +171,11 @@ def test_the_output_of_the_mlp_lies_in_as_many_dimensions_as_its_last_layer_is_w
         (DDMUNet(1, depth=0), (32, 32), "must be at least 1"),
         (DDMUNet(1, embedding=3), (32, 32), "an even number from 4 on"),
         (MLP(1, hidden=()), (4, 4), "at least one layer"),
+        (VanillaUNet(1), (), "take.* model.name=residual_mlp"),
+        (DDMUNet(1), (), "take.* model.name=residual_mlp"),
+        (ResidualMLP(1, depth=0), (), "at least one block"),
+        (ResidualMLP(1, channels=5), (), "an even number from 4 on"),
+        (ResidualMLP(1, dropout=1.0), (), "dropout lies in"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_remedy(module, space, remedy):
