@@ -29,6 +29,7 @@ TINY = {
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
     "residual_mlp": ("channels=8", "depth=1"),
+    "dit": ("channels=8", "depth=1", "heads=2"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
@@ -70,8 +71,8 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name == "shapes" or config.data.name in POINT_SETS:
-        small.append("--config.data.count=50")
+    if config.data.name in ("shapes", *POINT_SETS):
+        small += ["--config.data.count=50", "--config.sample.film=2"]
     arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
     assert launch.main([*arguments, "--config.train.steps=2"]) == 0
     if config.task == "classifier":
@@ -100,6 +101,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         ("vanilla_unet", "cosine", "v", "logsnr", "pndm"),
         ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m"),
         ("residual_mlp", "flow", "eps", "time", "ddim"),
+        ("dit", "flow", "velocity", "time", "heun"),
     ],
 )
 def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler):
