@@ -1889,7 +1889,70 @@ LATENTS = (
         (CODED, "whatever_axes"),
     ),
 )
+POINTS, CLOUDS, DIT = "test_points", "test_clouds", "test_dit"
+DOMAINS = (
+    Mutation("moons", "moons", "[0.5, 0.25]", "[0.5, 0.5]", (POINTS, "moments and moons")),
+    Mutation(
+        "moons' classes", "moons", "label[:, None] == 0", "label[:, None] == 1", (POINTS, "classes")
+    ),
+    Mutation("rings", "rings", "2 * np.pi", "np.pi", (POINTS, "moments and rings")),
+    Mutation("checkerboard", "checkerboard", "row % 2", "0", (POINTS, "supports")),
+    Mutation(
+        "swiss_roll",
+        "swiss_roll",
+        "ROLL_RADIUS / high * angle",
+        "ROLL_RADIUS / high * low",
+        (POINTS, "moments and swiss_roll"),
+    ),
+    Mutation(
+        "mixture", "mixture", "MODE_SPREAD", "2 * MODE_SPREAD", (POINTS, "moments and mixture")
+    ),
+    Mutation("normal pairs", "normal", "-2", "-1", (POINTS, "supports")),
+    Mutation("density of points", "density", "len(x)", "1", (CLOUDS, "integral_one")),
+    Mutation(
+        "rows of a density",
+        "density",
+        "np.histogram2d(y, x, cells, (ends, ends))",
+        "np.histogram2d(x, y, cells, (ends, ends))",
+        (CLOUDS, "integral_one"),
+    ),
+    Mutation("frames of points", "frames", "_SIDE - 1 - y + down", "y + down", (CLOUDS, "upwards")),
+    Mutation("turns", "turned", "a * sin + b * cos", "a * sin - b * cos", (DIT, "differences_of")),
+    Mutation(
+        "angles of places",
+        "sines_and_cosines",
+        "np.cos(angle)",
+        "np.sin(angle)",
+        (DIT, "vector_of_its"),
+    ),
+    Mutation("adaLN-Zero", "Block.__call__", "gate1[:, None]", "1", (DIT, "identity")),
+    Mutation(
+        "attention across",
+        "Block.__call__",
+        "Attend(across, zero=True, name='across')",
+        "Attend(across, name='across')",
+        (DIT, "identity"),
+    ),
+    Mutation(
+        "mask of tokens", "Attend.__call__", "mask[:, None, None]", "None", (DIT, "mask_says")
+    ),
+    Mutation(
+        "dit's places",
+        "DiT.__call__",
+        "self.position == 'rope'",
+        "self.position == 'none'",
+        (DIT, "change_theirs"),
+    ),
+    Mutation(
+        "residual_mlp",
+        "ResidualMLP.__call__",
+        "1 + scale",
+        "1",
+        ("test_models", "parameter_matters and residual_mlp"),
+    ),
+)
 ALL = (
+    *DOMAINS,
     *LATENTS,
     *FEW,
     *MEASURED,

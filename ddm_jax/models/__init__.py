@@ -7,6 +7,7 @@ others are its settings. All are called as
 
 from ddm_jax.models.ddm_unet import DDMUNet
 from ddm_jax.models.ddpm_unet import DDPMUNet
+from ddm_jax.models.dit import DiT
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
@@ -17,4 +18,5 @@ MODELS = {
     "vanilla_unet": VanillaUNet,
     "mlp": MLP,
     "residual_mlp": ResidualMLP,
+    "dit": DiT,
 }

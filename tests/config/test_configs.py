@@ -31,6 +31,7 @@ TINY = {
     "mlp": ("hidden=(8,)",),
     "conv": ("channels=4", "attention=False"),
     "residual_mlp": ("channels=8", "depth=1"),
+    "dit": ("channels=8", "depth=1", "heads=2"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
@@ -75,8 +76,8 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name == "shapes" or config.data.name in POINT_SETS:
-        small.append("--config.data.count=50")
+    if config.data.name in ("shapes", *POINT_SETS):
+        small += ["--config.data.count=50", "--config.sample.film=2"]
     if "autoencoder" in loans(config):
         lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]
         own = [s for s in own if ".sample." not in s] + [
@@ -118,6 +119,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m", "weighted"),
         ("mlp", "flow", "velocity", "time", "ddim", "mean_flow"),
         ("residual_mlp", "flow", "eps", "time", "ddim", "weighted"),
+        ("dit", "flow", "velocity", "time", "heun", "weighted"),
     ],
 )
 def test_networks_take_other_parts(model, schedule, prediction, noise_cond, sampler, objective):

@@ -36,6 +36,7 @@ TINY = {
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
     "residual_mlp": ("channels=8", "depth=1"),
+    "dit": ("channels=8", "depth=1", "heads=2"),
 }
 
 

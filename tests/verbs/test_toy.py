@@ -77,14 +77,15 @@ def test_points_are_measured_examined_and_reported(toy, tmp_path, capsys):
     where = ("--workdir", str(run))
     assert launch.main(["--mode", "evaluate", *where]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"MMD\^2 \d", said) and re.search(r"SWD \d", said)
+    assert re.search(r"MMD\^2 -?\d", said) and re.search(r"SWD \d", said)
     assert launch.main(["--mode", "evaluate", *where, *keys("evaluate.metrics=ode")]) == 2
     error = capsys.readouterr().err
     assert "moons are continuous; judge the run by its samples" in error
     assert error.count("\n") == 1
     assert launch.main(["--mode", "doctor", *where]) in (0, 1)
     assert "Traceback" not in capsys.readouterr().err
-    assert launch.main(["--mode", "report", *where]) == 0
+    page = tmp_path / "page.html"
+    assert launch.main(["--mode", "report", *where, "--out", str(page)]) == 0 and page.exists()
 
 
 @pytest.mark.parametrize(
