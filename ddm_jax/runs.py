@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from ddm_jax import files
@@ -21,6 +22,7 @@ from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.errors import UserError
 from ddm_jax.tasks.base import Task
+from ddm_jax.training.averages import Average
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.weights import digest_of
 
@@ -140,7 +142,7 @@ class Run:
     def saved(self, raw: bool = False) -> Saved:
         """Its averaged weights, of the newest usable checkpoint or of the one asked for.
 
-        raw: those of the last step instead.
+        raw: those of the last step instead. Averages may be made of earlier checkpoints too.
         """
         directory = self.folder / "checkpoints"
         checkpoints = Checkpoints(directory, read_only=True)
@@ -154,7 +156,9 @@ class Run:
         if found is None:
             raise UserError(f"no usable checkpoint in {directory}; train first, or put a copy back")
         step, fields = found
-        params = fields[field] if raw else average.read(fields[field])
+        params = fields[field]
+        if not raw:
+            params = averaged_at(step, params, average, checkpoints, averaged)
         return Saved(step, params, digest_of(params))
 
     def shaping(self) -> dict[str, Any]:
@@ -162,6 +166,34 @@ class Run:
         ignored = free(self.config)
         chosen = {k: v for k, v in used(self.config).items() if not k.startswith(ignored)}
         return json.loads(json.dumps(chosen))
+
+
+def averaged_at(
+    step: int, memory: Any, average: Average, checkpoints: Checkpoints, like: Any
+) -> Params:
+    """The averaged weights at `step`, from what is kept there and in checkpoints before it.
+
+    memory: what is kept at the step; like: the shapes of that. UserError where what the average
+    needs is not there.
+    """
+    steps = sorted(s for s in checkpoints.steps() if s <= step)
+    while True:
+        try:
+            shares = average.shares(steps)
+        except ValueError as error:
+            raise UserError(f"average: {error}") from error
+        total = None
+        for kept, share in shares.items():
+            if kept != step:
+                place = SimpleNamespace(ema_params=like)
+                found = checkpoints.restore(place, ("ema_params",), print, kept)
+                if found is None:  # damaged, as was said: without it
+                    steps.remove(kept)
+                    break
+            part = average.portion(memory if kept == step else found[1]["ema_params"], share)
+            total = part if total is None else jax.tree.map(np.add, total, part)
+        else:
+            return jax.tree.map(lambda a: np.asarray(a, np.float32), total)
 
 
 def open(name: str | Path) -> Run:

@@ -115,13 +115,13 @@ class Doubled(objectives.Weighted):
 
 
 @dataclass(frozen=True)
-class RunningMean:
+class RunningMean(averages.Average):
     """The mean of all weights so far: m_n = m_{n-1} + (w_n - m_{n-1}) / (n + 1)."""
 
     def init(self, params):
         return jax.tree.map(jnp.copy, params)
 
-    def update(self, memory, params, step):
+    def update(self, memory, params, step, batch):
         return jax.tree.map(lambda m, w: m + (w - m) / (step + 1), memory, params)
 
     def read(self, memory):

@@ -40,6 +40,7 @@ FREE = (
     "data.strict",
     "data.on_device",
     "init.run",
+    "average.power.length",
 )
 
 

@@ -16,21 +16,20 @@ from ddm_jax.errors import UserError
 from ddm_jax.training.averages import Average
 
 
-def share_kept(average: Average, step: int) -> Array:
-    """How much of an average stays in it at update `step`."""
+def share_kept(average: Average, step: int, batch: int) -> Array:
+    """How much of an average stays in it at update `step`, on `batch` examples."""
     memory = average.init(jnp.ones(()))
-    return average.read(average.update(memory, jnp.zeros(()), step))
+    return average.read(average.update(memory, jnp.zeros(()), step, batch))
 
 
 def average_longer_than_the_run(setup: Setup) -> Iterator[Finding]:
-    steps = setup.train.steps
-    decay = float(jax.jit(lambda: share_kept(setup.average, steps))())
+    steps, batch = setup.train.steps, setup.train.batch
+    decay = float(jax.jit(lambda: share_kept(setup.average, steps, batch))())
     half_life = np.log(2) / max(-np.log(max(decay, 1e-300)), 1e-300)
     if half_life > steps:
         yield dangerous(
             f"the average of the weights has a half-life of {half_life:,.0f} steps and the run "
-            f"{steps:,}, so sampling uses weights close to random ones; lower "
-            "average.ema.decay, or set average.ema.warmup=True"
+            f"{steps:,}, so sampling uses weights close to random ones; {setup.average.shorter}"
         )
     if setup.optim.warmup >= steps:
         yield dangerous(

@@ -99,7 +99,7 @@ def make_train_step(
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         n = state.step + 1
-        kept = average.update(state.ema_params, params, n)
+        kept = average.update(state.ema_params, params, n, len(order))
         memory = task.remember(state.memory, seen.t, seen.loss)
         norm, (sums, count, parts_by_level) = optax.tree.norm(grads), by_level(seen)
         metrics = Metrics(loss, norm, sums, count, parts, parts_by_level)
