@@ -160,7 +160,7 @@ def test_a_learning_rate_100_times_too_high_is_named(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_an_average_that_is_never_updated_is_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Ema, "update", lambda self, memory, params, step: memory)
+    monkeypatch.setattr(Ema, "update", lambda self, memory, *_: memory)
     assert examined(capsys, trained(tmp_path / "run"))[1] == ["EMA never updated"]
 
 
