@@ -375,8 +375,22 @@ TRAINING = (
     Mutation(
         "network dropout of its own key",
         "diffusion_loss",
-        "NoisedBatch(batch.x0, eps, t, context, of_net, told)",
-        "NoisedBatch(batch.x0, eps, t, context, of_noise, told)",
+        "NoisedBatch(batch.x0, eps, t, context, of_net, asked, own, step)",
+        "NoisedBatch(batch.x0, eps, t, context, of_noise, asked, own, step)",
+        ("test_draws", "of_an_example"),
+    ),
+    Mutation(
+        "an objective's draws of their own key",
+        "diffusion_loss",
+        "fold_in(of_class, 1)",
+        "of_class",
+        ("test_draws", "of_an_example"),
+    ),
+    Mutation(
+        "who is told",
+        "diffusion_loss",
+        "~dropped(of_class, draws.class_dropout)",
+        "dropped(of_class, draws.class_dropout)",
         ("test_draws", "of_an_example"),
     ),
     Mutation(
@@ -652,16 +666,16 @@ BORROWED = (
     ),
     Mutation(
         "the teacher's target",
-        "Teacher.loss",
-        "(aim - expand(skip, aim) * predicted.x_t) / expand(out, aim)",
-        "aim / expand(out, aim)",
+        "aimed",
+        "(x0 - expand(skip, x0) * predicted.x_t) / expand(out, x0)",
+        "x0 / expand(out, x0)",
         ("test_distillation", "distance_between and eps"),
     ),
     Mutation(
         "a held teacher",
-        "Teacher.loss",
-        "jax.lax.stop_gradient(batch.teacher(predicted.x_t, batch.t).x0)",
-        "batch.teacher(predicted.x_t, batch.t).x0",
+        "aimed",
+        "jax.lax.stop_gradient(x0)",
+        "x0",
         ("test_distillation", "held"),
     ),
     Mutation(

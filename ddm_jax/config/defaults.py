@@ -100,7 +100,7 @@ DIFFUSION: dict[str, Any] = {
         "class_dropout": 0.0,  # how often the class is replaced by the null class
         "uniforms": "independent",  # how a batch draws: independent, antithetic, stratified
     },
-    "teacher": {"run": ""},  # the run that objective.name=teacher learns from
+    "teacher": {"run": ""},  # the run that an objective learns from: teacher, progressive
     "sampler": {"name": "ddim", "ddim": {"eta": 0.0}},  # eta: how much of its noise is drawn
     "timesteps": {"name": "uniform", "uniform": {}},  # the sampling grid
     "guidance": {"name": "none", "none": {}},  # none, classifier_free, auto, classifier

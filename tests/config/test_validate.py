@@ -105,6 +105,13 @@ FINDINGS = [
         ("sampler.name=ddim",),
     ),
     (
+        "ends_of_paths",
+        ("objective.name=consistency", "schedule.name=flow"),
+        False,
+        "this sampler takes it for the mean",
+        ("sampler.name=consistency",),
+    ),
+    (
         "check_fit",
         (*JUMPS, "model.name=ddm_unet", "condition.name=nothing"),
         True,

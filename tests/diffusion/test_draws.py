@@ -24,8 +24,20 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 COUNT, KEY = 4000, jax.random.key(3)
 
 
+class Watched(Weighted):
+    """Weighted, as an objective that draws for itself and asks for the null."""
+
+    asks_null = True
+    seen = None
+
+    def loss(self, problem, params, schedule, batch):
+        object.__setattr__(self, "seen", batch)
+        return super().loss(problem, params, schedule, batch)
+
+
 def draws(key):
-    """{name: (COUNT,)} of one step: times, noises of one element, classes dropped, dropout keys.
+    """{name: (COUNT,)} of one step: times, noises of one element, classes dropped, dropout keys,
+    and what the objective draws itself.
 
     The network is shown sigma eps, since x_0 is 0.
     """
@@ -38,10 +50,14 @@ def draws(key):
 
     problem = Problem(net, PREDICTIONS["eps"](), Timestep())
     how = Draws(COUNT, class_dropout=0.4)
-    loss = diffusion_loss(problem, Flow(), Weighted(), Uniform(), Told(), how)
+    objective = Watched()
+    loss = diffusion_loss(problem, Flow(), objective, Uniform(), Told(), how)
     batch = Batch(jnp.zeros((COUNT, 1)), jnp.zeros(COUNT, jnp.int32), jnp.arange(COUNT))
     t = loss(Params(None), batch, key, ()).t
     eps = seen.pop("x") / Flow().sigma(t)
+    given = objective.seen
+    assert (given.told == ~seen["dropped"]).all() and (given.null.vector == NULL).all()
+    seen["own"] = jax.vmap(jax.random.uniform)(given.own)
     return {k: np.asarray(v, np.float64) for k, v in {"t": t, "eps": eps, **seen}.items()}
 
 
@@ -69,7 +85,7 @@ def test_the_draws_have_their_distributions(two_steps):
     middle = (np.arange(COUNT) + 0.5) / COUNT
     for seen in two_steps:
         assert seen["dropped"].mean() == pytest.approx(0.4, abs=0.03)
-        for share in (seen["t"], seen["dropout"], norm.cdf(seen["eps"])):
+        for share in (seen["t"], seen["dropout"], seen["own"], norm.cdf(seen["eps"])):
             assert abs(np.sort(share) - middle).max() < 1.9 / np.sqrt(COUNT)
 
 
