@@ -14,7 +14,7 @@ from ddm_jax.training.averages import Average
 from ddm_jax.training.base import Constants, Task, View
 
 LEVELS = 10  # bins of t for the loss per noise level
-OF_EXAMPLES = 1000  # folded into a step's key for what examples are drawn with; losses split it
+OF_EXAMPLES = 2**31 - 1  # folded into a step's key for what examples are drawn with: no place
 
 
 class TrainState(NamedTuple):

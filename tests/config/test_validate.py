@@ -387,6 +387,47 @@ def test_a_classifier_of_other_classes_and_another_codec_may_be_what_samples_are
     assert task.features.classes(task.lent) == ("a", "b")
 
 
+LATENTS = Latents((4, 4, 2), (0.0, 0.0), (1.0, 1.0), "digest")
+
+
+@pytest.mark.parametrize(
+    "role, latents, reason",
+    [
+        ("judge", LATENTS, ""),
+        ("judge", None, "the same codec"),
+        ("judge", dataclasses.replace(LATENTS, std=(1.0, 2.0)), "the same codec"),
+        ("judge", dataclasses.replace(LATENTS, sha256="other"), "the same codec"),
+        ("features", None, ""),
+        ("features", LATENTS, "that run sees latents"),
+        ("autoencoder", None, ""),
+    ],
+)
+def test_runs_that_are_borrowed_beside_an_autoencoder_see_its_latents(role, latents, reason):
+    settings = [
+        *("codec.latent.run=runs/y", "features.name=pixels"),
+        *(
+            ("guidance.name=classifier", "guidance.classifier.run=runs/x")
+            if role == "judge"
+            else ()
+        ),
+    ]
+    if role == "features":
+        settings += ["features.name=classifier", "features.classifier.run=runs/x"]
+    config = complete(load_config(f"{ROOT}/configs/digits_latent.py"))
+    config = override(config, [f"--config.{s}" for s in settings])
+    other = "codec.name=latent" if latents else "codec.name=pixels"
+    lent = {"autoencoder": task_of("digits_latent.py:autoencoder")}
+    if role != "autoencoder":
+        spec = dataclasses.replace(SPEC, latents=latents)
+        lent[role] = task_of("digits_classifier", spec, other)
+    spec = dataclasses.replace(SPEC, latents=LATENTS)
+    if not reason:
+        assert assemble(config, spec, lent).warnings == ()
+        return
+    with pytest.raises(UserError, match=reason):
+        assemble(config, spec, lent)
+
+
 def test_features_that_cannot_see_the_data_are_refused():
     config = complete(load_config(str(ROOT / "configs/quickstart.py")))
     config = override(config, ["--config.features.name=efficientnet_lite0"])

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ddm_jax.data.dataset import DataOptions, Spec, check_same_data, spec_of
+from ddm_jax.data.dataset import DataOptions, Latents, Spec, check_same_data, spec_of
 from ddm_jax.data.sources import load
 from ddm_jax.errors import UserError
 
@@ -105,3 +105,27 @@ def test_rows_are_all_columns_of_some_examples_and_numbers_those_without_text():
     assert rows.keys() == {"x", "label", "text"} and data.numbers(some).keys() == {"x", "label"}
     for name, column in data.columns.items():
         np.testing.assert_array_equal(rows[name], column[some])
+
+
+LATENTS = Latents((4, 4, 2), (0.0, 5.0), (1.0, 10.0), "digest")
+
+
+def test_latents_are_read_back_as_they_were_written():
+    spec = dataclasses.replace(spec_of("x", {"x": waves()}), latents=LATENTS)
+    again = Spec.read(json.loads(json.dumps(dataclasses.asdict(spec))))
+    assert again == spec and hash(again) == hash(spec)
+
+
+@pytest.mark.parametrize(
+    "change, alike",
+    [
+        ({"mean": (0.0, 5.009)}, True),  # in units of the deviation of the channel
+        ({"mean": (0.009, 5.0)}, False),
+        ({"std": (1.0, 10.02)}, False),
+        ({"sha256": "other"}, False),
+        ({"shape": (4, 2, 2)}, False),
+    ],
+)
+def test_latents_are_alike_but_for_rounding(change, alike):
+    other = dataclasses.replace(LATENTS, **change)
+    assert LATENTS.alike(LATENTS) and LATENTS.alike(other) == alike

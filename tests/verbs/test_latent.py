@@ -172,8 +172,8 @@ def test_a_classifier_of_latents_guides_a_run_on_the_same_latents(
 def test_a_kill_leaves_no_trace_in_either_run(tiny_autoencoder, tmp_path):
     """SIGKILL between two checkpoints and the same command again: the end is bit-identical."""
     long = (
-        "--config.train.steps=400",
-        "--config.train.save_every=40",
+        "--config.train.steps=120",
+        "--config.train.save_every=20",
         "--config.train.log_every=20",
     )
     coder = ("--config", f"{ROOT}/configs/digits_latent.py:autoencoder", *TINY_CODER, *long)
@@ -181,14 +181,14 @@ def test_a_kill_leaves_no_trace_in_either_run(tiny_autoencoder, tmp_path):
     for name, arguments in (("coder", coder), ("latent", latent)):
         whole, cut = tmp_path / f"{name}_whole", tmp_path / f"{name}_cut"
         ok(launch(*arguments, "--workdir", whole, **FAST))
-        for mark in ("step 100/400", "step 260/400"):
+        for mark in ("step 40/120", "step 80/120"):
             process = start(*arguments, "--workdir", cut, **FAST)
             wait_for(process, mark)
             process.send_signal(signal.SIGKILL)
             process.communicate()
         ok(launch(*arguments, "--workdir", cut, **FAST))
         (step, one), (also, other) = state_of(whole), state_of(cut)
-        assert step == also == 400
+        assert step == also == 120
         for field, leaves in one.items():
             for key, leaf in leaves.items():
                 np.testing.assert_array_equal(leaf, other[field][key], err_msg=field + key)
