@@ -21,7 +21,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import verbs  # noqa: E402
-from ddm_jax.diffusion import samplers  # noqa: E402
 from ddm_jax.evaluation.protocol import code  # noqa: E402
 from ddm_jax.training.logs import read  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
@@ -59,7 +58,8 @@ def cells(run: Path, scales: Sequence[float]) -> Iterator[Cell]:
     drops = open_run(run).run.config.loss.class_dropout > 0
     for scale in scales if drops else [1.0]:
         for sampler in SAMPLERS:
-            each = samplers.SAMPLERS[sampler].evaluations
+            chosen = open_run(run, [f"--config.sampler.name={sampler}"]).setup.task.generator
+            each = chosen.sampler.evaluations or 1
             for budget in BUDGETS:
                 yield Cell(sampler, budget - (budget - 1) % each, scale)
 
