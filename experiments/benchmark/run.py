@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import absl.logging
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--scales", default=",".join(map(str, SCALES)), help="of guidance")
     parser.add_argument("--out", type=Path, default=HERE / "distance.png")
     flags, settings = parser.parse_known_args(arguments)
+    absl.logging.set_verbosity(absl.logging.ERROR)
     scales = [float(text) for text in flags.scales.split(",")]
     figure = Figure(figsize=(4.2 * len(flags.runs) + 1, 3.8), layout="constrained")
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
