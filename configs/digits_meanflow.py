@@ -2,6 +2,9 @@
 
 python launch.py --config configs/digits_meanflow.py
 python launch.py --mode sample --workdir runs/digits_meanflow --config.sample.steps=2
+
+Some 40 minutes of two cores that had other work beside it. Of 500 samples a support vector
+classifier of the digits reads 98.4 % as asked at one evaluation, 98.2 % at two.
 """
 
 from configs import base

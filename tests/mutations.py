@@ -1849,9 +1849,7 @@ LATENTS = (
     Mutation("vq", "VQ.through", "stop(h) - code", "h - code", (BOTTLENECK, "straight_through")),
     Mutation("vq", "VQ.through", "h - stop(code)", "h - code", (BOTTLENECK, "straight_through")),
     Mutation("psnr", "psnr", "width**2", "width", (LIKENESS, "psnr")),
-    Mutation(
-        "ssim", "ssim", "(0.01 * width) ** 2", "(0.03 * width) ** 2", (LIKENESS, "window_by_window")
-    ),
+    Mutation("ssim", "ssim", "(0.01 * width) ** 2", "(0.03 * width) ** 2", (LIKENESS, "are_dark")),
     Mutation(
         "ssim",
         "ssim",

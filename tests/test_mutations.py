@@ -17,7 +17,10 @@ SHARES = 4
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "share",
-    [pytest.param(i, marks=pytest.mark.xdist_group(f"mutations {i}")) for i in range(SHARES)],
+    [
+        pytest.param(i, marks=pytest.mark.xdist_group(f"mutations {i}"), id=f"quarter{i}")
+        for i in range(SHARES)
+    ],
 )
 def test_every_mutation_is_caught(share):
     """By tests that the suite of tests that are not slow has shown to pass without it."""

@@ -6,26 +6,21 @@ which they are, so that it judges new rows too; others go by a setting, as `vari
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddm_jax.config.findings import Finding, dangerous, wrong
-from ddm_jax.diffusion.losses.mean_flow import reaches
+from ddm_jax.config import jump_rules, lent_rules
+from ddm_jax.config.findings import Finding, T, dangerous, wrong
 from ddm_jax.diffusion.predictions import Prediction, V
 from ddm_jax.diffusion.schedules.base import Schedule
-from ddm_jax.models.codecs import Codec
 from ddm_jax.tasks.diffusion import Diffusion
 
-LEFT = 0.05  # noise for each part of signal that a sample may keep
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
-CARRIED = 20.0  # by how much an aim may magnify the slope of the network in time
-TURNS = 100.0  # radians by which the fastest wave of an embedding of noise_conds may turn
 HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
-T = np.linspace(0, 1, 101, dtype=np.float32)
 
 
 class Curves(NamedTuple):
@@ -89,80 +84,6 @@ def signal_at_the_start(task: Diffusion) -> Iterator[Finding]:
         yield dangerous(
             f"the grid starts at t = {start:.3g} and never asks the level without signal that "
             "zero_terminal adds; take timesteps.name=trailing"
-        )
-
-
-def ends_of_paths(task: Diffusion) -> Iterator[Finding]:
-    objective, asks = task.objective, task.generator.sampler.estimate
-    if asks == "end" and objective.estimate == "mean" and not objective.two_times:
-        yield dangerous(
-            "this sampler takes the network's estimate for the end of x_t's path, and this "
-            "objective trains the mean of x_0 given x_t, so samples are drawn to the mean of the "
-            "data; take sampler.name=ddim, say, or objective.name=mean_flow or consistency"
-        )
-    elif asks == "mean" and objective.estimate == "end":
-        yield dangerous(
-            "this objective trains the end of x_t's path, and this sampler takes it for the mean "
-            "of x_0 given x_t; take sampler.name=consistency"
-        )
-
-
-def jumps(task: Diffusion) -> Iterator[Finding]:
-    if not task.objective.asks_slope:
-        return
-    model = task.model
-    t, s = (a.ravel() for a in np.meshgrid(T, T, indexing="ij"))
-
-    @jax.jit
-    def seen():
-        (_, _, out), (_, _, slope) = reaches(model.schedule, model.prediction, t, s)
-        return out / slope, slope, model.noise_cond(model.schedule, T)
-
-    carried, slope, told = map(np.asarray, seen())
-    below = s <= t
-    signs, largest = np.sign(slope[below]), abs(carried[below]).max()
-    if not (signs == signs[0]).all() or largest > CARRIED:
-        yield wrong(
-            "this objective's aim holds the network's slope in time, which this schedule and "
-            f"prediction magnify {largest:,.0f} times; take schedule.name=flow with "
-            "prediction.name=velocity"
-        )
-    turns = abs(told[-1] - told[0])
-    if turns > TURNS:
-        yield dangerous(
-            f"the noise_cond moves by {turns:,.0f} over all times, so the slope in time that this "
-            "objective learns from is steep and its training unsteady; take noise_cond.name=time"
-        )
-
-
-def noise_left(task: Diffusion) -> Iterator[Finding]:
-    if not task.objective.two_times and task.objective.estimate == "mean":
-        return
-    least = np.exp(-0.5 * float(jax.jit(task.model.schedule.logsnr)(0.0)))
-    if least > LEFT:
-        yield dangerous(
-            f"this objective learns jumps to the least noisy level, which holds {least:.3g} times "
-            "as much noise as signal here; take schedule.name=flow"
-        )
-
-
-def guidance_of_training(task: Diffusion) -> Iterator[Finding]:
-    if not task.objective.asks_null:
-        return
-    if not task.model.condition.parts:
-        yield wrong(
-            "this objective guides with what the network says without its condition, and the model "
-            "has none; take condition.name=classes, or leave objective.mean_flow.guidance at 1"
-        )
-    elif not task.draws.class_dropout:
-        yield wrong(
-            "this objective guides with the null class, which loss.class_dropout=0 never trains; "
-            "take loss.class_dropout=0.1"
-        )
-    elif task.generator.guidance.asks == "null":
-        yield dangerous(
-            "the jumps are trained with guidance, and sampling would guide them once more; take "
-            "guidance.name=none"
         )
 
 
@@ -252,79 +173,10 @@ def guidance(task: Diffusion) -> Iterator[Finding]:
         yield wrong(f"this guidance needs another run; name it with --config.{key}=runs/<its name>")
 
 
-def features(task: Diffusion) -> Iterator[Finding]:
-    asks = task.features.asks
-    if asks and asks not in task.lent:
-        key = task.borrows[asks].key
-        yield wrong(f"these features are of another run; name it, as in --config.{key}=runs/x")
-
-
-def teacher(task: Diffusion) -> Iterator[Finding]:
-    if task.objective.asks_teacher and not task.teacher.run:
-        yield wrong(
-            "this objective learns from another run; name it with --config.teacher.run=runs/<its "
-            "name>"
-        )
-    if task.teacher.run and not task.objective.asks_teacher:
-        yield wrong(
-            "teacher.run is given, and this objective learns from none; take "
-            "objective.name=teacher or consistency_distillation, or leave teacher.run empty"
-        )
-
-
-def alike(one: Codec, other: Codec) -> bool:
-    """Whether two codecs make the same of the data, as far as their shapes and ranges tell, and
-    what they measured of an autoencoder."""
-    if one.shape != other.shape or bool(one.latents) != bool(other.latents):
-        return False
-    if one.latents and other.latents and not one.latents.alike(other.latents):
-        return False
-    ends = (codec.limits() or () for codec in (one, other))
-    return all(np.allclose(a, b, atol=1e-6) for a, b in zip(*ends, strict=True))
-
-
-def told(task: Diffusion) -> Any:
-    """The shapes of what a model is told of one example, beside the noise."""
-    return jax.eval_shape(lambda: task.model.condition.null(1))
-
-
-def lent(task: Diffusion) -> Iterator[Finding]:
-    """Whether borrowed runs are of the same data values, and of the same classes."""
-    for role, other in task.lent.items():
-        key = task.borrows[role].key
-        if role in ("features", "autoencoder"):
-            if other.spec.values != task.spec.values:
-                yield wrong(f"{key}: that run sees other data; take one on the same data")
-            elif role == "features" and other.codec.latents:
-                yield wrong(f"{key}: that run sees latents; take one that sees the data")
-        elif not alike(other.codec, task.codec):
-            yield wrong(
-                f"{key}: that run sees other data, or sees them otherwise; take one on the same "
-                "data with the same codec"
-            )
-        elif role == "judge":
-            if task.model.condition.parts and other.spec.classes != task.spec.classes:
-                yield wrong(f"{key}: that classifier tells other classes than the model has")
-        elif (
-            type(other.model.condition) is not type(task.model.condition)
-            or told(other) != told(task)
-            or (task.model.condition.parts and other.spec.classes != task.spec.classes)
-        ):
-            yield wrong(
-                f"{key}: that run has another condition; take one with the same condition and "
-                "classes"
-            )
-
-
 RULES = (
     guidance,
-    features,
-    teacher,
-    lent,
-    ends_of_paths,
-    jumps,
-    noise_left,
-    guidance_of_training,
+    *lent_rules.RULES,
+    *jump_rules.RULES,
     learned_variance,
     chain_of_levels,
     learned_schedule,

@@ -25,7 +25,7 @@ def share_kept(average: Average, step: int, batch: int) -> Array:
 def average_longer_than_the_run(setup: Setup) -> Iterator[Finding]:
     steps, batch = setup.train.steps, setup.train.batch
     decay = float(jax.jit(lambda: share_kept(setup.average, steps, batch))())
-    half_life = np.log(2) / max(-np.log(max(decay, 1e-300)), 1e-300)
+    half_life = np.inf if decay >= 1 else np.log(0.5) / np.log(max(decay, 1e-300))
     if half_life > steps:
         yield dangerous(
             f"the average of the weights has a half-life of {half_life:,.0f} steps and the run "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddm_jax import files, runs
+from ddm_jax import borrowing, files, runs
 from ddm_jax.config.load import call_file, leaves, load_config, overridden, override, used
 from ddm_jax.config.tables import check_names, complete, data_options
 from ddm_jax.data import sources
@@ -98,8 +98,8 @@ def refusals(cells: Sequence[Cell]) -> dict[Path, str]:
             options = data_options(cell.config)
             if options not in loaded:
                 loaded[options] = sources.load(options)
-            spec = runs.taught(cell.config, loaded[options], cell.workdir).spec
-            runs.assembled(cell.config, spec, cell.workdir, training=True)
+            spec = borrowing.taught(cell.config, loaded[options], cell.workdir).spec
+            borrowing.assembled(cell.config, spec, cell.workdir, training=True)
         except UserError as error:
             refused[cell.workdir] = str(error)
     return refused

@@ -44,7 +44,7 @@ def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = F
 
 
 def evaluate(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
-    """Measure bits per dimension under the run in `workdir`, into its `evaluation/`."""
+    """Measure the run in `workdir` by `evaluate.metrics`, into its `evaluation/`."""
     return _use("evaluate", workdir, overrides, dry_run)
 
 

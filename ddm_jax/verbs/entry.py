@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from ddm_jax import runs
+from ddm_jax import borrowing, runs
 from ddm_jax.config.assemble import loans
 from ddm_jax.config.load import leaves, used
 from ddm_jax.config.setup import Setup
@@ -42,10 +42,10 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
-            data = runs.taught(config, data, workdir)
-            setup, lent = runs.assembled(config, data.spec, workdir, training=True)
+            data = borrowing.taught(config, data, workdir)
+            setup, lent = borrowing.assembled(config, data.spec, workdir, training=True)
             layout.split_batch(setup.train.batch, setup.train.accumulate)
-            start = runs.first_weights(setup.init.run, workdir)
+            start = borrowing.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
                 stack.enter_context(locked(workdir))
         if setup.train.evaluate_every and "evaluate" not in USES.get(setup.name, {}):
@@ -63,8 +63,8 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             watch = Watch(Opened(run, setup, lent), Loaded(0, weights, origins), layout)
         with together(layout):
             if layout.first:
-                runs.keep_borrowed(config, origins, workdir)
-                runs.check_latents(data.spec, origins, workdir)
+                borrowing.keep_borrowed(config, origins, workdir)
+                borrowing.check_latents(data.spec, origins, workdir)
                 runs.record(config, data, workdir)
         if data.problems:
             layout.say(f"left out {len(data.problems)} files, see {workdir / 'data_report.json'}")

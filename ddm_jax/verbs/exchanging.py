@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ddm_jax import files, runs
+from ddm_jax import borrowing, files, runs
 from ddm_jax.config.load import load_config, override, settled, used
 from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import complete, data_options
@@ -58,8 +58,8 @@ def import_run(
         data = sources.load(data_options(config), layout.say)
         told, values = _settings(found, data.spec)
         config = settled(config, values, overrides, FREE)
-        data = runs.taught(config, data, workdir)
-        setup, _ = runs.assembled(config, data.spec, workdir, training=True)
+        data = borrowing.taught(config, data, workdir)
+        setup, _ = borrowing.assembled(config, data.spec, workdir, training=True)
         params = _params(setup, found, told)
     warn(setup, layout)
     if dry_run:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from ddm_jax.borrowing import check_latents, use
 from ddm_jax.config.setup import Setup
-from ddm_jax.runs import Run, check_latents, use
+from ddm_jax.runs import Run
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training.layout import Layout, all_devices, alone, broadcast, together
 

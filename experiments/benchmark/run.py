@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import absl.logging
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import verbs  # noqa: E402
-from ddm_jax.diffusion import samplers  # noqa: E402
 from ddm_jax.evaluation.protocol import code  # noqa: E402
 from ddm_jax.training.logs import read  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
@@ -59,7 +59,8 @@ def cells(run: Path, scales: Sequence[float]) -> Iterator[Cell]:
     drops = open_run(run).run.config.loss.class_dropout > 0
     for scale in scales if drops else [1.0]:
         for sampler in SAMPLERS:
-            each = samplers.SAMPLERS[sampler].evaluations
+            chosen = open_run(run, [f"--config.sampler.name={sampler}"]).setup.task.generator
+            each = chosen.sampler.evaluations or 1
             for budget in BUDGETS:
                 yield Cell(sampler, budget - (budget - 1) % each, scale)
 
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--scales", default=",".join(map(str, SCALES)), help="of guidance")
     parser.add_argument("--out", type=Path, default=HERE / "distance.png")
     flags, settings = parser.parse_known_args(arguments)
+    absl.logging.set_verbosity(absl.logging.ERROR)
     scales = [float(text) for text in flags.scales.split(",")]
     figure = Figure(figsize=(4.2 * len(flags.runs) + 1, 3.8), layout="constrained")
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]

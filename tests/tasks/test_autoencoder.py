@@ -90,6 +90,8 @@ def test_latents_have_mean_0_and_deviation_1_in_every_channel(codec, trained):
     np.testing.assert_allclose(drawn.mean((0, 1, 2)), 0, atol=0.02)
     np.testing.assert_allclose(drawn.std((0, 1, 2)), 1, atol=0.02)
     np.testing.assert_allclose(mean.mean((0, 1, 2)), 0, atol=1e-4)
+    square = mean**2 + variance / np.array(row.latents.std) ** 2
+    np.testing.assert_allclose(square.mean((0, 1, 2)), 1, atol=1e-4)
     apart = (drawn - mean) * np.array(row.latents.std) / np.sqrt(variance)
     assert 0.98 < apart.std() < 1.02 and abs(apart).max() > 3
 

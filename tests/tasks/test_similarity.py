@@ -53,6 +53,13 @@ def test_ssim_is_its_definition_window_by_window(width):
     assert 0.3 < min(expected) < max(expected) < 0.95
 
 
+def test_ssim_is_its_definition_where_examples_are_dark():
+    """And one darker than the other: where the constant beside the means weighs most."""
+    a, b = 0.03 * A[:1, ..., :1], 0.01 * B[:1, ..., :1]
+    expected = slow_ssim(a[0, ..., 0], b[0, ..., 0], 1.0)
+    np.testing.assert_allclose(ssim(jnp.asarray(a), jnp.asarray(b), 1.0), expected, rtol=1e-4)
+
+
 def test_ssim_keeps_its_digits_where_examples_are_bright_and_flat():
     """Variances of 1e-6 about a mean of 0.9, whose square is a million times as large."""
     a, b = (0.9 + 1e-3 * c[:1, ..., :1] for c in (A, B))

@@ -4,17 +4,23 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, answer
 
 import launch
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import Dataset, spec_of
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.generator import Generator
 from ddm_jax.training.averages import Ema
+from ddm_jax.verbs.checkup import start
 
 FEW = ("--config.doctor.examples=12", "--config.doctor.levels=3", "--config.doctor.samples=3")
 
@@ -86,6 +92,21 @@ def test_it_prints_and_writes_what_it_finds(tiny_run, tmp_path, capsys, quick_co
     broken = "--config.doctor.reference=none.json"
     code, _, err = answer(capsys, "--mode", "doctor", "--workdir", run, broken)
     assert code == 2 and "make one with doctor.write" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "edm", "ve"])
+def test_sampling_starts_with_the_deviation_of_its_schedule(schedule, monkeypatch):
+    """That of VE is 50 and more; a start that is fainter by ten is seen to be."""
+    config = complete(load_config(str(ROOT / "configs/quickstart.py")))
+    settings = ("model.name=mlp", "condition.name=nothing", "guidance.name=none")
+    settings += (f"schedule.name={schedule}", "loss.class_dropout=0")
+    config = override(config, [f"--config.{s}" for s in settings])
+    task = assemble(config, sources.load(data_options(config)).spec).task
+    weights = Weights(task.init(jax.random.key(0)), {})
+    assert start(task, weights).noise == pytest.approx(1, abs=0.02)
+    whole = Generator.start
+    monkeypatch.setattr(Generator, "start", lambda self, *given: 0.1 * whole(self, *given))
+    assert start(task, weights).noise == pytest.approx(0.1, abs=0.002)
 
 
 def test_classifiers_are_told_that_it_is_not_for_them(tiny_classifier, capsys):

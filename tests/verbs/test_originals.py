@@ -9,12 +9,12 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from ddm_jax.borrowing import taught
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
-from ddm_jax.runs import taught
 from ddm_jax.tasks.edits.base import Wanted
 from ddm_jax.tasks.edits.pictures import inputs_of
 from ddm_jax.verbs.originals import gather

@@ -87,10 +87,10 @@ def test_an_interrupted_measurement_is_made_when_the_run_goes_on(tmp_path, capsy
     assert rows_of(run) == rows_of(whole)
 
 
-def watch_of(folder, values, metric="frechet"):
-    """A watch whose evaluations give the values, one after the other; it is asked every step."""
+def watch_of(folder, values, metric="frechet", every=1, steps=99):
+    """A watch whose evaluations give the values, one after the other."""
     evaluate = SimpleNamespace(metrics=(metric,), weights="averaged")
-    train = SimpleNamespace(evaluate_every=1, steps=99)
+    train = SimpleNamespace(evaluate_every=every, steps=steps)
     setup = SimpleNamespace(task=SimpleNamespace(evaluate=evaluate), train=train)
     left = iter(values)
 
@@ -130,6 +130,11 @@ def test_the_best_is_the_lowest_or_the_highest_as_the_metric_says(metric, values
     for step in (1, 2, 3):
         watch.measure({}, step, print)
     assert watch.best == best
+
+
+def test_it_is_due_at_multiples_and_at_the_end(tmp_path):
+    watch = watch_of(tmp_path, (), every=4, steps=10)
+    assert [step for step in range(1, 11) if watch.due(step)] == [4, 8, 10]
 
 
 def test_what_cannot_be_measured_is_said_and_the_run_goes_on(tmp_path):
