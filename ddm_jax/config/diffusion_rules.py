@@ -203,6 +203,11 @@ def teacher(task: Diffusion) -> Iterator[Finding]:
             "teacher.run is given, and this objective learns from none; take "
             "objective.name=teacher, or leave teacher.run empty"
         )
+    if task.objective.asks_teacher and task.augment.told_size:
+        yield dangerous(
+            "the teacher is not told how examples were changed, and takes them for data; take "
+            "augment.name=none"
+        )
 
 
 def alike(one: Codec, other: Codec) -> bool:

@@ -28,6 +28,11 @@ def _diffusion(task: Diffusion) -> None:
             "this network does not read that condition; take condition.name=nothing, or "
             "model.name=ddpm_unet"
         )
+    if task.augment.told_size and "vector" not in model.net.reads:
+        raise UserError(
+            "this augmentation is told to the network in a vector, which this one does not read; "
+            "take augment.name=none, or model.name=ddpm_unet"
+        )
     try:
         generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:

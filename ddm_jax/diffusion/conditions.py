@@ -51,3 +51,13 @@ def drop(embedding: Embedding, raw: Raw, keys: Array, rate: float) -> Raw:
     return jax.tree.map(
         lambda none, one: jnp.where(expand(away, one), none, one), embedding.null(len(keys)), raw
     )
+
+
+def tell(context: Context, matrix: Array, told: Array) -> Context:
+    """The context with told (B, L) @ matrix (L, W) added to its vector.
+
+    What is 0 tells nothing: whoever samples leaves it away. Karras et al. 2022, arXiv:2206.00364,
+    appendix F.2.
+    """
+    vector = told @ matrix
+    return context._replace(vector=vector if context.vector is None else context.vector + vector)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -142,7 +143,10 @@ class Diffusion:
 
     def init(self, key: Array) -> Params:
         _, of_objective = jax.random.split(key)
-        return self.model.init(key)._replace(objective=self.objective.init_params(of_objective))
+        params = self.model.init(key)._replace(objective=self.objective.init_params(of_objective))
+        if not self.augment.told_size:
+            return params
+        return params._replace(told=jnp.zeros((self.augment.told_size, self.model.net.width)))
 
     def memory(self) -> Any:
         return self.time_sampler.init(self.model.schedule)
@@ -159,7 +163,8 @@ class Diffusion:
     def prepare(self, feed: Mapping[str, Array], constants: Constants) -> Batch:
         columns = prepare(feed, constants.pool, self.augment)
         x0 = self.codec.encode(columns["x"], constants.borrowed)
-        return Batch(x0, self.model.condition.raw(columns), columns["place"])
+        raw, told = self.model.condition.raw(columns), self.augment.told(feed)
+        return Batch(x0, raw, columns["place"], told)
 
     def problem(self) -> Problem:
         """What objectives are told of the network and the data."""

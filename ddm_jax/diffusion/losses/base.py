@@ -13,20 +13,28 @@ from ddm_jax.diffusion.schedules.base import Schedule
 
 
 class Batch(NamedTuple):
-    """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch."""
+    """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch.
+
+    told: how each example was changed by augmentation, (B, L), 0 for not; None if it is not told.
+    """
 
     x0: Array
     cond: Raw
     place: Array
+    told: Array | None = None
 
 
 class Params(NamedTuple):
-    """What is trained: parameters of the network and of what stands beside it, () for none."""
+    """What is trained: parameters of the network and of what stands beside it, () for none.
+
+    told: the matrix (L, W) by which the network is told of augmentations.
+    """
 
     net: Any
     cond: Any = ()
     schedule: Any = ()
     objective: Any = ()
+    told: Any = ()
 
 
 class Terms(NamedTuple):

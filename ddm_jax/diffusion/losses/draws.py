@@ -7,7 +7,7 @@ import jax
 from jax import Array
 
 from ddm_jax.diffusion.arrays import fold_in, normal_like
-from ddm_jax.diffusion.conditions import Embedding, Raw, drop
+from ddm_jax.diffusion.conditions import Embedding, Raw, drop, tell
 from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.losses.time_samplers import Memory, TimeSampler, uniforms
@@ -71,8 +71,12 @@ def diffusion_loss(
         if draws.class_dropout > 0:
             raw = drop(embedding, raw, of_class, draws.class_dropout)
         eps, context = normal_like(of_noise, batch.x0), embedding.embed(params.cond, raw)
-        told = None if teacher is None else teacher(raw)
-        noised = NoisedBatch(batch.x0, eps, t, context, of_net, told)
+        if (
+            batch.told is not None
+        ):  # also where the condition was dropped: x0 is changed all the same
+            context = tell(context, params.told, batch.told)
+        asked = None if teacher is None else teacher(raw)
+        noised = NoisedBatch(batch.x0, eps, t, context, of_net, asked)
         full = objective.with_params(params.objective)
         total, parts = full.loss(problem, params.net, trained, noised)
         return Terms(total, t, time_sampler.weight(t, memory), parts)
