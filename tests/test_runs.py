@@ -73,5 +73,5 @@ def test_it_is_made_without_a_checkpoint_that_is_damaged(run, capsys):
             file.write_bytes(b"")
     found = averaged(run, Power(length=0.08))
     assert "checkpoint 32 is damaged" in capsys.readouterr().out
-    np.testing.assert_allclose(found, whole, rtol=0.02)
+    np.testing.assert_allclose(found, whole, atol=0.05)
     assert (found != whole).any()
