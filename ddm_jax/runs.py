@@ -149,13 +149,15 @@ def averaged_at(
             raise UserError(f"average: {error}") from error
         total = None
         for kept, share in shares.items():
+            source = memory
             if kept != step:
                 place = SimpleNamespace(ema_params=like)
                 found = checkpoints.restore(place, ("ema_params",), print, kept)
                 if found is None:  # damaged, as was said: without it
                     steps.remove(kept)
                     break
-            part = average.portion(memory if kept == step else found[1]["ema_params"], share)
+                source = found[1]["ema_params"]
+            part = average.portion(source, share)
             total = part if total is None else jax.tree.map(np.add, total, part)
         else:
             return jax.tree.map(lambda a: np.asarray(a, np.float32), total)

@@ -308,8 +308,8 @@ TRAINING = (
     Mutation(
         "the average's count",
         "make_train_step",
-        "average.update(state.ema_params, params, n)",
-        "average.update(state.ema_params, params, n - 1)",
+        "average.update(state.ema_params, params, n, len(order))",
+        "average.update(state.ema_params, params, n - 1, len(order))",
         (STEP, "numpy and sgd-True-1"),
     ),
     Mutation(
@@ -318,6 +318,55 @@ TRAINING = (
         "average.read(state.ema_params)",
         "state.params",
         (STEP, "sees_the_step"),
+    ),
+    Mutation(
+        "half_life",
+        "HalfLife.update",
+        "batch / self.images",
+        "1 / self.images",
+        ("test_averages", "half_of_a_step"),
+    ),
+    Mutation(
+        "half_life's ramp",
+        "HalfLife.update",
+        "self.ramp_up * n",
+        "self.ramp_up * n * batch",
+        ("test_averages", "share_of_the_images"),
+    ),
+    Mutation(
+        "power",
+        "Power.update",
+        "exponent(std) + 1",
+        "exponent(std)",
+        ("test_averages", "closed_form"),
+    ),
+    Mutation(
+        "lengths of power",
+        "exponent",
+        "16.0 - inverse",
+        "12.0 - inverse",
+        ("test_averages", "closed"),
+    ),
+    Mutation(
+        "averages made after training",
+        "overlap",
+        "g_b + 0.5",
+        "g_b + 1",
+        ("test_averages", "any_length or sum_one"),
+    ),
+    Mutation(
+        "averages made after training",
+        "mixture",
+        "np.append(aim, 1.0)",
+        "np.append(aim, 0.0)",
+        ("test_averages", "sum_one"),
+    ),
+    Mutation(
+        "averages of checkpoints",
+        "averaged_at",
+        "s <= step",
+        "s < step + 100",
+        ("test_runs", "made"),
     ),
     Mutation(
         "ema",
@@ -550,6 +599,34 @@ DATA = (
         ("test_codecs", "standardised"),
     ),
     Mutation("mean of floats", "_moments", "u - mean", "u", ("test_spec", "statistics_of_floats")),
+    Mutation(
+        "geometric",
+        "Geometric.origins",
+        "points - self.shift * shift * size",
+        "points + self.shift * shift * size",
+        ("test_geometry", "matrices"),
+    ),
+    Mutation(
+        "geometric's shares", "Geometric.draw", "12 + number", "12", ("test_geometry", "share")
+    ),
+    Mutation("stretch", "stretched", "jnp.sinh(r)", "jnp.sin(r)", ("test_geometry", "matrices")),
+    Mutation(
+        "cubic pixels",
+        "keys_kernel",
+        "1.5 * d - 2.5",
+        "1.4 * d - 2.4",
+        ("test_geometry", "matrices"),
+    ),
+    Mutation(
+        "reflected pixels", "reflected", "2 * (size - 1)", "2 * size", ("test_geometry", "edges")
+    ),
+    Mutation(
+        "augment labels",
+        "with_labels",
+        "labels @ matrix",
+        "0 * labels @ matrix",
+        ("test_augment_labels", "reads"),
+    ),
     Mutation(
         "mirrored batches",
         "Mirror.apply",

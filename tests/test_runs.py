@@ -21,17 +21,17 @@ DIRECT = jax.jit(Power((0.08,)).update, static_argnums=3)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Checkpoints at every 16 of 80 steps that were interrupted once, and those of no pause."""
+    """Checkpoints at every 8 of 80 steps that were interrupted once, and those of no pause."""
     directory = tmp_path_factory.mktemp("run") / "checkpoints"
     start = init_state({"w": WALK[0]}, optax.sgd(0.1), Power())
-    writer, state, memory = Checkpoints(directory, 1, 16), start, start.ema_params
+    writer, state, memory = Checkpoints(directory, 1, 8), start, start.ema_params
     direct = Power((0.08,)).init({"w": WALK[0]})
     for n in range(1, 81):
         params = {"w": WALK[n]}
         memory, direct = UPDATE(memory, params, n, 4), DIRECT(direct, params, n, 4)
         kept = UPDATE(state.ema_params, params, n, 4)
         state = state._replace(step=jnp.int32(n), params=params, ema_params=kept)
-        if n % 16 == 0:
+        if n % 8 == 0:
             writer.save(n, state)
         if n == 48:  # what the next process reads
             found = writer.restore(jax.eval_shape(lambda: start), TrainState._fields, print)
@@ -62,7 +62,7 @@ def test_an_average_of_any_length_is_made_of_checkpoints(run):
 
 
 def test_one_that_they_cannot_give_is_refused(run):
-    with pytest.raises(UserError, match="average: length=0.02 .* at 5 checkpoints: .*keep_every"):
+    with pytest.raises(UserError, match="average: length=0.02 .* at 10 checkpoints: .*keep_every"):
         averaged(run, Power(length=0.02))
 
 
@@ -73,5 +73,5 @@ def test_it_is_made_without_a_checkpoint_that_is_damaged(run, capsys):
             file.write_bytes(b"")
     found = averaged(run, Power(length=0.08))
     assert "checkpoint 32 is damaged" in capsys.readouterr().out
-    np.testing.assert_allclose(found, whole, rtol=0.02)
+    np.testing.assert_allclose(found, whole, atol=0.05)
     assert (found != whole).any()

@@ -14,4 +14,12 @@ def classes(task: Classifier) -> Iterator[Finding]:
         )
 
 
-RULES = (classes,)
+def told(task: Classifier) -> Iterator[Finding]:
+    if task.augment.label_size:
+        yield wrong(
+            "a classifier is not told how its examples were changed, as this augmentation needs; "
+            "take augment.name=none"
+        )
+
+
+RULES = (classes, told)

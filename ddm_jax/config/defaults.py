@@ -36,7 +36,7 @@ COMMON: dict[str, Any] = {
         "weight_decay": 0.0,  # of adamw
     },
     "average": {  # of the weights, that samples are drawn with
-        "name": "ema",
+        "name": "ema",  # ema, half_life (in images), power (of any length after training)
         "ema": {
             "decay": 0.9999,
             "warmup": True,  # early averages forget the first weights faster
@@ -64,7 +64,7 @@ CODEC: dict[str, Any] = {  # between the values of the data and the x of diffusi
 DIFFUSION: dict[str, Any] = {
     "task": "diffusion",
     "codec": CODEC,
-    "augment": {"name": "none", "none": {}},  # what training does to its examples: mirror, none
+    "augment": {"name": "none", "none": {}},  # none, mirror, geometric: of examples
     "model": {
         "name": "ddpm_unet",
         "ddpm_unet": {

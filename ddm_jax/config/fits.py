@@ -34,6 +34,11 @@ def _diffusion(task: Diffusion) -> None:
             "this objective trains jumps between two times, and this network is told of one; take "
             "model.name=ddpm_unet or mlp"
         )
+    if task.augment.label_size and "vector" not in model.net.reads:
+        raise UserError(
+            "this augmentation is told to the network in a vector, which this one does not read; "
+            "take augment.name=none, or model.name=ddpm_unet"
+        )
     try:
         generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:

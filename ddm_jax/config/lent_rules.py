@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddm_jax.config.findings import Finding, wrong
+from ddm_jax.config.findings import Finding, dangerous, wrong
 from ddm_jax.models.codecs import Codec
 from ddm_jax.tasks.diffusion import Diffusion
 
@@ -28,6 +28,11 @@ def teacher(task: Diffusion) -> Iterator[Finding]:
         yield wrong(
             "teacher.run is given, and this objective learns from none; take "
             "objective.name=teacher or consistency_distillation, or leave teacher.run empty"
+        )
+    if task.objective.asks_teacher and task.augment.label_size:
+        yield dangerous(
+            "the teacher is not told how examples were changed, and takes them for data; take "
+            "augment.name=none"
         )
 
 

@@ -13,14 +13,19 @@ from jax import Array
 
 from ddm_jax.data.counter import uniform
 from ddm_jax.data.dataset import Spec
+from ddm_jax.data.geometry import Geometric
 
 _MIRROR_STREAM = 1
 
 
 class Augment(Protocol):
-    """A row of AUGMENTS; `columns` are the names of what it draws."""
+    """A row of AUGMENTS; `columns` are the names of what it draws.
+
+    label_size: how many numbers tell the network how an example was changed, 0 for none.
+    """
 
     columns: ClassVar[tuple[str, ...]]
+    label_size: ClassVar[int]
 
     def spoils(self, spec: Spec) -> str | None:
         """Why it makes examples that are none of the data, None where it does not."""
@@ -37,12 +42,17 @@ class Augment(Protocol):
         """The examples x (B, ...), changed as was drawn."""
         ...
 
+    def labels(self, drawn: Mapping[str, Any]) -> Array | None:
+        """Augment labels (B, label_size), 0 for an example as it is; None where it has none."""
+        ...
+
 
 @dataclass(frozen=True)
 class NoAugment:
     """The examples as they are."""
 
     columns: ClassVar[tuple[str, ...]] = ()
+    label_size: ClassVar[int] = 0
 
     def spoils(self, spec: Spec) -> str | None:
         return None
@@ -53,6 +63,9 @@ class NoAugment:
     def apply(self, x: Array, drawn: Mapping[str, Any]) -> Array:
         return x
 
+    def labels(self, drawn: Mapping[str, Any]) -> Array | None:
+        return None
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -61,6 +74,7 @@ class Mirror:
     share: float = 0.5
 
     columns: ClassVar[tuple[str, ...]] = ("mirrored",)
+    label_size: ClassVar[int] = 0
 
     def __post_init__(self):
         if not 0 < self.share <= 1:
@@ -76,6 +90,9 @@ class Mirror:
         mirrored = drawn["mirrored"].reshape(-1, *(1,) * (x.ndim - 1))
         return jnp.where(mirrored, jnp.flip(x, axis=-2), x)
 
+    def labels(self, drawn: Mapping[str, Any]) -> Array | None:
+        return None
+
 
 NO_AUGMENT = NoAugment()
-AUGMENTS = {"none": NoAugment, "mirror": Mirror}
+AUGMENTS = {"none": NoAugment, "mirror": Mirror, "geometric": Geometric}

@@ -58,3 +58,13 @@ def drop(embedding: Embedding, raw: Raw, keys: Array, rate: float) -> Raw:
 def dropped(keys: Array, rate: float) -> Array:
     """Which examples `drop` takes the condition from, (B,) bool."""
     return jax.vmap(jax.random.bernoulli, (0, None))(keys, rate)
+
+
+def with_labels(context: Context, matrix: Array, labels: Array) -> Context:
+    """The context with augment labels (B, L) @ matrix (L, W) added to its vector.
+
+    Labels of 0 change nothing, so that sampling leaves them away. Karras et al. 2022,
+    arXiv:2206.00364, appendix F.2.
+    """
+    vector = labels @ matrix
+    return context._replace(vector=vector if context.vector is None else context.vector + vector)

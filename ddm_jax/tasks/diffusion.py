@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -145,7 +146,10 @@ class Diffusion:
 
     def init(self, key: Array) -> Params:
         _, of_objective = jax.random.split(key)
-        return self.model.init(key)._replace(objective=self.objective.init_params(of_objective))
+        params = self.model.init(key)._replace(objective=self.objective.init_params(of_objective))
+        if not self.augment.label_size:
+            return params
+        return params._replace(augment=jnp.zeros((self.augment.label_size, self.model.net.width)))
 
     def memory(self) -> Any:
         return self.time_sampler.init(self.model.schedule)
@@ -163,7 +167,8 @@ class Diffusion:
         columns = prepare(feed, constants.pool, self.augment)
         keys = fold_in(key, columns["place"])
         x0 = self.codec.encode(columns["x"], constants.borrowed, keys)
-        return Batch(x0, self.model.condition.raw(columns), columns["place"])
+        raw, labels = self.model.condition.raw(columns), self.augment.labels(feed)
+        return Batch(x0, raw, columns["place"], labels)
 
     def problem(self) -> Problem:
         """What objectives are told of the network and the data."""

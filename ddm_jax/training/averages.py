@@ -172,7 +172,7 @@ class Power(Average):
     def portion(self, memory: Any, share: Any) -> Any:
         def weighted(*leaves: Array) -> np.ndarray:
             parts = zip(share, leaves, strict=False)
-            return sum(s * np.asarray(leaf, np.float64) for s, leaf in parts if s)
+            return np.asarray(sum(s * np.asarray(leaf, np.float64) for s, leaf in parts if s))
 
         return jax.tree.map(weighted, *memory)
 

@@ -61,6 +61,19 @@ def draws(key):
     return {k: np.asarray(v, np.float64) for k, v in {"t": t, "eps": eps, **seen}.items()}
 
 
+def test_augment_labels_are_told_with_the_condition_and_without_it():
+    """What an objective asks of the null is asked of the same changed example."""
+    labels, matrix = jnp.array([[0.0, 0.0], [1.0, 0.5], [0.0, -2.0]]), jnp.array([[10.0], [100.0]])
+    problem = Problem(lambda params, x, *rest: jnp.zeros_like(x), PREDICTIONS["eps"](), Timestep())
+    objective, raw = Watched(), jnp.arange(3)
+    loss = diffusion_loss(problem, Flow(), objective, Uniform(), Told(), Draws(3))
+    batch = Batch(jnp.zeros((3, 1)), raw, jnp.arange(3), augment_labels=labels)
+    loss(Params(None, augment=matrix), batch, KEY, ())
+    added, given = labels @ matrix, objective.seen
+    np.testing.assert_allclose(given.context.vector, raw[:, None] + added)
+    np.testing.assert_allclose(given.null.vector, NULL + added)
+
+
 @pytest.fixture(scope="module")
 def two_steps():
     """The draws of two steps."""

@@ -13,20 +13,28 @@ from ddm_jax.diffusion.schedules.base import Schedule
 
 
 class Batch(NamedTuple):
-    """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch."""
+    """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch.
+
+    augment_labels: how each example was changed, (B, L), 0 for not; None where no label tells it.
+    """
 
     x0: Array
     cond: Raw
     place: Array
+    augment_labels: Array | None = None
 
 
 class Params(NamedTuple):
-    """What is trained: parameters of the network and of what stands beside it, () for none."""
+    """What is trained: parameters of the network and of what stands beside it, () for none.
+
+    augment: the matrix (L, W) that embeds augment labels.
+    """
 
     net: Any
     cond: Any = ()
     schedule: Any = ()
     objective: Any = ()
+    augment: Any = ()
 
 
 class Terms(NamedTuple):

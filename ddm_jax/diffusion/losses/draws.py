@@ -7,7 +7,7 @@ import jax
 from jax import Array
 
 from ddm_jax.diffusion.arrays import fold_in, normal_like
-from ddm_jax.diffusion.conditions import Embedding, Raw, drop, dropped
+from ddm_jax.diffusion.conditions import Embedding, Raw, drop, dropped, with_labels
 from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.losses.time_samplers import Memory, TimeSampler, uniforms
@@ -72,12 +72,18 @@ def diffusion_loss(
         if draws.class_dropout > 0:
             raw = drop(embedding, raw, of_class, draws.class_dropout)
         eps, context = normal_like(of_noise, batch.x0), embedding.embed(params.cond, raw)
+        null = embedding.embed(params.cond, embedding.null(len(t))) if objective.asks_null else None
+        if batch.augment_labels is not None:
+            # Also where the condition was dropped: x0 is changed all the same.
+            context = with_labels(context, params.augment, batch.augment_labels)
+            if null is not None:
+                null = with_labels(null, params.augment, batch.augment_labels)
         asked = None if teacher is None else teacher(raw)
         own = fold_in(of_class, 1)
         noised = NoisedBatch(batch.x0, eps, t, context, of_net, asked, own, step)
-        if objective.asks_null:
-            null = embedding.embed(params.cond, embedding.null(len(t)))
-            noised = noised._replace(null=null, told=~dropped(of_class, draws.class_dropout))
+        if null is not None:
+            told = ~dropped(of_class, draws.class_dropout)
+            noised = noised._replace(null=null, told=told)
         full = objective.with_params(params.objective)
         total, parts = full.loss(problem, params.net, trained, noised)
         return Terms(total, t, time_sampler.weight(t, memory), parts)
