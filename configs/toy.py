@@ -2,7 +2,6 @@
 
 python launch.py --config configs/toy.py
 python launch.py --config configs/toy.py:rings
-
 """
 
 from configs import base

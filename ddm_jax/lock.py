@@ -10,7 +10,10 @@ from ddm_jax.errors import UserError
 
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Hold the folder for training; the system lets go of it however the process ends."""
+    """Hold the folder for training; the system lets go of it however the process ends.
+
+    A UserError before anything else is written takes the folder away again.
+    """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / ".lock").open("w")
@@ -23,7 +26,13 @@ def locked(workdir: Path) -> Iterator[None]:
             raise UserError(
                 f"another process trains in {workdir}; wait for it, or give another --workdir"
             ) from None
-        yield
+        try:
+            yield
+        except UserError:
+            if [entry.name for entry in workdir.iterdir()] == [".lock"]:
+                (workdir / ".lock").unlink()
+                workdir.rmdir()
+            raise
 
 
 def busy(workdir: Path) -> bool:

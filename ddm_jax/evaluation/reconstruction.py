@@ -17,7 +17,8 @@ from ddm_jax.tasks.similarity import fits_window, psnr, ssim
 class Likeness:
     """The mean over examples of how like each is to its reconstruction, decoded and clipped.
 
-    like: (a, b, width of the range) -> (B,). title: of the number. check: of the size of examples.
+    like: (a, b, width of the range) -> (B,). title: of the number. fits: ValueError for examples of
+    a size that cannot be measured so.
     """
 
     like: Callable[[Array, Array, float], Array]

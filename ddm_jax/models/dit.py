@@ -1,6 +1,7 @@
 """The diffusion transformer, for data of any number of spatial dimensions."""
 
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import flax.linen as nn
 import jax
@@ -74,7 +75,8 @@ class Attend(nn.Module):
         if s.grid:
             q, k = (turned(a, places(s.grid)).astype(s.dtype) for a in (q, k))
         there = None if mask is None else mask[:, None, None]
-        out = jax.nn.dot_product_attention(q, k, v, mask=there, implementation=s.kernel)
+        kernel = cast(Literal["xla", "cudnn"], s.kernel)
+        out = jax.nn.dot_product_attention(q, k, v, mask=there, implementation=kernel)
         init = zero_init if self.zero else kernel_init
         proj = nn.Dense(channels, kernel_init=init, dtype=s.dtype, name="proj")
         return proj(out.reshape(h.shape))

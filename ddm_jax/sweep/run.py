@@ -154,7 +154,7 @@ class _Sweep:
 
     def _tell(self) -> None:
         for one in self.running:
-            rows = logs.read(one.cell.workdir / "metrics.jsonl")
+            rows = logs.metrics(one.cell.workdir)
             at = f"step {rows[-1]['step']:,}, loss {rows[-1]['loss']:.4f}" if rows else "starting"
             self._say(f"  {one.cell.workdir.name}: {at}")
         if not self.running:

@@ -24,7 +24,7 @@ class MetricLog:
         from tensorboardX import SummaryWriter
 
         self.path = workdir / "metrics.jsonl"
-        kept = [row for row in read(self.path) if row["step"] <= step]
+        kept = [row for row in metrics(workdir) if row["step"] <= step]
         files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a")
         self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
@@ -43,14 +43,24 @@ class MetricLog:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics file; a last line cut short by a crash is left out."""
+    """The objects in a file of JSON lines; what is none, as a line cut short, is left out."""
     rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-    return rows
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl, which have a step and a loss."""
+    rows = read(workdir / "metrics.jsonl")
+    return [
+        row
+        for row in rows
+        if isinstance(row.get("step"), int) and isinstance(row.get("loss"), (int, float))
+    ]
 
 
 class Meter:

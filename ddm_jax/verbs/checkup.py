@@ -202,5 +202,5 @@ def away(params: Any, first: Any) -> float:
 
 def log_of(folder: Path, step: int) -> Log:
     """What training wrote up to `step`."""
-    rows = [row for row in logs.read(folder / "metrics.jsonl") if row["step"] <= step]
+    rows = [row for row in logs.metrics(folder) if row["step"] <= step]
     return Log(*(np.array([row[name] for row in rows], float) for name in Log._fields))

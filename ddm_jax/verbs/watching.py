@@ -55,12 +55,17 @@ class Watch:
         with together(self._layout):
             if self._layout.first and (self.best or 0) > step:
                 (folder / "best.json").unlink()
-            rows = logs.read(folder / "evaluation" / "results.jsonl") if self._layout.first else []
-            there = step in (
-                row["protocol"]["step"] for row in rows if row["metric"] == self._first
-            )
+            there = self._layout.first and self._measured(step)
         if self.due(step) and step and not broadcast(self._layout, np.array(there)):
             self.measure(params, step, say)
+
+    def _measured(self, step: int) -> bool:
+        """Whether the first metric of this step is among the results."""
+        for row in logs.read(self._opened.folder / "evaluation" / "results.jsonl"):
+            match row:
+                case {"metric": self._first, "protocol": {"step": known}} if known == step:
+                    return True
+        return False
 
     def measure(self, params: Any, step: int, say: Say) -> None:
         """Of averaged parameters on every device; what cannot be measured is said, and no more."""

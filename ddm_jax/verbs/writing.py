@@ -73,7 +73,7 @@ def diverged(what: str, checkpoints: Checkpoints | None) -> RunError:
 
 def write_curves(setup: Setup, workdir: Path) -> None:
     """Draw what metrics.jsonl holds."""
-    rows, unit = logs.read(workdir / "metrics.jsonl"), setup.task.unit
+    rows, unit = logs.metrics(workdir), setup.task.unit
     if rows:
         plots.loss_curve(rows, workdir / "loss.png", unit)
     for key in rows[-1] if rows else ():
@@ -84,7 +84,7 @@ def write_curves(setup: Setup, workdir: Path) -> None:
 
 def write_done(setup: Setup, workdir: Path, step: int) -> None:
     """Say that the run has ended: all is drawn and the last checkpoint is on the disk."""
-    last = logs.read(workdir / "metrics.jsonl")[-1:]
+    last = logs.metrics(workdir)[-1:]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     loss = last[0]["loss"] if last else None
     done = {"step": step, "loss": loss, "time": now, "parameters": setup.parameter_count()}

@@ -85,6 +85,11 @@ def test_an_interrupted_measurement_is_made_when_the_run_goes_on(tmp_path, capsy
     other = "--config.train.evaluate_every=3"  # at its end there is nothing to measure
     assert answer(capsys, *SETTINGS, other, "--workdir", run)[0] == 0
     assert rows_of(run) == rows_of(whole)
+    for name in ("metrics.jsonl", "evaluation/results.jsonl"):
+        with (run / name).open("a") as file:
+            file.write('[]\n3\n{}\n{"metric": "frechet", "protocol": []}\n{"loss"')
+    assert answer(capsys, *SETTINGS, "--config.train.steps=8", "--workdir", run)[0] == 0
+    assert json.loads((run / "done.json").read_text())["step"] == 8
 
 
 def watch_of(folder, values, metric="frechet", every=1, steps=99):
@@ -178,7 +183,7 @@ def test_misuse_is_one_line_before_the_first_step(settings, remedy, tmp_path, ca
     arguments = (*SETTINGS, *(f"--config.{text}" for text in settings))
     code, _, err = answer(capsys, *arguments, "--workdir", tmp_path / "run")
     assert code == 2 and remedy in err and err.count("\n") == 1, err
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_without_a_best_step_says_how_to_have_one(tiny_run, tmp_path, capsys):
