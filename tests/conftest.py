@@ -54,11 +54,8 @@ SHARED = Path(os.environ.get("DDM_JAX_TEST_DATA", ROOT.parent / "shared" / "data
 # For processes with small programs that run once: compiled fast, they run slower.
 FAST = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
-# The quickstart, shrunk until a run takes seconds.
-TINY = (
-    "--config.model.ddpm_unet.channels=16",
-    "--config.model.ddpm_unet.multipliers=(1,)",
-    "--config.model.ddpm_unet.attention=(8,)",
+# Any run, shrunk until it takes seconds.
+SHORT = (
     "--config.optim.warmup=2",
     "--config.train.batch=16",
     "--config.train.steps=6",
@@ -69,12 +66,31 @@ TINY = (
     "--config.sample.batch=4",
     "--config.sample.steps=3",
 )
-# The same for configs/shapes_text.py.
+# The quickstart with the network that compiles fastest, for tests of what is done with any.
+TINY = (
+    "--config.model.name=residual_mlp",
+    "--config.model.residual_mlp.channels=32",
+    "--config.model.residual_mlp.depth=1",
+    "--config.optim.lr=2e-2",
+    *SHORT,
+)
+# The quickstart with its own network, shrunk.
+TINY_UNET = (
+    "--config.model.ddpm_unet.channels=16",
+    "--config.model.ddpm_unet.multipliers=(1,)",
+    "--config.model.ddpm_unet.attention=(8,)",
+    *SHORT,
+)
+# configs/shapes_text.py with the network of captions that compiles fastest.
 TINY_TEXT = (
-    *(a for a in TINY if "attention" not in a),
+    *SHORT,
     "--config.data.count=60",
-    "--config.model.ddpm_unet.attention=()",
-    "--config.model.ddpm_unet.heads=2",
+    "--config.model.name=dit",
+    "--config.model.dit.channels=16",
+    "--config.model.dit.depth=1",
+    "--config.model.dit.heads=2",
+    "--config.model.dit.patch=4",
+    "--config.optim.lr=2e-2",
     "--config.condition.bpe.channels=8",
     "--config.condition.bpe.depth=1",
 )
@@ -251,7 +267,7 @@ def tiny_classifier(tmp_path_factory) -> Path:
     small = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
     arguments = [f"--config.model.unet_encoder.{s}" for s in small]
     arguments += [
-        argument for argument in TINY if argument.startswith(("--config.train", "--config.optim"))
+        argument for argument in SHORT if argument.startswith(("--config.train", "--config.optim"))
     ]
     config = ("--config", ROOT / "configs/digits_classifier.py")
     return trained_once(tmp_path_factory, "tiny_classifier", (*config, *arguments))

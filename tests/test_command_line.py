@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
             "did you mean 'ddim'? choose one of adams",
         ),
         ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
-        ((*QUICK, "--config.data.name=digts"), "choose one of digits, folder, photo, shapes, tfds"),
+        ((*QUICK, "--config.data.name=digts"), "choose one of checkerboard, digits"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),
         ((*QUICK, "--config.data.strict=maybe"), "takes values like False (bool), not maybe"),
         ((*QUICK, "--config.model.ddpm_unet.multipliers=1,a"), "takes values like (1, 2)"),
@@ -156,7 +156,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
     )
     assert (code, err) == (0, "") and "step_6_ddpm_3_seed_0_" in out
     code, _, err = answer(capsys, *arguments, "--config.optim.lr=0.1")
-    assert code == 2 and "optim.lr is 0.1, was 0.002" in err and "another --workdir" in err
+    assert code == 2 and "optim.lr is 0.1, was 0.02" in err and "another --workdir" in err
     code, out, err = answer(capsys, *arguments, "--config.train.steps=8")
     assert (code, err) == (0, "") and "resuming at step 6" in out and "finished step 8" in out
     code, out, _ = answer(capsys, "--config", run / "config.json", "--dry_run")

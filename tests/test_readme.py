@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT
+from conftest import FAST, ROOT, SHARED, TINY_CODER, TINY_TEXT, TINY_UNET
 from PIL import Image
 
 import launch
@@ -25,8 +25,8 @@ COMMANDS = [
     part.strip() for block in BLOCKS for line in block.splitlines() for part in line.split("&&")
 ]
 LAUNCHES = [c for c in COMMANDS if c.startswith("python launch.py")]
-# TINY shrinks the quickstart's model; the others need a patch and sizes of their own.
-SMALL = (*TINY, "--config.model.ddpm_unet.attention=()")
+# TINY_UNET shrinks the quickstart's model; the others need a patch and sizes of their own.
+SMALL = (*TINY_UNET, "--config.model.ddpm_unet.attention=()")
 ONE_OF_SEVERAL = ("--distributed", "--coordinator")
 
 

@@ -14,7 +14,7 @@ def classes(task: Classifier) -> Iterator[Finding]:
         )
 
 
-def told(task: Classifier) -> Iterator[Finding]:
+def augment_labels(task: Classifier) -> Iterator[Finding]:
     if task.augment.label_size:
         yield wrong(
             "a classifier is not told how its examples were changed, as this augmentation needs; "
@@ -22,4 +22,4 @@ def told(task: Classifier) -> Iterator[Finding]:
         )
 
 
-RULES = (classes, told)
+RULES = (classes, augment_labels)

@@ -335,7 +335,7 @@ def test_every_rule_is_tried():
     assert {name for name, *_ in FINDINGS} | APART == rules
 
 
-APART = {"lent", "classes"}  # rules that the tests below try
+APART = {"lent", "classes", "augment_labels"}  # rules that the tests below try
 
 
 def task_of(file, spec=SPEC, *settings):
@@ -426,6 +426,17 @@ def test_runs_that_are_borrowed_beside_an_autoencoder_see_its_latents(role, late
         return
     with pytest.raises(UserError, match=reason):
         assemble(config, spec, lent)
+
+
+def test_augment_labels_need_a_network_that_is_told_them():
+    config = complete(load_config(f"{ROOT}/configs/digits_classifier.py"))
+    with pytest.raises(UserError, match="a classifier is not told .* take augment.name=none"):
+        assemble(override(config, ["--config.augment.name=geometric"]), SPEC)
+    settings = ("objective.name=teacher", "teacher.run=runs/x", "guidance.name=none")
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    config = override(config, [f"--config.{s}" for s in (*settings, "augment.name=geometric")])
+    (text,) = assemble(config, SPEC, {"teacher": task_of("quickstart", SPEC)}).warnings
+    assert "the teacher is not told" in text
 
 
 def test_features_that_cannot_see_the_data_are_refused():

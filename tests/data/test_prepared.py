@@ -75,6 +75,7 @@ def test_missing_data_give_one_clear_error(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("tensorflow"), reason="preparing needs the tf extra")
 def test_mnist_is_really_prepared_from_its_original_files(tmp_path):
     options = DataOptions(

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TINY, answer, images_of
+from conftest import TINY_UNET, answer, images_of
 from PIL import Image
 
 from ddm_jax.data import sources
@@ -52,7 +52,7 @@ def test_a_batch_of_them_is_mirrored_along_its_width(folder):
 @pytest.mark.slow
 def test_they_are_trained_on_and_sampled(folder, tmp_path, capsys):
     run = tmp_path / "run"
-    arguments = ("--config", "configs/quickstart.py", "--workdir", run, *TINY, *SETTINGS)
+    arguments = ("--config", "configs/quickstart.py", "--workdir", run, *TINY_UNET, *SETTINGS)
     arguments += (f"--config.data.name=folder:{folder}",)
     code, _, err = answer(capsys, *arguments)
     assert code == 0, err
@@ -66,7 +66,7 @@ def test_they_are_trained_on_and_sampled(folder, tmp_path, capsys):
 
 
 def test_they_are_brought_to_another_size(folder, tmp_path, capsys):
-    arguments = ("--config", "configs/quickstart.py", "--workdir", tmp_path, *TINY, *SETTINGS)
+    arguments = ("--config", "configs/quickstart.py", "--workdir", tmp_path, *TINY_UNET, *SETTINGS)
     arguments += (f"--config.data.name=folder:{folder}", "--dry_run")
     code, out, err = answer(capsys, *arguments, "--config.data.size=16,24")
     assert code == 0, err

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY_UNET
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -21,7 +21,8 @@ MLP = ("--config.model.name=mlp", "--config.model.mlp.hidden=(8,)")
 
 
 def assembled(*arguments):
-    config = override(complete(load_config(f"{ROOT}/configs/quickstart.py")), [*TINY, *arguments])
+    config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
+    config = override(config, [*TINY_UNET, *arguments])
     data = sources.load(data_options(config))
     return assemble(config, data.spec), data
 

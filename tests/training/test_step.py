@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, one_device, two_devices
+from conftest import ROOT, TINY_UNET, one_device, two_devices
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -25,7 +25,7 @@ DATA = sources.load(data_options(load_config(str(ROOT / "configs/quickstart.py")
 
 def setup(*overrides):
     config = load_config(str(ROOT / "configs/quickstart.py"))
-    return assemble(override(config, [*TINY, *overrides]), DATA.spec)
+    return assemble(override(config, [*TINY_UNET, *overrides]), DATA.spec)
 
 
 # Dropout, label dropout, flips, clipping and importance sampling of times on; a rate that moves the

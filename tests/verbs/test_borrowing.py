@@ -11,7 +11,7 @@ import pytest
 from conftest import (
     FAST,
     ROOT,
-    TINY,
+    SHORT,
     answer,
     images_of,
     launch,
@@ -27,7 +27,7 @@ from ddm_jax.verbs.opened import open_run
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-STEPS = tuple(a for a in TINY if a.startswith(("--config.train", "--config.sample")))
+STEPS = tuple(a for a in SHORT if a.startswith(("--config.train", "--config.sample")))
 SMALL = (
     *("--config", str(ROOT / "configs/base.py")),
     *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)", *STEPS),

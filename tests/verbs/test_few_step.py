@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from conftest import FAST, ROOT, TINY, answer, images_of, launch, ok, state_of
+from conftest import FAST, ROOT, SHORT, TINY, answer, images_of, launch, ok, state_of
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SMALL = (
     *("--config", str(ROOT / "configs/base.py")),
     *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)"),
-    *(a for a in TINY if a.startswith(("--config.train", "--config.sample"))),
+    *(a for a in SHORT if a.startswith(("--config.train", "--config.sample"))),
     *("--config.schedule.name=flow", "--config.prediction.name=velocity"),
     *("--config.noise_cond.name=time", "--config.timesteps.name=trailing"),
 )

@@ -10,6 +10,7 @@ import pytest
 from conftest import (
     FAST,
     ROOT,
+    SHORT,
     TINY,
     TINY_CODER,
     answer,
@@ -151,7 +152,7 @@ def test_a_classifier_of_latents_guides_a_run_on_the_same_latents(
 ):
     judge, small = tmp_path / "judge", ("channels=8", "multipliers=(1,)", "heads=2")
     settings = [f"--config.model.unet_encoder.{s}" for s in small]
-    settings += [a for a in TINY if a.startswith(("--config.train", "--config.optim"))]
+    settings += [a for a in SHORT if a.startswith(("--config.train", "--config.optim"))]
     made = ("--config.codec.name=latent", made_by(tiny_autoencoder))
     config = ("--config", f"{ROOT}/configs/digits_classifier.py", *settings)
     code, _, err = answer(capfd, *config, *made, "--workdir", judge)

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, one_device, two_devices
+from conftest import ROOT, TINY_UNET, one_device, two_devices
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -25,7 +25,7 @@ def trained(request):
     """A tiny generator and weights that are not at rest."""
     config = load_config(str(ROOT / "configs/quickstart.py"))
     overrides = (
-        *TINY,
+        *TINY_UNET,
         f"--config.prediction.name={request.param}",
         "--config.sampler.ddim.eta=1",
         "--config.sample.steps=10",

@@ -91,7 +91,7 @@ def test_points_are_measured_examined_and_reported(toy, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("setting", "remedy"),
     [
-        ("model.name=ddpm_unet", "take model.name=residual_mlp"),
+        ("model.name=ddpm_unet", "takes model.name=residual_mlp"),
         ("condition.name=text", "condition"),
         ("features.name=random", "features.name=pixels"),
         ("objective.name=hybrid", "are continuous"),
