@@ -2019,6 +2019,20 @@ DOMAINS = (
         (DIT, "change_theirs"),
     ),
     Mutation(
+        "dit's skips",
+        "DiT.__call__",
+        "(self.depth - 1) // 2",
+        "self.depth // 2",
+        (DIT, "skips"),
+    ),
+    Mutation(
+        "dit's gap",
+        "DiT.__call__",
+        "dense(self.channels, 'gap2', zero_init)",
+        "dense(self.channels, 'gap2')",
+        ("test_gap", "taken_over and dit"),
+    ),
+    Mutation(
         "residual_mlp",
         "ResidualMLP.__call__",
         "1 + scale",

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.nn.initializers import Initializer
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import (
@@ -120,10 +121,13 @@ class DiT(nn.Module):
     Blocks of `patch` cells an axis are tokens of `channels` elements, on which `depth` transformer
     blocks work. The defaults are DiT-S/2, 32.5 million parameters on latents of 4 channels with a
     learned variance, beside the table of classes: Peebles & Xie 2022, arXiv:2212.09748. The
-    context's vector, of `width` elements, is added to the embedding of the noise, and its sequence
-    attended to. `position`: sincos adds sines and cosines of a token's place, rope turns queries
-    and keys by it, none tells no place. `kernel`: xla or cudnn, see Attend. The output is float32,
-    and zero at initialisation.
+    context's vector, of `width` elements, and an embedding of its gap, zero at first, are added to
+    the embedding of the noise, and its sequence attended to. `position`: sincos adds sines and
+    cosines of a token's place, rope turns queries and keys by it, none tells no place. `skips`:
+    what comes out of block i is put beside what goes into block depth - 1 - i, and both are mapped
+    to `channels`; Bao et al. 2022, arXiv:2209.12152. `remat`: blocks are computed again in the
+    backward pass. `kernel`: xla or cudnn, see Attend. The output is float32, and zero at
+    initialisation.
     """
 
     out_channels: int
@@ -134,11 +138,13 @@ class DiT(nn.Module):
     ratio: int = 4
     position: str = "sincos"
     qk_norm: bool = False
+    skips: bool = False
     dropout: float = 0.0
     dtype: str = "float32"
+    remat: bool = False
     kernel: str = "xla"
 
-    reads = ("vector", "sequence", "mask")
+    reads = ("vector", "sequence", "mask", "gap")
 
     @property
     def width(self) -> int:
@@ -184,11 +190,14 @@ class DiT(nn.Module):
     ) -> Array:
         dtype, axes = jnp.dtype(self.dtype), x.ndim - 2
 
-        def dense(width: int, name: str) -> nn.Dense:
-            return nn.Dense(width, kernel_init=kernel_init, dtype=dtype, name=name)
+        def dense(width: int, name: str, init: Initializer = kernel_init) -> nn.Dense:
+            return nn.Dense(width, kernel_init=init, dtype=dtype, name=name)
 
         emb = dense(self.channels, "emb1")(sinusoidal_embedding(noise_cond, _FREQUENCIES))
         emb = dense(self.channels, "emb2")(nn.swish(emb))
+        if context.gap is not None:
+            gap = dense(self.channels, "gap1")(sinusoidal_embedding(context.gap, _FREQUENCIES))
+            emb = emb + dense(self.channels, "gap2", zero_init)(nn.swish(gap))
         if context.vector is not None:
             emb = emb + context.vector.astype(dtype)
         x = space_to_depth(x.astype(dtype), self.patch)
@@ -198,8 +207,14 @@ class DiT(nn.Module):
             h = h + jnp.asarray(sines_and_cosines(grid, self.channels), dtype)
         turns = grid if self.position == "rope" else ()
         how = self.heads, self.dropout, self.qk_norm, self.kernel, dtype, turns, train
+        block, seen = nn.remat(Block) if self.remat else Block, []
+        half = (self.depth - 1) // 2 if self.skips else 0
         for i in range(self.depth):
-            h = Block(Settings(*how), self.ratio, name=f"block{i}")(h, emb, context)
+            if i >= self.depth - half:
+                h = dense(self.channels, f"skip{i}")(jnp.concatenate([h, seen.pop()], -1))
+            h = block(Settings(*how), self.ratio, name=f"block{i}")(h, emb, context)
+            if i < half:
+                seen.append(h)
         last = nn.Dense(2 * self.channels, kernel_init=zero_init, dtype=dtype, name="modulation")
         h = modulated(h, *jnp.split(last(nn.swish(emb)), 2, -1))
         size = self.out_channels * self.patch**axes

@@ -120,6 +120,41 @@ def test_derivatives_in_forward_mode_are_those_of_differences():
     np.testing.assert_allclose(forward, difference, atol=2e-2 * float(abs(difference).max()))
 
 
+def test_skips_lead_from_shallow_blocks_to_deep_ones():
+    """Block i to block depth - 1 - i: with three or four blocks from the first to the last alone.
+
+    Maps that ignore what comes from above leave the network without skips.
+    """
+    x = normal(2, 4, 3)
+    for depth in (3, 4):
+        plain, module = (DiT(3, **{**SMALL, "depth": depth}, skips=s) for s in (False, True))
+        weights = awake(module, x, NOISE)["params"]
+        (name,) = weights.keys() - awake(plain, x, NOISE)["params"].keys()
+        assert name == f"skip{depth - 1}" and weights[name]["kernel"].shape == (32, 16)
+    kernel = jnp.concatenate([jnp.eye(16), jnp.zeros((16, 16))])
+    blind = {**weights, name: {"kernel": kernel, "bias": jnp.zeros(16)}}
+    run = jax.jit(lambda params: module.apply({"params": params}, x, NOISE))
+    rest = {key: leaf for key, leaf in weights.items() if key != name}
+    expected = jax.jit(plain.apply)({"params": rest}, x, NOISE)
+    np.testing.assert_allclose(run(blind), expected, atol=1e-5)
+    seeing = {**blind, name: {**blind[name], "kernel": kernel.at[16:].set(0.3 * jnp.eye(16))}}
+    assert abs(run(seeing) - expected).max() > 1e-3
+
+
+def test_remat_changes_memory_and_not_the_gradient():
+    x = normal(2, 4, 3)
+    weights = awake(DiT(3, **SMALL), x, NOISE)
+    counts, grads = [], []
+    for remat in (False, True):
+        module = DiT(3, **SMALL, remat=remat)
+        grad = jax.grad(lambda w, module=module: (module.apply(w, x, NOISE) ** 2).sum())
+        counts.append(str(jax.make_jaxpr(grad)(weights)).count("tanh"))  # of gelu
+        grads.append(jax.tree.leaves(jax.jit(grad)(weights)))
+    assert counts[1] > counts[0]
+    for a, b in zip(*grads, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * float(abs(a).max()))
+
+
 def test_turned_queries_and_keys_see_differences_of_places_alone():
     q, k = normal(1, 1, 2, 10), normal(1, 1, 2, 10)
 

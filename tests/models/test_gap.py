@@ -10,6 +10,7 @@ import pytest
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddpm_unet import DDPMUNet
+from ddm_jax.models.dit import DiT
 from ddm_jax.models.mlp import MLP
 from ddm_jax.training.weights import fitted
 
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 NETS = {
     "ddpm_unet": DDPMUNet(1, channels=8, multipliers=(1,), blocks=1, attention=(4,), dropout=0.0),
     "mlp": MLP(1, hidden=(16, 8)),
+    "dit": DiT(1, channels=16, depth=1, heads=2, patch=2),
 }
 X = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))
 TIME = jnp.array([2.0, 5.0])
