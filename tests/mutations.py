@@ -2037,7 +2037,7 @@ DOMAINS = (
         "ResidualMLP.__call__",
         "1 + scale",
         "1",
-        ("test_models", "parameter_matters and residual_mlp"),
+        ("test_residual_mlp", "formula"),
     ),
 )
 ALL = (
