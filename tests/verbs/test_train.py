@@ -268,7 +268,7 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     assert training.train(setup, data, tmp_path, two_devices(), Notes(), borrowed) == 0
     assert len(sizes) == 3 and max(sizes) < 2**20 < 4 * 2**20 < weights.nbytes
     for row in logs.read(tmp_path / "metrics.jsonl"):
-        assert 990 < row["loss"] < 1010
+        assert 900 < row["loss"] < 1100
     assert not any("teacher" in key for leaves in state_of(tmp_path)[1].values() for key in leaves)
 
 
