@@ -1964,7 +1964,7 @@ LATENTS = (
         (CODED, "whatever_axes"),
     ),
 )
-POINTS, CLOUDS, DIT = "test_points", "test_clouds", "test_dit"
+POINTS, CLOUDS, DIT, ORACLES = "test_points", "test_clouds", "test_dit", "test_oracles"
 DOMAINS = (
     Mutation("moons", "moons", "[0.5, 0.25]", "[0.5, 0.5]", (POINTS, "moments and moons")),
     Mutation(
@@ -1999,6 +1999,17 @@ DOMAINS = (
         "np.cos(angle)",
         "np.sin(angle)",
         (DIT, "vector_of_its"),
+    ),
+    Mutation("oracle", "_nearest", "apart.argmin(-1)", "apart.argmax(-1)", (ORACLES, "drawn")),
+    Mutation(
+        "far from all", "_nearest", "WITHIN * spread", "2 * WITHIN * spread", (ORACLES, "none")
+    ),
+    Mutation(
+        "sure of what is read",
+        "OfOracle.see",
+        "place < 0",
+        "place < 1",
+        (ORACLES, "as_features"),
     ),
     Mutation("adaLN-Zero", "Block.__call__", "gate1[:, None]", "1", (DIT, "identity")),
     Mutation(

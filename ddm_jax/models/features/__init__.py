@@ -3,6 +3,7 @@
 from ddm_jax.models.features.base import Features, Seen
 from ddm_jax.models.features.borrowed import OfClassifier
 from ddm_jax.models.features.networks import EfficientNetLite0, Inception
+from ddm_jax.models.features.oracle import OfOracle
 from ddm_jax.models.features.untrained import Pixels, Random
 
 __all__ = ["FEATURES", "Features", "Seen"]
@@ -13,4 +14,5 @@ FEATURES = {
     "classifier": OfClassifier,
     "efficientnet_lite0": EfficientNetLite0,
     "inception": Inception,
+    "oracle": OfOracle,
 }
