@@ -14,8 +14,8 @@ class ResidualMLP(nn.Module):
 
     All values of an example are one vector. `depth` blocks h + W_2 swish(W_1 (n(h) (1 + a) + b)),
     n a layer norm and (a, b) an affine map of the embedding, work on `channels` elements; the
-    embedding is that of the noise_cond, to which the context's vector is added. W_2 and the output
-    are zero at initialisation. The layers are those of `layers.ResBlock` with scale and shift,
+    embedding is that of the noise_cond, to which the context's vector and that of its gap, zero at
+    first, are added. W_2 and the output are zero at initialisation. The layers are those of `layers.ResBlock` with scale and shift,
     dense instead of convolutions.
     """
 
@@ -24,7 +24,7 @@ class ResidualMLP(nn.Module):
     depth: int = 3
     dropout: float = 0.0
 
-    reads = ("vector",)
+    reads = ("vector", "gap")
     dtype = "float32"
 
     @property
@@ -55,6 +55,9 @@ class ResidualMLP(nn.Module):
         shape = *x.shape[:-1], self.out_channels
         emb = dense(self.channels, "emb1")(sinusoidal_embedding(noise_cond, self.channels))
         emb = dense(self.channels, "emb2")(nn.swish(emb))
+        if context.gap is not None:
+            gap = dense(self.channels, "gap1")(sinusoidal_embedding(context.gap, self.channels))
+            emb = emb + dense(self.channels, "gap2", zero=True)(nn.swish(gap))
         if context.vector is not None:
             emb = emb + context.vector
         emb = nn.swish(emb)

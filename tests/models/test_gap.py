@@ -12,6 +12,7 @@ from ddm_jax.models import MODELS
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.dit import DiT
 from ddm_jax.models.mlp import MLP
+from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.training.weights import fitted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 NETS = {
     "ddpm_unet": DDPMUNet(1, channels=8, multipliers=(1,), blocks=1, attention=(4,), dropout=0.0),
     "mlp": MLP(1, hidden=(16, 8)),
+    "residual_mlp": ResidualMLP(1, channels=16, depth=1),
     "dit": DiT(1, channels=16, depth=1, heads=2, patch=2),
 }
 X = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))
