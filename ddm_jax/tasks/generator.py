@@ -82,7 +82,8 @@ class Generator:
     @property
     def requested(self) -> tuple[str, ...]:
         """What the settings ask for, `sample.ask` or `sample.classes`; () where they leave it."""
-        return self.options.ask or tuple(self.choices[k] for k in self.options.classes)
+        asked = self.model.condition.each(self.options.ask)
+        return asked or tuple(self.choices[k] for k in self.options.classes)
 
     @property
     def requests(self) -> tuple[str, ...]:
@@ -92,8 +93,14 @@ class Generator:
 
     @property
     def needs_request(self) -> bool:
-        """Whether it draws from pictures, and none is asked for."""
-        return "maps" in self.model.condition.parts and not self.requests
+        """Whether it is told what to draw by files, and none is asked for."""
+        return bool(self.model.condition.file) and not self.requests
+
+    @property
+    def how_to_ask(self) -> str:
+        """What to tell a user where it needs a request."""
+        file = self.model.condition.file
+        return f"this run is told by files what to draw; name some, as in --prompt {file}"
 
     def asked(self, index: Array | np.ndarray) -> Asked:
         """What examples `index` (B,) are to be."""

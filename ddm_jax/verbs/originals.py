@@ -29,7 +29,7 @@ def gather(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     classifier guides to a class that nothing says.
     """
     if setup.task.generator.needs_request and not (wanted.files or wanted.examples):
-        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
+        raise UserError(setup.task.generator.how_to_ask)
     if wanted.files:
         return _files(setup, wanted, say)
     if wanted.examples:

@@ -141,7 +141,7 @@ def test_a_run_of_an_earlier_version_goes_on(run, capsys):
     longer = ("--config.train.steps=3", "--workdir", run)
     code, out, err = answer(capsys, *TRAIN, *longer)
     assert code == 0 and "resuming at step 2" in out, err
-    assert len(json.loads((run / "data.json").read_text())["sha256"]) == 4
+    assert len(json.loads((run / "data.json").read_text())["sha256"]) == 5
 
 
 def test_pairs_of_a_folder_are_trained_on(tmp_path, capsys):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +13,7 @@ from ddm_jax.data.dataset import Spec
 from ddm_jax.data.images import BROKEN, fit, read
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.conditions import Context, Raw
+from ddm_jax.models.conditions.base import Plain
 
 
 class Picture(NamedTuple):
@@ -24,7 +25,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Plain):
     """A picture, enlarged to the size of x and joined to its channels, with a map of `there`.
 
     Raw: a Picture, whose null is zeros, so that a grey picture is another thing than none. factor:
@@ -38,6 +39,7 @@ class Image:
     spec: Spec
     factor: int = 0
 
+    file: ClassVar[str] = "small.png"
     parts = ("maps",)
     choices = ()
 
@@ -76,12 +78,6 @@ class Image:
                 f"pictures of {small[0]} x {small[1]} do not divide the {large}; set data.size, "
                 "which both are brought to"
             )
-
-    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
-        return ""
-
-    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {}
 
     def raw(self, columns: Mapping[str, Any]) -> Raw:
         pixels = self._scaled(columns["x" if self.factor else "image"])
