@@ -26,10 +26,11 @@ def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
     asks = generator.guidance.asks
     if asks and asks in origins:
         guidance["run"] = origins[asks]
-    shown, condition = {}, generator.model.condition
+    condition = generator.model.condition
+    shown = {"condition": {**condition.sampling}} if condition.sampling else {}
     if condition.file:
         texts = [*generator.requested, *filter(None, [generator.options.avoid])]
-        shown = {"pictures": digest_of(condition.ask(texts))}
+        shown["pictures"] = digest_of(condition.ask(texts))
     return {
         **shown,
         "sampler": chosen("sampler", generator.sampler),

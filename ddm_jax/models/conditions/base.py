@@ -48,6 +48,18 @@ class Condition(Protocol):
         """The raw condition (n, ...) of what a user asks for; ValueError for what cannot be."""
         ...
 
+    def noised(self, raw: Raw, keys: Array, training: bool) -> Raw:
+        """Raw conditions (B, ...) with the noise that they are told with, drawn from keys (B,).
+
+        training: at levels drawn for training; else at that of sampling.
+        """
+        ...
+
+    @property
+    def sampling(self) -> Mapping[str, Any]:
+        """The settings that shape samples and no weight, by name."""
+        ...
+
     def null(self, count: int) -> Raw:
         """The condition that says nothing, for so many examples."""
         ...
@@ -66,7 +78,7 @@ class Condition(Protocol):
 
 
 class Plain:
-    """What most conditions do: learn nothing, make no columns, and ask for nothing in files."""
+    """What most conditions do: learn nothing, make no columns, ask for no files, add no noise."""
 
     file: ClassVar[str] = ""
 
@@ -78,3 +90,10 @@ class Plain:
 
     def each(self, requests: Sequence[str]) -> tuple[str, ...]:
         return tuple(requests)
+
+    def noised(self, raw: Raw, keys: Array, training: bool) -> Raw:
+        return raw
+
+    @property
+    def sampling(self) -> Mapping[str, Any]:
+        return {}
