@@ -27,7 +27,9 @@ def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
     if asks and asks in origins:
         guidance["run"] = origins[asks]
     condition = generator.model.condition
-    shown = {"condition": {**condition.sampling}} if condition.sampling else {}
+    shown: dict[str, Any] = {}
+    if condition.sampling:
+        shown["condition"] = {**condition.sampling}
     if condition.file:
         texts = [*generator.requested, *filter(None, [generator.options.avoid])]
         shown["pictures"] = digest_of(condition.ask(texts))

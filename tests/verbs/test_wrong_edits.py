@@ -44,7 +44,7 @@ SAMPLES = [
     (("sample.avoid=eleven",), "unknown class 'eleven'"),
     (("sample.avoid=3", "guidance.name=none"), "take guidance.name=classifier_free"),
     (("sample.classes=-1",), "sample.classes holds -1, but digits has classes 0 to 9"),
-    (("sample.classes=1.5",), "not (1.5,)"),
+    (("sample.classes=1.5",), "classes takes whole numbers, as in 1,2,3, not 1.5"),
     (("sample.clip=hard",), "unknown sample.clip 'hard'; choose one of"),
     (("sample.steps=0",), "steps=0 must be at least 1"),
     (("sample.film=-1",), "film=-1 must be at least 1, or 0"),

@@ -156,7 +156,7 @@ def _told(generator: Generator, inputs: Inputs) -> Inputs:
     def told(asked: Asked | None) -> Asked | None:
         if asked is None:
             return None
-        return generator.told(asked, jnp.resize(jnp.asarray(inputs.numbers), len(asked.label)))
+        return generator.told(asked, jnp.resize(jnp.asarray(inputs.numbers), (len(asked.label),)))
 
     return inputs._replace(asked=told(inputs.asked), own=told(inputs.own))
 
