@@ -21,9 +21,6 @@ def wrong(tmp_path_factory):
     """Files and a folder that are wrong in some way."""
     path = tmp_path_factory.mktemp("wrong")
     Image.new("L", (8, 8), "white").save(path / "white.png")
-    Image.new("L", (8, 8), "black").save(path / "black.png")
-    Image.new("L", (9, 8), "white").save(path / "wide.png")
-    (path / "text.png").write_text("no picture")
     (path / "blank.txt").write_text("\n  \n")
     (path / "bytes.txt").write_bytes(b"\xff\xfe\0\x81")
     (path / "folder").mkdir()
@@ -61,25 +58,17 @@ SAMPLES = [
     (("guidance.name=classifier",), "--config.guidance.classifier.run=runs/<its name>"),
 ]
 EDITS = [
-    (("inpaint", "mask={}/wide.png"), "wide.png has 8 x 9 pixels; it must have 8 x 8"),
-    (("inpaint", "mask={}/black.png"), "holds no white, so there is nothing to fill in"),
     (
         ("inpaint", "mask={}/white.png"),
         "is white all over and covers the whole picture, so nothing",
     ),
     (("inpaint", "mask=0,0,8,8"), "mask=0,0,8,8 covers the whole picture"),
     (("inpaint", "mask={}/folder"), "folder' is no file; name a picture, white where"),
-    (("inpaint", "mask="), "mask='' is no file; name a picture, white where"),
-    (("inpaint", "image={}/text.png"), "text.png cannot be used: cannot identify image file"),
-    (("inpaint", "image={}/folder"), "no images in"),
     (("inpaint", "factor=1"), "factor=1 must be at least 2 pixels a side"),
     (("sdedit", "strength=inf"), "strength takes values like (0.6,), not ('inf',)"),
     (("sdedit", "first=-1"), "count must be at least 1 and first at least 0"),
-    (("sdedit", "image={}/folder"), "no images in"),
     (("interpolate", "pair=()"), "pair takes two indices of images, as in 0,1, not ()"),
     (("interpolate", "pair=1,99999999999"), "pair takes two indices of images"),
-    (("interpolate", "image={}/white.png"), "names 1 pictures; it walks between two"),
-    (("invert", "sampler=ddpm"), "sampler is one of ddim, heun, not 'ddpm'"),
 ]
 
 
