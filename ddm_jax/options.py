@@ -82,11 +82,16 @@ class SampleOptions:
         for name in ("evaluations", "film"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must lie below 2^63, and not below -2^63")
         _whole("classes", self.classes)
         if not all(isinstance(text, str) for text in self.ask):
             raise ValueError(f"ask takes prompts, as in ('a red circle',), not {self.ask}")
         if not all(text.strip() for text in self.ask):
             raise ValueError("ask holds an empty prompt; leave it out, or say what to draw")
+        for text in (*self.ask, self.avoid):
+            if text != text.encode(errors="replace").decode():
+                raise ValueError(f"{text!r} is no text that UTF-8 can write; type it anew")
         if self.ask and self.classes:
             raise ValueError("ask and classes both say what to draw; give one of them")
         if self.clip not in CLIPS:

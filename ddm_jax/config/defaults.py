@@ -20,6 +20,7 @@ COMMON: dict[str, Any] = {
         "channels": 0,  # 1 or 3; 0 for the data's own
         "count": 20000,  # shapes or points to draw
         "without": (),  # names of classes whose examples are left out
+        "embeddings": "",  # an .npy or .npz with a vector for each example
         "strict": False,  # stop at the first bad file of a folder
         "on_device": False,  # keep the whole set on the accelerator
         "cache": "",  # folder of decoded copies; "" for the user's cache folder

@@ -37,6 +37,7 @@ FREE = (
     "data.dir",
     "data.downloads",
     "data.cache",
+    "data.embeddings",
     "data.strict",
     "data.on_device",
     "init.run",

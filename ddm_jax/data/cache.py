@@ -16,7 +16,7 @@ import numpy as np
 from ddm_jax.data.dataset import COLUMNS, Dataset, Spec, digests, spec_of
 from ddm_jax.errors import UserError
 
-_FORMAT = 3  # of an entry; those of other formats are never opened
+_FORMAT = 4  # of an entry; those of other formats are never opened
 
 
 class Decoded(NamedTuple):

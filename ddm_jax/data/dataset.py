@@ -15,7 +15,13 @@ from ddm_jax.errors import UserError
 Report = Callable[[str], None]  # told of progress, a line at a time
 
 # Names of columns, in the order of `Spec.sha256`, and what messages call them.
-COLUMNS = {"x": "examples", "label": "labels", "text": "captions", "image": "pictures"}
+COLUMNS = {
+    "x": "examples",
+    "label": "labels",
+    "text": "captions",
+    "image": "pictures",
+    "embedding": "embeddings",
+}
 
 
 class NoSplit(UserError):
@@ -31,8 +37,10 @@ class DataOptions:
     ("" for its own default). downloads: a folder of original files to prepare from. size: pixels
     after cropping and resizing, (side,) or (height, width), () for the data's own. channels: 1 or
     3, 0 for the data's own. count: how many `shapes` or points to draw. without: names of classes
-    whose examples are left out, though they can be asked for. strict: stop at the first bad file of
-    a folder. cache: folder of the decoded copies ("" for the user's cache folder).
+    whose examples are left out, though they can be asked for. embeddings: an .npy or .npz with a
+    vector for each example, in their order, where `{split}` stands for the split; "" for those of
+    the data, if any. strict: stop at the first bad file of a folder. cache: folder of the decoded
+    copies ("" for the user's cache folder).
     """
 
     name: str = "digits"
@@ -43,6 +51,7 @@ class DataOptions:
     channels: int = 0
     count: int = 20000
     without: tuple[str, ...] = ()
+    embeddings: str = ""
     strict: bool = False
     on_device: bool = False
     cache: str = ""
@@ -98,9 +107,10 @@ class Spec:
     of the values of x, as they are stored. levels: how many they are, evenly spaced over it; 0 for
     continuous ones. rate: samples a second, 0 where there is no time. mirrors: whether a mirrored
     example is one of the data too, which it is not of written characters. picture: the shape of the
-    picture that comes with an example, of values like those of x; () where none does. learnt: what
-    the condition of a run learnt of them when it began, "" for nothing. latents: what was measured
-    then of their latents, None where the run has none.
+    picture that comes with an example, of values like those of x; () where none does. embedding:
+    the length of the vector that comes with an example, 0 where none does. learnt: what the
+    condition of a run learnt of them when it began, "" for nothing. latents: what was measured then
+    of their latents, None where the run has none.
 
     What has defaults here is what files of earlier versions do not say, and is so of images.
     """
@@ -120,6 +130,7 @@ class Spec:
     rate: float = 0.0
     mirrors: bool = True
     picture: tuple[int, ...] = ()
+    embedding: int = 0
     learnt: str = ""
     latents: Latents | None = None
 
@@ -154,8 +165,8 @@ def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode
-    and "image" (N, ...), a picture that comes with each.
+    """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode,
+    "image" (N, ...), a picture that comes with each, and "embedding" (N, D) float32, a vector.
 
     attributes: what else is known of them, (N,) each. problems: (file, reason) of what was left
     out.
@@ -194,6 +205,7 @@ def spec_of(
         std=(),
         sha256=digests(columns),
         picture=tuple(columns["image"].shape[1:]) if "image" in columns else (),
+        embedding=columns["embedding"].shape[1] if "embedding" in columns else 0,
         **about,
     )
     moments = _moments_of_bytes if x.dtype == np.uint8 else _moments
@@ -255,7 +267,7 @@ def check_same_data(now: Spec, was: Spec) -> None:
     differ = []
     if now.count != was.count:
         differ.append(f"count is {now.count:,}, was {was.count:,}")
-    for part in ("kind", "shape", "low", "high", "levels", "rate", "picture"):
+    for part in ("kind", "shape", "low", "high", "levels", "rate", "picture", "embedding"):
         new, old = getattr(now, part), getattr(was, part)
         if new != old:
             differ.append(f"{part} is {new}, was {old}")

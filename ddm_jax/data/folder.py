@@ -1,6 +1,5 @@
-"""`folder:<path>`: the user's own images, in classes or in pairs, captions from metadata.jsonl."""
+"""`folder:<path>`: the user's own images, in classes or pairs, with what metadata.jsonl says."""
 
-import json
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from ddm_jax.data.cache import Decoded, cached
-from ddm_jax.data.dataset import DataOptions, Dataset, Report
+from ddm_jax.data.dataset import DataOptions, Dataset, Report, digests
 from ddm_jax.data.found import Found, find
 from ddm_jax.data.images import BROKEN, SIXTEEN_BIT, fit, read, upright
+from ddm_jax.data.metadata import Metadata, read_metadata
 from ddm_jax.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -34,25 +34,29 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
     if not files:
         raise UserError(f"no images in {root}; known endings are {', '.join(sorted(SUFFIXES))}")
-    captions, bad_captions = _captions(root)
+    metadata = _metadata(root)
+    captions, vectors, bad = metadata
     key = {
         "name": f"folder:{root.resolve()}",
         "files": [[_relative(p, root), *_stamp(p)] for p in files],
         "captions": captions,
-        "bad_captions": bad_captions,
+        "bad_captions": bad,
+        "vectors": [[*vectors], digests({"embedding": np.stack([*vectors.values()])})]
+        if vectors
+        else [],
         "size": options.space,
         "channels": options.channels,
     }
 
     def make(path: Path) -> Decoded:
         found = find({_relative(p, root): p for p in files})
-        found.problems[:0] = bad_captions
-        if captions is not None:
+        found.problems[:0] = bad
+        if metadata.names is not None:
             known = {_relative(p, root) for p in files}
-            strange = [name for name in captions if name not in known]
+            strange = [name for name in metadata.names if name not in known]
             unknown = [("metadata.jsonl", f"names {n!r}, which is no image here") for n in strange]
             found.problems.extend(unknown)
-        return _decode(root, found, captions, options, path, report)
+        return _decode(root, found, metadata, options, path, report)
 
     data = cached(options.cache, key, make)
     if data.problems and options.strict:
@@ -73,30 +77,21 @@ def _stamp(file: Path) -> list[int]:
         return [-1, -1]
 
 
-def _captions(root: Path) -> tuple[dict[str, str] | None, list[tuple[str, str]]]:
+def _metadata(root: Path) -> Metadata:
     file = root / "metadata.jsonl"
     if not file.is_file():
-        return None, []
+        return Metadata()
     if not _inside(file, root):
         raise UserError(
             f"{file} is a link that leads outside the folder; put the file itself there"
         )
-    captions, bad = {}, []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            captions[str(row["file_name"])] = str(row["text"])
-        except (ValueError, KeyError, TypeError):
-            bad.append((f"metadata.jsonl:{number}", 'not {"file_name": ..., "text": ...}'))
-    return captions, bad
+    return read_metadata(file)
 
 
 def _decode(
     root: Path,
     found: Found,
-    captions: dict[str, str] | None,
+    metadata: Metadata,
     options: DataOptions,
     path: Path,
     report: Report,
@@ -109,13 +104,14 @@ def _decode(
         formats[column] = own
         place, shape = path.with_name(f"{column}.npy"), (count, *own[0], own[1])
         arrays[column] = np.lib.format.open_memmap(place, "w+", np.uint8, shape)
-    kept, refitted, labels, texts = 0, 0, [], []
+    kept, refitted, labels, names = 0, 0, [], []
+    known = None if metadata.names is None else {*metadata.names}
     for i, example in enumerate(found.examples):
         if i % 1000 == 0:
             report(f"decoding {root}: {i:,} of {count:,}")
         name, images, pixels = example.name, {}, {}
         try:
-            if captions is not None and name not in captions:
+            if known is not None and name not in known:
                 raise ValueError("has no line in metadata.jsonl")
             for column, file in example.files.items():
                 name = _relative(file, root)
@@ -129,7 +125,7 @@ def _decode(
             refitted += images[column].size != formats[column][0][::-1]
         kept += 1
         labels.append(example.label)
-        texts.append(captions[example.name] if captions is not None else "")
+        names.append(example.name)
     if not kept:
         raise UserError(
             f"none of the images in {root} can be used; the first, {problems[0][0]}: "
@@ -144,8 +140,10 @@ def _decode(
             f"around their centre to {height}:{width} and resized to {height} x {width} pixels"
         )
     columns = {"label": np.array(labels, np.int32)} if found.classes else {}
-    if captions is not None:
-        columns["text"] = np.array(texts)
+    if metadata.captions is not None:
+        columns["text"] = np.array([metadata.captions[name] for name in names])
+    if metadata.vectors is not None:
+        columns["embedding"] = np.stack([metadata.vectors[name] for name in names])
     return Decoded(columns, found.classes, problems, written=tuple(arrays))
 
 

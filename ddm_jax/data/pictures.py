@@ -123,6 +123,9 @@ def _box(space: Size, name: str) -> tuple[slice, slice]:
     }[name]
 
 
+_NOTHING_KEPT = (
+    "the whole picture, so nothing of it is kept; leave some of it out, or take --mode sample"
+)
 PARTS = ("centre", "outer", "left", "right", "top", "bottom")
 
 
@@ -131,7 +134,8 @@ def read_mask(text: str, space: Size, sizes: tuple[Size, ...], count: int) -> np
 
     text: one of PARTS, which is to be filled in (`outer`: all around the centre); a box `top, left,
     height, width` in pixels; or a picture, white where it is to be filled in, of the size of the
-    data or of the user's own pictures, whose `sizes` are given. Raises UserError for what is none.
+    data or of the user's own pictures, whose `sizes` are given. Raises UserError for what is none,
+    and where nothing would be filled in or nothing kept.
     """
     missing = np.zeros(space, bool)
     numbers = text.strip("() ")
@@ -142,6 +146,8 @@ def read_mask(text: str, space: Size, sizes: tuple[Size, ...], count: int) -> np
         missing[_given_box(numbers, space)] = True
     else:
         return _picture_of_mask(text, space, sizes, count)
+    if missing.all():
+        raise UserError(f"mask={text} covers {_NOTHING_KEPT}")
     return np.broadcast_to(~missing[None, ..., None], (count, *space, 1))
 
 
@@ -177,4 +183,6 @@ def _picture_of_mask(text: str, space: Size, sizes: tuple[Size, ...], count: int
     white = fit(image, space, 1) >= 128
     if not white.any():
         raise UserError(f"the mask {file} holds no white, so there is nothing to fill in")
+    if white.all():
+        raise UserError(f"the mask {file} is white all over and covers {_NOTHING_KEPT}")
     return np.broadcast_to(~white[None], (count, *white.shape))

@@ -12,6 +12,7 @@ from ddm_jax.data.folder import folder
 from ddm_jax.data.images import fit
 from ddm_jax.data.points import POINT_SETS, REACH
 from ddm_jax.data.prepared import tfds
+from ddm_jax.data.vectors import with_vectors
 from ddm_jax.errors import UserError, unknown
 
 
@@ -98,6 +99,8 @@ def load(options: DataOptions, report: Report = lambda line: None) -> Dataset:
     if kind not in SOURCES:
         raise unknown("data source", kind, SOURCES)
     data = SOURCES[kind](argument, options, report)
+    if options.embeddings:
+        data = with_vectors(data, options.embeddings.replace("{split}", options.split))
     return without(data, options.without) if options.without else data
 
 

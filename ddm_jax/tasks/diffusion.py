@@ -39,6 +39,8 @@ from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator
 from ddm_jax.training.base import Constants, View
 
+OF_CONDITIONS = 2**31 - 1  # folded into the key of a batch for the noise of conditions: no place
+
 
 @dataclass(frozen=True)
 class Diffusion:
@@ -101,6 +103,7 @@ class Diffusion:
         "edit.",
         "teacher.run",
         "codec.latent.run",
+        "condition.image.sampling_noise",
     )
     borrows: ClassVar[Mapping[str, Loan]] = {
         "teacher": Loan("teacher.run", "diffusion", training=True, using=False),
@@ -167,8 +170,10 @@ class Diffusion:
         columns = prepare(feed, constants.pool, self.augment)
         keys = fold_in(key, columns["place"])
         x0 = self.codec.encode(columns["x"], constants.borrowed, keys)
-        raw, labels = self.model.condition.raw(columns), self.augment.labels(feed)
-        return Batch(x0, raw, columns["place"], labels)
+        own = fold_in(jax.random.fold_in(key, OF_CONDITIONS), columns["place"])
+        condition = self.model.condition
+        raw = condition.noised(condition.raw(columns), own, training=True)
+        return Batch(x0, raw, columns["place"], self.augment.labels(feed))
 
     def problem(self) -> Problem:
         """What objectives are told of the network and the data."""

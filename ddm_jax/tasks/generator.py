@@ -82,7 +82,8 @@ class Generator:
     @property
     def requested(self) -> tuple[str, ...]:
         """What the settings ask for, `sample.ask` or `sample.classes`; () where they leave it."""
-        return self.options.ask or tuple(self.choices[k] for k in self.options.classes)
+        asked = self.model.condition.each(self.options.ask)
+        return asked or tuple(self.choices[k] for k in self.options.classes)
 
     @property
     def requests(self) -> tuple[str, ...]:
@@ -92,8 +93,19 @@ class Generator:
 
     @property
     def needs_request(self) -> bool:
-        """Whether it draws from pictures, and none is asked for."""
-        return "maps" in self.model.condition.parts and not self.requests
+        """Whether it is told what to draw by files, and none is asked for."""
+        return bool(self.model.condition.file) and not self.requests
+
+    @property
+    def how_to_ask(self) -> str:
+        """What to tell a user where it needs a request."""
+        file = self.model.condition.file
+        return f"this run is told by files what to draw; name some, as in --prompt {file}"
+
+    def told(self, asked: Asked, index: Array) -> Asked:
+        """What examples `index` (B,) are asked to be as the model is told it: with its noise."""
+        keys = fold_in(fold_in(jax.random.key(self.options.seed), index), 2)
+        return asked._replace(raw=self.model.condition.noised(asked.raw, keys, training=False))
 
     def asked(self, index: Array | np.ndarray) -> Asked:
         """What examples `index` (B,) are to be."""
@@ -150,7 +162,7 @@ class Generator:
 
     def generate_as(self, weights: Weights, index: Array, asked: Asked) -> Array:
         """Examples `index` (B,), whose noise they have, as `asked` (B,)."""
-        x, key = self.start(weights, index), self.sampler_key(index)
+        x, key, asked = self.start(weights, index), self.sampler_key(index), self.told(asked, index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         x0 = sample(denoise, schedule, self.sampler, self.times(weights), x, key)
         return self.codec.decode(x0, weights.borrowed)
@@ -168,7 +180,7 @@ class Generator:
 
         As `generate_as` goes, whose grid the times are; x0_hat at the last time is its sample.
         """
-        x, key = self.start(weights, index), self.sampler_key(index)
+        x, key, asked = self.start(weights, index), self.sampler_key(index), self.told(asked, index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
         x_t = trajectory(denoise, schedule, self.sampler, times, x, key)
         few = x_t[chosen], jnp.asarray(times)[chosen]

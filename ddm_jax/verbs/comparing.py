@@ -143,7 +143,7 @@ def make_samples(
         return lambda loaded: (about, values, None)
     told, raw = conditions(task, reference)
     if generator.needs_request and raw is None:
-        raise UserError("this run draws from pictures; leave evaluate.conditions=data")
+        raise UserError(f"{generator.how_to_ask}, or leave evaluate.conditions=data")
     count, draw = options.samples, make_draw(generator, layout, raw)
 
     def samples(loaded: Loaded) -> tuple[dict[str, Any], np.ndarray, list[str] | None]:

@@ -111,6 +111,8 @@ def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) ->
     extra = ", captions" if setup.spec.captioned else ""
     if setup.spec.picture:
         extra += f", pictures {'x'.join(map(str, setup.spec.picture))}"
+    if setup.spec.embedding:
+        extra += f", vectors of {setup.spec.embedding:,} numbers"
     print(
         f"data: {setup.spec.name}, {setup.spec.count:,} images {shape}, "
         f"{len(setup.spec.classes)} classes{extra}"

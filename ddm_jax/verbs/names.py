@@ -18,18 +18,21 @@ _SHAPES_NO_IMAGE = ("count", "batch", "film", "evaluations")
 def drawing(generator: Generator, origins: Origins) -> dict[str, Any]:
     """What shapes an image beside the weights and its index.
 
-    Sampler, timesteps, guidance and `sample`; a borrowed run by its weights, and pictures that are
-    asked for by what they show, wherever they lie.
+    Sampler, timesteps, guidance and `sample`; a borrowed run by its weights, and files that are
+    asked for by what they hold, wherever they lie.
     """
     options = {k: v for k, v in asdict(generator.options).items() if k not in _SHAPES_NO_IMAGE}
     guidance = chosen("guidance", generator.guidance)
     asks = generator.guidance.asks
     if asks and asks in origins:
         guidance["run"] = origins[asks]
-    shown, condition = {}, generator.model.condition
-    if "maps" in condition.parts:
-        texts = [*generator.options.ask, *filter(None, [generator.options.avoid])]
-        shown = {"pictures": digest_of(condition.ask(texts))}
+    condition = generator.model.condition
+    shown: dict[str, Any] = {}
+    if condition.sampling:
+        shown["condition"] = {**condition.sampling}
+    if condition.file:
+        texts = [*generator.requested, *filter(None, [generator.options.avoid])]
+        shown["pictures"] = digest_of(condition.ask(texts))
     return {
         **shown,
         "sampler": chosen("sampler", generator.sampler),

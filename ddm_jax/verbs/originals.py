@@ -29,7 +29,7 @@ def gather(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     classifier guides to a class that nothing says.
     """
     if setup.task.generator.needs_request and not (wanted.files or wanted.examples):
-        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
+        raise UserError(setup.task.generator.how_to_ask)
     if wanted.files:
         return _files(setup, wanted, say)
     if wanted.examples:
@@ -56,7 +56,8 @@ def _examples(setup: Setup, wanted: Wanted, say: Say) -> Originals:
     task, generator = setup.task, setup.task.generator
     data = sources.load(setup.data, say)
     check_same_data(data.spec, setup.spec)
-    index = np.array([k for k in wanted.examples if k < data.spec.count], np.int32)
+    among = wanted.examples[: data.spec.count + 1]  # more than there are say nothing new
+    index = np.array([k for k in among if k < data.spec.count], np.int32)
     chosen = dataclasses.replace(data, columns=data.rows(index))
     rows = completed(task, chosen).columns
     label = np.zeros(len(index), np.int32)

@@ -61,8 +61,8 @@ class Preview:
 class Samples(Preview):
     """Of diffusion: `forward.png`, `samples/step_<step>.png`, and at the end the way from noise.
 
-    A grid that is there, drawn with the settings of now, is not drawn again. A run that draws from
-    pictures, where none is asked for, draws from those of its first examples.
+    A grid that is there, drawn with the settings of now, is not drawn again. A run that is told
+    by files what to draw, where none is asked for, is told what its first examples are.
     """
 
     @property

@@ -140,7 +140,7 @@ def sample(opened: Opened, layout: Layout) -> None:
     """
     generator: Generator = opened.setup.task.generator
     if generator.needs_request:
-        raise UserError("this run draws from pictures; name some, as in --prompt small.png")
+        raise UserError(generator.how_to_ask)
     step, weights, origins = opened.load(layout)
     count, filmed = generator.options.count, np.arange(generator.options.film, dtype=np.int32)
     layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")

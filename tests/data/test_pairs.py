@@ -120,9 +120,9 @@ def test_other_pictures_are_other_data(pairs, tmp_path):
 def test_files_of_earlier_versions_know_no_pictures_and_are_of_the_same_data():
     now = sources.load(DataOptions()).spec
     plain = json.loads(json.dumps(dataclasses.asdict(now)))
-    assert plain.pop("picture") == [] and plain["sha256"].pop() == ""
+    assert plain.pop("picture") == [] and plain.pop("embedding") == 0
+    plain["sha256"] = plain["sha256"][:3]
     was = Spec.read(plain)
-    assert len(was.sha256) == 3
     check_same_data(now, was)
     was = dataclasses.replace(was, sha256=(*was.sha256[:1], "0" * 64, ""))
     with pytest.raises(UserError, match="on: the labels differ; bring"):

@@ -21,6 +21,7 @@ COLUMNS = {
     "label": np.arange(COUNT, dtype=np.int32) % 3,
     "text": TEXT,
     "image": np.random.default_rng(1).integers(0, 256, (COUNT, 2, 2, 1), np.uint8),
+    "embedding": np.random.default_rng(2).normal(size=(COUNT, 5)).astype(np.float32),
 }
 SPEC = spec_of("toy", COLUMNS, ("zero", "one", "two"))
 EXTRA = {"wordllama": "text"}  # that a row needs
@@ -80,17 +81,28 @@ def test_the_null_tells_something_else_than_the_examples(made):
             assert (away > 1e-3).all()
 
 
-def files(folder):
-    """The pictures of COLUMNS as files: what a condition without names is asked by."""
+def pictures(folder):
+    """The pictures of COLUMNS as files."""
     paths = [str(folder / f"{k}.png") for k in range(COUNT)]
     for path, pixels in zip(paths, COLUMNS["image"], strict=True):
         Image.fromarray(pixels[..., 0]).save(path)
     return paths
 
 
+def vectors(folder):
+    """The embeddings of COLUMNS, the first in a file of its own and the others in another."""
+    np.save(folder / "one.npy", COLUMNS["embedding"][0])
+    np.save(folder / "others.npy", COLUMNS["embedding"][1:])
+    return [str(folder / "one.npy"), str(folder / "others.npy")]
+
+
+FILES = {"small.png": pictures, "vectors.npy": vectors}  # what a condition without names is asked
+
+
 def test_what_is_asked_for_is_what_the_data_have(made, tmp_path):
     condition, _, raw, _ = made
-    names = condition.names(COLUMNS) or files(tmp_path)
-    asked = condition.ask(names)
-    jax.tree.map(np.testing.assert_array_equal, asked, raw)
+    names = condition.names(COLUMNS) or FILES[condition.file](tmp_path)
+    each = condition.each(names)
+    assert len(each) == COUNT and condition.each(each) == each
+    jax.tree.map(np.testing.assert_array_equal, condition.ask(each), raw)
     assert set(condition.choices) in (set(), set(names))

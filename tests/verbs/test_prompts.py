@@ -77,6 +77,8 @@ def test_what_is_avoided_shapes_the_image(run, capfd):
     [
         (("--prompt", ""), "ask holds an empty prompt"),
         (("--prompt", "x" * 72), "72 bytes, and condition.text.length=72 leaves room for 71"),
+        (("--config.sample.avoid=" + "x" * 72,), "72 bytes, and condition.text.length=72"),
+        (("--prompt", "a\udc80"), "is no text that UTF-8 can write; type it anew"),
         (("--prompts", "/nowhere.txt"), "--prompts /nowhere.txt cannot be read as text"),
         (("--prompt", RED, "--config.sample.ask=('a',)"), "give one of them"),
         (("--config.sample.ask=(1,2)",), "sample.ask takes values like"),

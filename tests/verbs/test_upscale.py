@@ -141,7 +141,29 @@ def test_a_run_of_an_earlier_version_goes_on(run, capsys):
     longer = ("--config.train.steps=3", "--workdir", run)
     code, out, err = answer(capsys, *TRAIN, *longer)
     assert code == 0 and "resuming at step 2" in out, err
-    assert len(json.loads((run / "data.json").read_text())["sha256"]) == 4
+    assert len(json.loads((run / "data.json").read_text())["sha256"]) == 5
+
+
+@pytest.mark.slow
+def test_a_run_on_noised_pictures_goes_on_and_draws_at_a_level_that_may_change(
+    small, tmp_path, capfd
+):
+    run = tmp_path / "run"
+    noisy = (*TRAIN, "--config.condition.image.noise=0.4", "--workdir", run)
+    code, _, err = answer(capfd, *noisy)
+    assert code == 0, err
+    level = "--config.condition.image.sampling_noise={}".format
+    code, out, err = answer(capfd, *noisy, "--config.train.steps=3", level(0.2))
+    assert code == 0 and "resuming at step 2" in out, err
+    drawn = [images_of(capfd, run, "--prompt", small, level(s)) for s in (0.0, 0.4)]
+    assert drawn[0][1] != drawn[1][1]
+    assert (drawn[0][0]["images"] != drawn[1][0]["images"]).any()
+    code, _, err = answer(
+        capfd, "--mode", "sample", "--workdir", run, "--prompt", small, level(0.5)
+    )
+    assert code == 2 and "sampling_noise=0.5 must lie in [0, noise=0.4]" in err
+    code, _, err = answer(capfd, *noisy, "--config.condition.image.noise=0.5")
+    assert code == 2 and "holds a run with other settings: condition.image.noise" in err
 
 
 def test_pairs_of_a_folder_are_trained_on(tmp_path, capsys):

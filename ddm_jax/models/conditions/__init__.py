@@ -3,6 +3,7 @@
 from ddm_jax.models.conditions.base import Condition
 from ddm_jax.models.conditions.bpe import BytePairs
 from ddm_jax.models.conditions.classes import Classes, Nothing
+from ddm_jax.models.conditions.embeddings import Embeddings
 from ddm_jax.models.conditions.frozen import Transformer, WordLlama
 from ddm_jax.models.conditions.image import Image
 from ddm_jax.models.conditions.text import Text
@@ -17,4 +18,5 @@ CONDITIONS = {
     "wordllama": WordLlama,
     "transformer": Transformer,
     "image": Image,
+    "embeddings": Embeddings,
 }

@@ -13,10 +13,11 @@ from jax import Array
 
 from ddm_jax.data.dataset import Spec
 from ddm_jax.diffusion.conditions import Context, Raw
+from ddm_jax.models.conditions.base import Plain
 
 
 @dataclass(frozen=True)
-class Captions(ABC):
+class Captions(Plain, ABC):
     """Captions of at most `length` tokens, read by an encoder that is trained with the network.
 
     Its output is attended to, and its first vector is added to the embedding of the noise;
@@ -59,9 +60,6 @@ class Captions(ABC):
                 f"text needs data with captions, which {self.spec.name} has not; take "
                 "condition.name=nothing, or put a metadata.jsonl into the folder"
             )
-
-    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
-        return ""
 
     def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
         return [str(text) for text in columns["text"]]

@@ -12,10 +12,11 @@ from jax import Array
 from ddm_jax.data.dataset import Spec
 from ddm_jax.diffusion.conditions import Context, Raw
 from ddm_jax.errors import unknown
+from ddm_jax.models.conditions.base import Plain
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(Plain):
     """No condition: the network is told of the noise alone."""
 
     width: int
@@ -26,12 +27,6 @@ class Nothing:
 
     def check(self) -> None:
         pass
-
-    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
-        return ""
-
-    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {}
 
     def raw(self, columns: Mapping[str, Any]) -> Raw:
         return None
@@ -53,7 +48,7 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Classes:
+class Classes(Plain):
     """The class of an example, by a table with a row for each class and a last one for none.
 
     Raw: class indices (B,); the null is the number of classes. Ho & Salimans 2022,
@@ -79,12 +74,6 @@ class Classes:
                 f"classes need data with classes, which {self.spec.name} has not; take "
                 "condition.name=nothing"
             )
-
-    def learn(self, columns: Mapping[str, np.ndarray]) -> str:
-        return ""
-
-    def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {}
 
     def raw(self, columns: Mapping[str, Any]) -> Raw:
         return columns["label"]

@@ -1,6 +1,6 @@
 """What an edit is: from pictures and settings to a plan that any sampler and model can follow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax.numpy as jnp
@@ -71,7 +71,7 @@ class Wanted(NamedTuple):
     run's data, of which there may be none."""
 
     files: str = ""
-    examples: tuple[int, ...] = ()
+    examples: Sequence[int] = ()
 
 
 class Done(NamedTuple):
@@ -149,9 +149,21 @@ def decoding(generator: Generator, weights: Weights) -> Callable[[Array], Array]
     return lambda x0: generator.codec.decode(x0, weights.borrowed)
 
 
+def _told(generator: Generator, inputs: Inputs) -> Inputs:
+    """The inputs with conditions as the model is told them; those that are shared go in turn with
+    the numbers."""
+
+    def told(asked: Asked | None) -> Asked | None:
+        if asked is None:
+            return None
+        return generator.told(asked, jnp.resize(jnp.asarray(inputs.numbers), (len(asked.label),)))
+
+    return inputs._replace(asked=told(inputs.asked), own=told(inputs.own))
+
+
 def carry_out(edit: Edit, generator: Generator, weights: Weights, inputs: Inputs) -> Done:
     """Follow the plan of one part of an edit: a pure function of weights and inputs."""
-    plan = edit.plan(generator, weights, inputs)
+    plan = edit.plan(generator, weights, _told(generator, inputs))
     schedule, key = generator.schedule(weights), generator.sampler_key(jnp.asarray(inputs.numbers))
     how = plan.denoise, schedule, plan.sampler, plan.times, plan.x, key
     times = jnp.asarray(plan.times)

@@ -46,7 +46,7 @@ class OfPictures(ABC):
         return generator
 
     def wanted(self) -> Wanted:
-        return Wanted(self.image, tuple(range(self.first, self.first + self.count)))
+        return Wanted(self.image, range(self.first, self.first + self.count))
 
     def parts(
         self, generator: Generator, times: np.ndarray, originals: Originals

@@ -37,7 +37,8 @@ class Upscale(OfPictures):
     def show(self, generator: Generator, originals: Originals, done: Mapping[str, Done]) -> Shown:
         after, (low, high) = done[""].values, generator.spec.shown
         asked = inputs_of(generator, np.zeros(1), originals).asked
-        maps = np.asarray(generator.model.condition.embed((), asked.raw).maps)[..., :-1]
+        maps = np.asarray(generator.model.condition.embed((), asked.raw).maps)
+        maps = maps[..., : asked.raw.pixels.shape[-1]]
         if maps.shape != after.shape:  # grey beside colours, or colours beside grey
             maps = np.broadcast_to(maps.mean(-1, keepdims=True), after.shape)
         told = low + (high - low) * (maps + 1) / 2
