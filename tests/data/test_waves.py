@@ -2,8 +2,8 @@
 
 import os
 import struct
-import wave
 import warnings
+import wave
 
 import numpy as np
 import pytest
