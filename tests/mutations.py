@@ -2049,7 +2049,13 @@ HEARD = (
         "8 * found.dtype.itemsize",
         (WAVES, "depth"),
     ),
-    Mutation("16-bit sounds", "write_wav", "32768", "32767", (WAVES, "other_readers")),
+    Mutation(
+        "16-bit sounds",
+        "write_wav",
+        "np.asarray(samples, np.float64) * 32768",
+        "np.asarray(samples, np.float64) * 32767",
+        (WAVES, "other_readers"),
+    ),
     Mutation(
         "channels of sounds", "read_wav", "values.mean(-1)", "values[:, 0]", (WAVES, "channels")
     ),
