@@ -10,15 +10,16 @@ from typing import Any
 COMMON: dict[str, Any] = {
     "seed": 0,  # of the first weights, the order of the data and every draw of training
     "data": {
-        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>, or points in the plane: moons,
-        # rings, checkerboard, swiss_roll, mixture
+        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>, points in the plane: moons,
+        # rings, checkerboard, swiss_roll, mixture, or waves: tones, waves:<path>
         "name": "digits",
         "split": "train",  # of a TFDS set
         "dir": "",  # where TFDS keeps prepared data; "" for its own default
         "downloads": "",  # a folder of original files to prepare TFDS data from
         "size": (),  # pixels after resizing, 32 or 24,32 (height, width); () for the data's own
         "channels": 0,  # 1 or 3; 0 for the data's own
-        "count": 20000,  # shapes or points to draw
+        "rate": 0,  # samples a second of waves, whose size is in samples; 0 for the data's own
+        "count": 20000,  # shapes, points or tones to draw
         "without": (),  # names of classes whose examples are left out
         "embeddings": "",  # an .npy or .npz with a vector for each example
         "strict": False,  # stop at the first bad file of a folder

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.data.dataset import DataOptions, Dataset, Report, digests
-from ddm_jax.data.found import Found, find
+from ddm_jax.data.found import Found, find, inside, relative, stamp
 from ddm_jax.data.images import BROKEN, SIXTEEN_BIT, fit, read, upright
 from ddm_jax.data.metadata import Metadata, read_metadata
 from ddm_jax.errors import UserError
@@ -38,7 +38,7 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     captions, vectors, bad = metadata
     key = {
         "name": f"folder:{root.resolve()}",
-        "files": [[_relative(p, root), *_stamp(p)] for p in files],
+        "files": [[relative(p, root), *stamp(p)] for p in files],
         "captions": captions,
         "bad_captions": bad,
         "vectors": [[*vectors], digests({"embedding": np.stack([*vectors.values()])})]
@@ -49,10 +49,10 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     }
 
     def make(path: Path) -> Decoded:
-        found = find({_relative(p, root): p for p in files})
+        found = find({relative(p, root): p for p in files})
         found.problems[:0] = bad
         if metadata.names is not None:
-            known = {_relative(p, root) for p in files}
+            known = {relative(p, root) for p in files}
             strange = [name for name in metadata.names if name not in known]
             unknown = [("metadata.jsonl", f"names {n!r}, which is no image here") for n in strange]
             found.problems.extend(unknown)
@@ -65,23 +65,11 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     return data
 
 
-def _relative(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()
-
-
-def _stamp(file: Path) -> list[int]:
-    try:
-        stat = file.stat()
-        return [stat.st_size, stat.st_mtime_ns]
-    except OSError:
-        return [-1, -1]
-
-
 def _metadata(root: Path) -> Metadata:
     file = root / "metadata.jsonl"
     if not file.is_file():
         return Metadata()
-    if not _inside(file, root):
+    if not inside(file, root):
         raise UserError(
             f"{file} is a link that leads outside the folder; put the file itself there"
         )
@@ -99,7 +87,8 @@ def _decode(
     problems, count = list(found.problems), len(found.examples)
     formats, arrays = {}, {}
     for column in found.columns:
-        files = [e.files[column] for e in found.examples if _inside(e.files[column], root)]
+        files = [e.files[column] for e in found.examples]
+        files = [file for file in files if file.is_file() and inside(file, root)]
         own = _own_format(found.side(root, column), files, options.space, options.channels)
         formats[column] = own
         place, shape = path.with_name(f"{column}.npy"), (count, *own[0], own[1])
@@ -114,7 +103,7 @@ def _decode(
             if known is not None and name not in known:
                 raise ValueError("has no line in metadata.jsonl")
             for column, file in example.files.items():
-                name = _relative(file, root)
+                name = relative(file, root)
                 images[column] = _read(file, root)
                 pixels[column] = fit(images[column], *formats[column])
         except BROKEN as error:
@@ -184,13 +173,8 @@ def _own_format(
     return space or (spaces.pop() if spaces else (1, 1)), channels or (1 if grey else 3)
 
 
-def _inside(file: Path, root: Path) -> bool:
-    """Whether a file lies in the folder, wherever links lead."""
-    return file.resolve().is_relative_to(root.resolve())
-
-
 def _read(file: Path, root: Path) -> Image.Image:
     """One image of the folder; raises one of BROKEN."""
-    if not _inside(file, root):
+    if not inside(file, root):
         raise ValueError("a link that leads outside the folder")
     return read(file)

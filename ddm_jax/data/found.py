@@ -64,3 +64,25 @@ def _pairs(files: Mapping[str, Path]) -> Found:
         elif folder == SIDES["x"]:
             examples.append(Example(name, {column: files[n] for column, n in both.items()}))
     return Found(examples, [], problems)
+
+
+def relative(file: Path, root: Path) -> str:
+    """The name of a file in a folder, `cat/1.png`."""
+    return file.relative_to(root).as_posix()
+
+
+def stamp(file: Path) -> list[int]:
+    """Size and time of change of a file, which tell whether it is still the same."""
+    try:
+        stat = file.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+    except OSError:
+        return [-1, -1]
+
+
+def inside(file: Path, root: Path) -> bool:
+    """Whether a file lies in the folder, wherever links lead; those in a circle lead nowhere."""
+    try:
+        return file.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        return False

@@ -7,12 +7,14 @@ import numpy as np
 from PIL import Image
 
 from ddm_jax.data import shapes as shapes_
+from ddm_jax.data import tones as tones_
 from ddm_jax.data.dataset import DataOptions, Dataset, Report, spec_of
 from ddm_jax.data.folder import folder
 from ddm_jax.data.images import fit
 from ddm_jax.data.points import POINT_SETS, REACH
 from ddm_jax.data.prepared import tfds
 from ddm_jax.data.vectors import with_vectors
+from ddm_jax.data.waves import waves
 from ddm_jax.errors import UserError, unknown
 
 
@@ -62,6 +64,31 @@ def points(name: str, argument: str, options: DataOptions, report: Report) -> Da
     return Dataset(spec_of(name, columns, POINT_SETS[name].classes, **about), columns)
 
 
+def tones(argument: str, options: DataOptions, report: Report) -> Dataset:
+    """`data.count` harmonic tones of `data.size` (default 512) samples at `data.rate` (8000)."""
+    _as_it_is("tones", argument)
+    rate, (length, *more) = options.rate or tones_.RATE, options.size or (tones_.LENGTH,)
+    if more or options.channels > 1:
+        raise UserError(
+            "tones are waves of one channel; set data.size to their samples, as in 512, and leave "
+            "data.channels at 0"
+        )
+    if rate <= tones_.LEAST_RATE:
+        raise UserError(
+            f"data.rate={rate} is too low for the partials of the tones; take more than "
+            f"{tones_.LEAST_RATE}, as 8000"
+        )
+    if length < rate // 50:
+        raise UserError(
+            f"{length} samples at {rate} a second are too short to have a pitch; set data.size to "
+            f"{rate // 50} or more"
+        )
+    drawn = tones_.tones(np.arange(options.count), rate, length)
+    columns = {"x": drawn.waves[..., None].astype(np.float32), "label": drawn.labels}
+    about = {"kind": "wave", "low": -1.0, "high": 1.0, "levels": 0, "rate": float(rate)}
+    return Dataset(spec_of("tones", columns, tones_.CLASSES, **about), columns)
+
+
 def photo(argument: str, options: DataOptions, report: Report) -> Dataset:
     """One photograph, `photo:china` (the default) or `photo:flower`, as scikit-learn ships it.
 
@@ -87,8 +114,10 @@ SOURCES = {
     "digits": digits,
     "shapes": shapes,
     "photo": photo,
+    "tones": tones,
     "tfds": tfds,
     "folder": folder,
+    "waves": waves,
     **{name: functools.partial(points, name) for name in POINT_SETS},
 }
 

@@ -3,77 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar
 
 import numpy as np
 
+from ddm_jax.data.dataset import Spec
+from ddm_jax.data.wav import write_wav
 from ddm_jax.errors import unknown
-from ddm_jax.figures import clouds, films, plots
-
-
-class Room(NamedTuple):
-    """How many examples there is room for: in a grid, in a strip with a row each, in a strip of the
-    way from noise, and in one of noised examples."""
-
-    grid: int = 400
-    strip: int = 8
-    reverse: int = 4
-    forward: int = 6
-
-
-class Artist(Protocol):
-    """Draws examples of one kind and writes the file `path`.
-
-    All arrays end in the shape of an example, and hold its decoded values.
-    """
-
-    room: ClassVar[Room]
-
-    def grid(
-        self,
-        examples: np.ndarray,
-        path: Path,
-        columns: int = 10,
-        captions: Sequence[str] | None = None,
-    ) -> None:
-        """Examples (n, ...) side by side, with a caption (n,) each where there are any."""
-        ...
-
-    def strip(
-        self,
-        rows: np.ndarray,
-        path: Path,
-        names: Sequence[str],
-        columns: Sequence[str],
-        title: str = "",
-    ) -> None:
-        """A table (R, K, ...) with R row names and K column titles."""
-        ...
-
-    def forward(
-        self, x_t: np.ndarray, path: Path, times: np.ndarray, logsnr: Sequence[float]
-    ) -> None:
-        """Examples noised to several times, x_t (n, B, ...) at times (n,)."""
-        ...
-
-    def reverse(
-        self,
-        x_t: np.ndarray,
-        x0: np.ndarray,
-        path: Path,
-        times: np.ndarray,
-        title: str,
-        names: Sequence[str],
-    ) -> None:
-        """The way from noise, x_t and the estimates x0 (n, B, ...) at times (n,).
-
-        names: (B,).
-        """
-        ...
-
-    def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
-        """Frames (n, B, ...) of B examples each, `ms` milliseconds long and the last `hold`."""
-        ...
+from ddm_jax.figures import clouds, films, plots, sounds
+from ddm_jax.figures.base import Artist, Room
 
 
 @dataclass(frozen=True)
@@ -190,11 +128,85 @@ class Points:
         return self.low, self.high
 
 
-ARTISTS: dict[str, Callable[[float, float], Artist]] = {"image": Images, "points": Points}
+@dataclass(frozen=True)
+class Waves:
+    """Waves (samples, 1) from `low` to `high`, `rate` samples a second, 0 where that is not known.
+
+    PNG, and GIF or MP4 for animations; a grid has the waves one after the other beside it, as a
+    sound and as a spectrogram.
+    """
+
+    room: ClassVar[Room] = Room()
+
+    low: float = -1.0
+    high: float = 1.0
+    rate: float = 0.0
+
+    def grid(
+        self,
+        examples: np.ndarray,
+        path: Path,
+        columns: int = 10,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        self._images.grid(self._curves(examples), path, columns, captions)
+        if self.rate:
+            sound = sounds.placed(examples, self._ends).ravel()
+            write_wav(path.with_suffix(".wav"), sound, round(self.rate))
+            beside = path.with_name(f"{path.stem}{sounds.BESIDE}{path.suffix}")
+            sounds.spectrogram_figure(sound, self.rate, beside)
+
+    def strip(
+        self,
+        rows: np.ndarray,
+        path: Path,
+        names: Sequence[str],
+        columns: Sequence[str],
+        title: str = "",
+    ) -> None:
+        self._images.strip(self._curves(rows), path, names, columns, title)
+
+    def forward(
+        self, x_t: np.ndarray, path: Path, times: np.ndarray, logsnr: Sequence[float]
+    ) -> None:
+        self._images.forward(self._curves(x_t), path, times, logsnr)
+
+    def reverse(
+        self,
+        x_t: np.ndarray,
+        x0: np.ndarray,
+        path: Path,
+        times: np.ndarray,
+        title: str,
+        names: Sequence[str],
+    ) -> None:
+        self._images.reverse(self._curves(x_t), self._curves(x0), path, times, title, names)
+
+    def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
+        self._images.animation(self._curves(frames), path, ms, hold)
+
+    @property
+    def _images(self) -> Images:
+        """Who draws pictures of curves, which are in [0, 1]."""
+        return Images()
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def _curves(self, waves: np.ndarray) -> np.ndarray:
+        return sounds.curves(waves, self._ends)
 
 
-def artist_of(kind: str, low: float, high: float) -> Artist:
-    """The artist of data of this kind, whose decoded values lie between low and high."""
-    if kind not in ARTISTS:
-        raise unknown("kind of data", kind, ARTISTS)
-    return ARTISTS[kind](low, high)
+ARTISTS: dict[str, Callable[[Spec], Artist]] = {
+    "image": lambda spec: Images(*spec.shown),
+    "points": lambda spec: Points(*spec.shown),
+    "wave": lambda spec: Waves(*spec.shown, spec.rate),
+}
+
+
+def artist_of(spec: Spec) -> Artist:
+    """The artist of data of a kind, whose decoded values lie in the range `spec.shown`."""
+    if spec.kind not in ARTISTS:
+        raise unknown("kind of data", spec.kind, ARTISTS)
+    return ARTISTS[spec.kind](spec)

@@ -36,7 +36,7 @@ class Film(NamedTuple):
 
 def artist(generator: Generator) -> Artist:
     """Who draws the data of the run."""
-    return artist_of(generator.spec.kind, *generator.spec.shown)
+    return artist_of(generator.spec)
 
 
 def spread(count: int, most: int = COLUMNS) -> np.ndarray:

@@ -158,7 +158,7 @@ class Guesses(Preview):
                     for i in range(len(few))
                     for k in range(len(times))
                 ]
-                artist = artist_of(task.spec.kind, *task.spec.shown)
+                artist = artist_of(task.spec)
                 tiles = shown.reshape(-1, *shown.shape[2:])
                 artist.grid(tiles, path, len(times), captions)
         say(f"wrote {path}")
@@ -183,7 +183,7 @@ class Reconstructions(Preview):
                 back = np.asarray(self._reconstructed(params, few))
                 rows, names = np.stack([task.spec.show(few), back]), ["original", "reconstruction"]
                 columns = [str(k) for k in range(len(few))]
-                artist_of(task.spec.kind, *task.spec.shown).strip(rows, path, names, columns)
+                artist_of(task.spec).strip(rows, path, names, columns)
         say(f"wrote {path}")
 
 

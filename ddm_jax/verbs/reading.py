@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ddm_jax import files, runs
 from ddm_jax.config.load import used
 from ddm_jax.errors import UserError
+from ddm_jax.figures.sounds import BESIDE
 from ddm_jax.verbs import measures
 from ddm_jax.verbs.measures import Measure, number, short, whole
 
@@ -206,7 +207,7 @@ def newest_grid(folder: Path) -> Path | None:
         found = {}
         for path in (folder / kind).glob("step_*.png"):
             step = re.match(r"step_([0-9]+)", path.name)
-            if step and "_film" not in path.name:
+            if step and "_film" not in path.name and BESIDE not in path.name:
                 found[path] = (int(step[1]), path.stat().st_mtime_ns, path.name)
         if found:
             return max(found, key=lambda path: found[path])

@@ -1,0 +1,28 @@
+"""Harmonic tones of eleven notes: a one-dimensional U-Net on 64 ms of sound.
+
+python launch.py --config configs/tones.py
+python launch.py --mode sample --workdir runs/tones
+"""
+
+from configs import base
+
+
+def get_config():
+    config = base.get_config()
+    config.data.update(name="tones", size=(512,))
+    config.codec.pixels.scaling = "fitted"
+    config.model.ddpm_unet.update(
+        channels=48, multipliers=(1, 2), blocks=1, patch=16, attention=(), dropout=0.0
+    )
+    config.condition.name = "classes"
+    config.schedule.name = "flow"
+    config.prediction.name = "velocity"
+    config.loss.class_dropout = 0.1
+    config.guidance.name = "classifier_free"
+    config.guidance.classifier_free.scale = 1.5
+    config.optim.update(lr=2e-3, warmup=50, decay="cosine")
+    config.average.ema.decay = 0.99
+    config.train.update(steps=1000, batch=64, log_every=50, save_every=250, sample_every=0)
+    config.sample.update(count=64, batch=64, steps=30)
+    config.evaluate.metrics = ("mmd", "sliced_wasserstein")
+    return config
