@@ -15,8 +15,8 @@ class ResidualMLP(nn.Module):
     All values of an example are one vector. `depth` blocks h + W_2 swish(W_1 (n(h) (1 + a) + b)),
     n a layer norm and (a, b) an affine map of the embedding, work on `channels` elements; the
     embedding is that of the noise_cond, to which the context's vector and that of its gap, zero at
-    first, are added. W_2 and the output are zero at initialisation. The layers are those of `layers.ResBlock` with scale and shift,
-    dense instead of convolutions.
+    first, are added. W_2 and the output are zero at initialisation. The layers are those of
+    `layers.ResBlock` with scale and shift, dense instead of convolutions.
     """
 
     out_channels: int
