@@ -17,6 +17,7 @@ from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.figures import artists
+from ddm_jax.figures.base import Room
 from ddm_jax.models import codecs, conditions, features
 from ddm_jax.models.features.base import OwnFeatures, Seen
 from ddm_jax.tasks import edits
@@ -157,19 +158,19 @@ class Averaged(OwnFeatures):
         return Seen(x.reshape(len(x), -1, x.shape[-1]).mean(1))
 
 
-def tones(argument, options, report):
+def sines(argument, options, report):
     """Sixty-four sines of 16 samples, floats in [-1, 1], 8,000 a second."""
     phase = 2 * np.pi * np.arange(64)[:, None, None] / 64
     x = np.sin(phase + np.arange(16)[:, None]).astype(np.float32)
-    about = {"kind": "wave", "low": -1.0, "high": 1.0, "levels": 0, "rate": 8000.0}
-    return Dataset(spec_of("tones", {"x": x}, **about), {"x": x})
+    about = {"kind": "track", "low": -1.0, "high": 1.0, "levels": 0, "rate": 8000.0}
+    return Dataset(spec_of("sines", {"x": x}, **about), {"x": x})
 
 
 @dataclass(frozen=True)
 class Scribe:
     """Writes what it is asked to draw, and the range of its values, as text."""
 
-    room = artists.Room()
+    room = Room()
 
     low: float
     high: float
@@ -323,5 +324,5 @@ objectives.OBJECTIVES["doubled"] = Doubled
 averages.AVERAGES["running_mean"] = RunningMean
 codecs.CODECS["halved"] = Halved
 features.FEATURES["averaged"] = Averaged
-sources.SOURCES["tones"] = tones
-artists.ARTISTS["wave"] = Scribe
+sources.SOURCES["sines"] = sines
+artists.ARTISTS["track"] = lambda spec: Scribe(*spec.shown)

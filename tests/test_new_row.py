@@ -107,7 +107,7 @@ def test_a_new_task_is_trained_and_resumed_by_the_same_loop(tmp_path):
 def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
     """A source of floats, a codec and an artist: nothing else knows that these are no images."""
     settings = (
-        "data.name=tones",
+        "data.name=sines",
         "codec.name=halved",
         "model.name=mlp",
         "model.mlp.hidden=(16,)",
@@ -129,7 +129,7 @@ def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
     result = python("-c", code, json.dumps(commands), **FAST)
     assert "Traceback" not in result.stderr, result.stderr
     spec = json.loads((run / "data.json").read_text())
-    assert (spec["kind"], spec["levels"], spec["rate"]) == ("wave", 0, 8000)
+    assert (spec["kind"], spec["levels"], spec["rate"]) == ("track", 0, 8000)
     samples = run / "samples"
     assert (samples / "step_2.png").read_text() == "grid (5, 16, 1) -1 1 True"
     assert (samples / "step_2_film.png").read_text() == "reverse (3, 2, 16, 1) -1 1 True"

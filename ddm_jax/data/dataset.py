@@ -61,7 +61,7 @@ class DataOptions:
         if self.count < 1:
             raise ValueError(f"count={self.count} must be at least 1")
         if not 0 <= self.rate <= 768_000:
-            raise ValueError(f"rate={self.rate} is no number of samples a second; 0: the data's own")
+            raise ValueError(f"rate={self.rate} is no rate of samples a second; 0: the data's own")
 
     @property
     def space(self) -> tuple[int, ...]:

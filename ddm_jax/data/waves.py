@@ -1,5 +1,6 @@
 """`waves:<path>`: the user's own sounds, WAV files, whose sub-folders are classes."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ddm_jax.data.wav import Sound, fitted, read_wav
 from ddm_jax.errors import UserError
 
 SUFFIXES = {".wav", ".wave"}
+STRETCHES = ("centre", "outer", "left", "right")
 
 
 def waves(path: str, options: DataOptions, report: Report) -> Dataset:
@@ -21,7 +23,7 @@ def waves(path: str, options: DataOptions, report: Report) -> Dataset:
     Channels are averaged. All have the rate `data.rate`, or that which most of the files have, the
     lowest of those that are equally many; and the length `data.size`, or that which all share, cut
     or followed by silence. What cannot be used is listed in `Dataset.problems`; with `data.strict`
-    the first such file raises UserError. Files that a link leads to outside the folder are not read.
+    the first such file raises UserError. Links that lead outside the folder are not followed.
     """
     root = Path(path).expanduser()
     if not path or not root.is_dir():
@@ -57,9 +59,7 @@ def waves(path: str, options: DataOptions, report: Report) -> Dataset:
     return data
 
 
-def _decode(
-    root: Path, found: Found, options: DataOptions, path: Path, report: Report
-) -> Decoded:
+def _decode(root: Path, found: Found, options: DataOptions, path: Path, report: Report) -> Decoded:
     """Writes the column x of the usable files, float32 (n, length, 1), to `path`."""
     problems, formats = list(found.problems), {}
     for i, example in enumerate(found.examples):
@@ -124,3 +124,36 @@ def _changes(formats: Mapping[str, tuple[int, int]], rate: int, length: int) -> 
         (padded, f"shorter: followed by silence up to {length:,} samples"),
     ]
     return [f"{count:,} of {len(formats):,} sounds were {text}" for count, text in told if count]
+
+
+def read_stretch(text: str, length: int, count: int) -> np.ndarray:
+    """Which samples of `count` waves of `length` are known, (count, length, 1) bool.
+
+    text: what is to be filled in, one of STRETCHES: the middle half, all but that (`outer`), the
+    first or the last half; or `start,length` in samples. Raises UserError for what is none.
+    """
+    quarter, half = length // 4, length // 2
+    named = {
+        "centre": (quarter, length - 2 * quarter),
+        "outer": (quarter, length - 2 * quarter),
+        "left": (0, half),
+        "right": (length - half, half),
+    }
+    if text in named:
+        start, size = named[text]
+    elif re.fullmatch(r"\(?\s*\d{1,9}\s*,\s*\d{1,9}\s*\)?", text):
+        start, size = (int(part) for part in text.strip("() ").split(","))
+    else:
+        raise UserError(
+            f"mask={text!r} is no stretch of a wave; name one of {', '.join(STRETCHES)}, or its "
+            "start and length in samples, as in 100,50"
+        )
+    if size < 1 or start + size > length:
+        raise UserError(
+            f"the stretch {start},{size} (start, length) does not lie in a wave of {length} "
+            "samples; give one that does"
+        )
+    place = np.arange(length)
+    missing = (start <= place) & (place < start + size)
+    known = missing if text == "outer" else ~missing
+    return np.broadcast_to(known[None, :, None], (count, length, 1))

@@ -1,6 +1,6 @@
 """Waves as pictures of their curves, and sounds as spectrograms.
 
-Waves are (..., samples, 1) in the range that `ends` gives; what lies beyond it is drawn on its edge.
+Waves are (..., samples, 1) in the range that `ends` gives; beyond it they are drawn on its edge.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ Ends = tuple[float, float]
 BESIDE = "_spectrogram"  # what the name of a spectrogram adds to that of the picture beside it
 HEIGHT, WIDTH = 64, 128  # pixels of a picture of a curve
 _AXIS, _INK = 0.85, 0.1  # grey of the line of zero, and of the curve on white
-_FINE = 4  # places a sample or a column, whichever are more, at which a curve is looked up
+_FINE = 4  # places at which a curve is looked up, for each sample or column
 _DEEPEST = -80.0  # decibels below the loudest that are drawn
 
 
@@ -30,7 +30,8 @@ def placed(waves: np.ndarray, ends: Ends) -> np.ndarray:
 def curves(waves: np.ndarray, ends: Ends) -> np.ndarray:
     """Pictures (..., HEIGHT, WIDTH, 1) in [0, 1] of waves (..., samples, 1): dark on white.
 
-    A column shows all heights that the straight lines between its samples pass through.
+    A column shows the heights that the straight lines between its samples pass through, looked up
+    at _FINE places a sample or more.
     """
     values = placed(waves, ends)[..., 0]
     count = values.shape[-1]

@@ -76,7 +76,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name in ("shapes", *POINT_SETS):
+    if config.data.name in ("shapes", "tones", *POINT_SETS):
         small += ["--config.data.count=50", "--config.sample.film=2"]
     if "autoencoder" in loans(config):
         lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]
@@ -104,7 +104,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
             prompt = ["--prompt", str(tmp_path / "small.png")]
         assert launch.main(["--mode", "sample", "--workdir", str(tmp_path), *prompt]) == 0
         (drawn,) = (np.load(f)["images"] for f in (tmp_path / "samples").glob("step_2_*.npz"))
-        kind = np.float32 if config.data.name in POINT_SETS else np.uint8
+        kind = np.float32 if config.data.name in ("tones", *POINT_SETS) else np.uint8
         assert len(drawn) == 2 and drawn.dtype == kind
     assert launch.main([*arguments, "--config.train.steps=3"]) == 0
     assert (tmp_path / "checkpoints/3").exists()

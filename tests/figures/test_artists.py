@@ -9,14 +9,20 @@ from ddm_jax.errors import UserError
 from ddm_jax.figures.artists import ARTISTS, Images, artist_of
 
 RNG = np.random.default_rng(0)
-SHAPE = {"image": (12, 16, 3), "points": (2,)}
+SHAPE = {"image": (12, 16, 3), "points": (2,), "wave": (40, 1)}
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (-300.0, 500.0)]
+
+
+def spec(kind, low, high):
+    """Of values without levels."""
+    about = {"kind": kind, "low": low, "high": high, "levels": 0, "rate": 8000.0}
+    return Spec("x", SHAPE.get(kind, ()), 1, (), False, (0.5,), (0.2,), **about)
 
 
 @pytest.mark.parametrize("kind", ARTISTS)
 @pytest.mark.parametrize("low, high", RANGES)
 def test_an_artist_leaves_every_picture_that_is_asked_for(kind, low, high, tmp_path):
-    artist, shape = artist_of(kind, low, high), SHAPE[kind]
+    artist, shape = artist_of(spec(kind, low, high)), SHAPE[kind]
     values = RNG.uniform(low, high, (3, 2, *shape)).astype(np.float32)
     times, names = np.array([1, 0.5, 0.1], np.float32), ["a", "b"]
     drawn = {
@@ -52,9 +58,9 @@ def test_one_example_fills_the_frames_and_more_lie_side_by_side(tmp_path):
 
 def test_a_kind_that_nobody_draws_is_answered_with_those_that_are():
     with pytest.raises(UserError, match="unknown kind of data 'imag'; did you mean 'image'"):
-        artist_of("imag", 0, 1)
+        artist_of(spec("imag", 0, 1))
 
 
 def test_the_artist_of_images_with_levels_is_given_the_unit_range():
-    spec = Spec("x", (8, 8, 1), 1, (), False, (0.5,), (0.2,))
-    assert artist_of(spec.kind, *spec.shown) == Images(0, 1)
+    bytes_ = Spec("x", (8, 8, 1), 1, (), False, (0.5,), (0.2,))
+    assert artist_of(bytes_) == Images(0, 1)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.data.pictures import check_pictures, read_mask
+from ddm_jax.data.waves import read_stretch
 from ddm_jax.diffusion.editing.null_space import Grey, Lower, Masked, Operator, consistent
 from ddm_jax.diffusion.editing.repaint import Repaint, pinned, repaint_times
 from ddm_jax.diffusion.samplers.base import check_among
@@ -25,9 +26,10 @@ class Inpaint(OfPictures):
     method: "repaint" draws what stays anew at every time, and walks each `jump` steps `rounds`
     times, so that both parts come into harmony; "null_space" holds every estimate to what is known
     of the picture. mask: what to fill in, one of data.pictures.PARTS, a box `top,left,height,width`
-    or a picture, white there. known: what null_space knows, the picture outside the mask ("mask"),
-    its brightness ("grey"), or its means over blocks of `factor` pixels a side ("low"). Lugmayr et
-    al. 2022, arXiv:2201.09865; Wang et al. 2022, arXiv:2212.00490.
+    or a picture, white there; of a wave one of data.waves.STRETCHES, or `start,length`. known: what
+    null_space knows, the picture outside the mask ("mask"), its brightness ("grey"), or its means
+    over blocks of `factor` pixels a side ("low"). Lugmayr et al. 2022, arXiv:2201.09865; Wang et
+    al. 2022, arXiv:2212.00490.
     """
 
     method: str = "repaint"
@@ -54,19 +56,20 @@ class Inpaint(OfPictures):
     def check(self, generator: Generator) -> None:
         super().check(generator)
         spec = generator.spec
-        try:
-            check_pictures(spec)
-        except UserError as error:
-            raise ValueError(f"inpaint needs pictures: {error}") from error
+        if spec.kind != "wave":
+            try:
+                check_pictures(spec)
+            except UserError as error:
+                raise ValueError(f"inpaint needs pictures: {error}") from error
         if generator.codec.shape != spec.shape:
             raise ValueError("inpaint needs a codec whose x has a place for every pixel")
-        height, width, channels = spec.shape
+        *space, channels = spec.shape
         if self.given == "grey" and channels == 1:
             raise ValueError(f"given=grey adds colours, and pictures of {spec.name} have none")
-        if self.given == "low" and (height % self.factor or width % self.factor):
-            raise ValueError(
-                f"factor={self.factor} does not divide pictures of {height} x {width} pixels"
-            )
+        if self.given == "low" and any(side % self.factor for side in space):
+            size = " x ".join(map(str, space))
+            unit = "waves of {} samples" if spec.kind == "wave" else "pictures of {} pixels"
+            raise ValueError(f"factor={self.factor} does not divide {unit.format(size)}")
 
     def parts(
         self, generator: Generator, times: np.ndarray, originals: Originals
@@ -77,11 +80,14 @@ class Inpaint(OfPictures):
         return {"": (self, inputs._replace(known=known, shown=shown))}
 
     def known(self, generator: Generator, originals: Originals) -> np.ndarray | None:
-        """Which pixels (n, H, W, 1) of pictures are known, None where that is not what is given."""
+        """Which places (n, *space, 1) of pictures are known, None where these are not given."""
         if self.given != "mask":
             return None
-        height, width = generator.spec.shape[:2]
-        return read_mask(self.mask, (height, width), originals.sizes, len(originals.numbers))
+        spec, count = generator.spec, len(originals.numbers)
+        if spec.kind == "wave":
+            return read_stretch(self.mask, spec.shape[0], count)
+        height, width = spec.shape[:2]
+        return read_mask(self.mask, (height, width), originals.sizes, count)
 
     def operator(self, generator: Generator, known: Array | np.ndarray | None) -> Operator:
         """What null_space is given, as a linear map of pictures or of their x."""
