@@ -2227,6 +2227,80 @@ HEARD = (
         (OF_SOUNDS, "decibels"),
     ),
 )
+WAVES, OF_TONES, OF_SOUNDS = "test_waves", "test_tones", "test_sounds"
+HEARD = (
+    Mutation("tones", "tones", "k + 1", "k + 2", (OF_TONES, "its_partials")),
+    Mutation("tones' phases", "tones", "phase[:, k, None]", "0", (OF_TONES, "its_partials")),
+    Mutation(
+        "amplitudes of partials",
+        "partials",
+        "(1 + u) / 2 / k / (1 / k).sum()",
+        "(1 + u) / 2 / k",
+        (OF_TONES, "within_one"),
+    ),
+    Mutation("pitch", "_pitches", "_STEP * aside", "0", (OF_TONES, "half_a_percent")),
+    Mutation(
+        "pitch of pure sines", "_pitches", "_FADE ** (k - 1)", "1.0", (OF_TONES, "whatever_its")
+    ),
+    Mutation("8-bit sounds", "_in_unit_range", "values - 128", "values - 127", (WAVES, "depth")),
+    Mutation(
+        "bits of sounds",
+        "_in_unit_range",
+        "8 * found.dtype.itemsize - 1",
+        "8 * found.dtype.itemsize",
+        (WAVES, "depth"),
+    ),
+    Mutation(
+        "16-bit sounds",
+        "write_wav",
+        "np.asarray(samples, np.float64) * 32768",
+        "np.asarray(samples, np.float64) * 32767",
+        (WAVES, "other_readers"),
+    ),
+    Mutation(
+        "channels of sounds", "read_wav", "values.mean(-1)", "values[:, 0]", (WAVES, "channels")
+    ),
+    Mutation(
+        "resampling",
+        "fitted",
+        "resample_poly(samples[:needed].astype(np.float64), up, down)",
+        "resample_poly(samples[:needed].astype(np.float64), down, up)",
+        (WAVES, "keeps_the_pitch"),
+    ),
+    Mutation(
+        "start of a sound",
+        "fitted",
+        "(length + _MARGIN) * down // up + _MARGIN",
+        "length * down // up",
+        (WAVES, "however_much"),
+    ),
+    Mutation(
+        "rate of most sounds", "_most", "-counts[rate]", "counts[rate]", (WAVES, "of_classes")
+    ),
+    Mutation(
+        "stretches",
+        "read_stretch",
+        "place < start + size",
+        "place <= start + size",
+        (WAVES, "stretches"),
+    ),
+    Mutation("curves", "_row", "high - values", "values - low", (OF_SOUNDS, "corner_to_corner")),
+    Mutation("columns of a curve", "curves", "each + 1", "1", (OF_SOUNDS, "stands_out or corner")),
+    Mutation(
+        "spectrogram",
+        "spectrogram",
+        "2 / weights.sum()",
+        "1 / weights.sum()",
+        (OF_SOUNDS, "decibels"),
+    ),
+    Mutation(
+        "window of a spectrogram",
+        "spectrogram",
+        "np.hanning(window + 1)[:-1]",
+        "np.hanning(window)",
+        (OF_SOUNDS, "decibels"),
+    ),
+)
 ALL = (
     *DOMAINS,
     *HEARD,

@@ -108,7 +108,7 @@ def test_a_start_is_the_same_however_much_follows():
 def test_a_folder_of_classes(tmp_path):
     """Sub-folders are classes in alphabetical order; cut, padded and resampled files are told."""
     record(tmp_path / "low/b.wav", TONE[:300])
-    record(tmp_path / "low/a.WAV", np.tile(TONE, 3))
+    record(tmp_path / "low/a.WAV", np.concatenate([TONE, TONE[::-1]]))
     record(tmp_path / "high/deep/c.wav", np.repeat(TONE, 2), 16000)
     record(tmp_path / "stray.wav")
     lines = []
@@ -141,6 +141,12 @@ def test_sounds_of_one_length_and_rate_keep_them(tmp_path):
         load(tmp_path)
 
 
+def test_of_equals_the_lowest_rate_is_taken(tmp_path):
+    record(tmp_path / "a.wav", rate=16000)
+    record(tmp_path / "b.wav", rate=8000)
+    assert load(tmp_path, size=(64,)).spec.rate == 8000
+
+
 def riff(content):
     return b"RIFF" + struct.pack("<I", 4 + len(content)) + b"WAVE" + content
 
@@ -167,6 +173,7 @@ HOSTILE = {
     "fast": riff(form(rate=4_000_000_000 // 2) + chunk(bytes(64))),
     "odd": riff(form(channels=3) + chunk(bytes(64))),
     "cut": riff(form() + chunk(bytes(9000)))[:300],
+    "nearly whole": riff(form() + chunk(bytes(900)))[:-4],
     "wide": riff(form(width=64, bits=512) + chunk(bytes(640))),
     "nan": riff(form(tag=3, width=4, bits=32) + chunk(np.full(9, np.nan, "<f4").tobytes())),
     "lying part": riff(b"LIST" + struct.pack("<I", 0xFFFFFFF0) + form() + chunk(bytes(64))),
