@@ -10,15 +10,16 @@ from typing import Any
 COMMON: dict[str, Any] = {
     "seed": 0,  # of the first weights, the order of the data and every draw of training
     "data": {
-        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>, or points in the plane: moons,
-        # rings, checkerboard, swiss_roll, mixture
+        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>, clips moving_shapes, volumes
+        # solids, or points in the plane: moons, rings, checkerboard, swiss_roll, mixture
         "name": "digits",
         "split": "train",  # of a TFDS set
         "dir": "",  # where TFDS keeps prepared data; "" for its own default
         "downloads": "",  # a folder of original files to prepare TFDS data from
         "size": (),  # pixels after resizing, 32 or 24,32 (height, width); () for the data's own
         "channels": 0,  # 1 or 3; 0 for the data's own
-        "count": 20000,  # shapes or points to draw
+        "frames": 0,  # of a clip; 0 for the data's own
+        "count": 20000,  # synthetic examples to draw
         "without": (),  # names of classes whose examples are left out
         "strict": False,  # stop at the first bad file of a folder
         "on_device": False,  # keep the whole set on the accelerator

@@ -26,11 +26,12 @@ class NoSplit(UserError):
 class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
-    name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`, or points in the plane:
-    `moons`, `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps prepared data
-    ("" for its own default). downloads: a folder of original files to prepare from. size: pixels
-    after cropping and resizing, (side,) or (height, width), () for the data's own. channels: 1 or
-    3, 0 for the data's own. count: how many `shapes` or points to draw. without: names of classes
+    name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`, clips `moving_shapes`,
+    volumes `solids`, or points in the plane: `moons`, `rings`, `checkerboard`, `swiss_roll` or
+    `mixture`. dir: where TFDS keeps prepared data ("" for its own default). downloads: a folder of
+    original files to prepare from. size: pixels after cropping and resizing, (side,) or (height,
+    width), () for the data's own. channels: 1 or 3, 0 for the data's own. frames: of a clip, 0 for
+    the data's own. count: how many synthetic examples to draw. without: names of classes
     whose examples are left out, though they can be asked for. strict: stop at the first bad file of
     a folder. cache: folder of the decoded copies ("" for the user's cache folder).
     """
@@ -41,6 +42,7 @@ class DataOptions:
     downloads: str = ""
     size: tuple[int, ...] = ()
     channels: int = 0
+    frames: int = 0
     count: int = 20000
     without: tuple[str, ...] = ()
     strict: bool = False
@@ -55,6 +57,8 @@ class DataOptions:
                 "size is a side or a height and a width in pixels, as in 32 or 24,32, or () for "
                 f"the data's own; not {','.join(map(str, self.size))}"
             )
+        if self.frames < 0 or self.frames == 1:
+            raise ValueError(f"frames={self.frames} must be 2 or more, or 0 for the data's own")
         if self.count < 1:
             raise ValueError(f"count={self.count} must be at least 1")
 

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from ddm_jax.errors import unknown
-from ddm_jax.figures import clouds, films, plots
+from ddm_jax.figures import clouds, films, plots, stacks
 
 
 class Room(NamedTuple):
@@ -126,14 +126,59 @@ class Images:
         plots.reverse_strip(x_t, x0, times, title, names, path)
 
     def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
-        tiles = plots.to_uint8(self._light(frames))
-        columns = int(np.ceil(np.sqrt(tiles.shape[1])))
-        alone = tiles.shape[1] == 1
-        films.animation(tiles[:, 0] if alone else films.mosaic(tiles, columns), path, ms, hold)
+        _played(self._light(frames), path, ms, hold)
 
     def _light(self, values: np.ndarray) -> np.ndarray:
         """Values in [0, 1], black to white."""
         return (values - self.low) / (self.high - self.low)
+
+
+def _played(pictures: np.ndarray, path: Path, ms: int, hold: int) -> None:
+    """An animation of pictures (n, B, H, W, C) in [0, 1], B side by side."""
+    tiles = plots.to_uint8(pictures)
+    columns = int(np.ceil(np.sqrt(tiles.shape[1])))
+    alone = tiles.shape[1] == 1
+    films.animation(tiles[:, 0] if alone else films.mosaic(tiles, columns), path, ms, hold)
+
+
+@dataclass(frozen=True)
+class Clips(Images):
+    """Clips (T, H, W, 1 or 3): their frames on a sheet, and with a grid a GIF that plays them."""
+
+    room: ClassVar[Room] = Room(96, 8, 2, 4)
+
+    def grid(
+        self,
+        examples: np.ndarray,
+        path: Path,
+        columns: int = 10,
+        captions: Sequence[str] | None = None,
+    ) -> None:
+        light = super()._light(examples)
+        row = stacks.sheet(light, light.shape[1])
+        fitting = max(1, min(columns, stacks.WIDTH // row.shape[-2]))
+        Images().grid(row, path, fitting, captions)
+        _played(np.swapaxes(light, 0, 1), path.with_suffix(".gif"), _FRAME, _FRAME)
+
+    def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
+        """The clips play while they change, a frame of theirs a time, and then twice at the end."""
+        light, step = super()._light(frames), np.arange(len(frames))
+        changing, last = light[step, :, step % light.shape[2]], np.swapaxes(light[-1], 0, 1)
+        _played(np.concatenate([changing, last, last]), path, ms, hold)
+
+    def _light(self, values: np.ndarray) -> np.ndarray:
+        light = super()._light(values)
+        return stacks.sheet(light, int(np.ceil(np.sqrt(light.shape[-4]))))
+
+
+@dataclass(frozen=True)
+class Volumes(Images):
+    """Volumes (D, H, W, 1 or 3): the middle slice across each axis, and below it the maximum."""
+
+    room: ClassVar[Room] = Room(200, 8, 4, 6)
+
+    def _light(self, values: np.ndarray) -> np.ndarray:
+        return stacks.views(super()._light(values))
 
 
 @dataclass(frozen=True)
@@ -190,7 +235,13 @@ class Points:
         return self.low, self.high
 
 
-ARTISTS: dict[str, Callable[[float, float], Artist]] = {"image": Images, "points": Points}
+_FRAME = 120  # milliseconds of a frame of a clip
+ARTISTS: dict[str, Callable[[float, float], Artist]] = {
+    "image": Images,
+    "clip": Clips,
+    "volume": Volumes,
+    "points": Points,
+}
 
 
 def artist_of(kind: str, low: float, high: float) -> Artist:

@@ -76,7 +76,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name in ("shapes", *POINT_SETS):
+    if config.data.name in ("shapes", "moving_shapes", "solids", *POINT_SETS):
         small += ["--config.data.count=50", "--config.sample.film=2"]
     if "autoencoder" in loans(config):
         lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]

@@ -9,7 +9,7 @@ from ddm_jax.errors import UserError
 from ddm_jax.figures.artists import ARTISTS, Images, artist_of
 
 RNG = np.random.default_rng(0)
-SHAPE = {"image": (12, 16, 3), "points": (2,)}
+SHAPE = {"image": (12, 16, 3), "clip": (3, 4, 6, 3), "volume": (4, 4, 6, 1), "points": (2,)}
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (-300.0, 500.0)]
 
 
