@@ -31,7 +31,7 @@ TINY = {
     "mlp": ("hidden=(8,)",),
     "conv": ("channels=4", "attention=False"),
     "residual_mlp": ("channels=8", "depth=1"),
-    "dit": ("channels=8", "depth=1", "heads=2"),
+    "dit": ("channels=12", "depth=1", "heads=2"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (

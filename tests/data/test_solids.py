@@ -25,7 +25,7 @@ def test_every_solid_is_told_from_the_others(volumes):
     assert solids.oracle(noise)[1].min() > 80
 
 
-@pytest.mark.parametrize("solid, expected", enumerate(VOLUME), ids=solids.CLASSES)
+@pytest.mark.parametrize("solid, expected", list(enumerate(VOLUME)), ids=solids.CLASSES)
 def test_as_much_is_filled_as_geometry_says(solid, expected):
     """Counted on a fine grid of points."""
     line = np.linspace(-1.5, 1.5, 61)
