@@ -12,8 +12,8 @@ from ddm_jax.data.counter import uniform
 
 SIDE = 12
 CLASSES = ("ball", "cube", "cone", "torus")
-RADIUS = 0.34  # of the side
-JITTER = 0.07  # of the side, for place; of the radius, for the radius
+RADIUS = 0.3  # of the side
+JITTER = 0.05  # of the side, for place; of the radius, for the radius
 _STEPS = (-1.0, 0.0, 1.0)  # of the jitter, that the oracle tries
 
 

@@ -34,8 +34,8 @@ def test_the_oracle_reads_what_was_drawn_of_every_class(clips):
 
 
 def test_nothing_is_cut_off_and_a_class_moves_as_it_is_called(clips):
-    edge = np.concatenate([clips[:, :, 0], clips[:, :, -1], clips[..., 0, :], clips[..., -1, :]])
-    assert abs(edge - moving_shapes.GROUND).max() == 0
+    area = abs(clips - moving_shapes.GROUND).sum((2, 3, 4))
+    assert (abs(area / area.mean(1, keepdims=True) - 1) < 0.1).all()
     drawn = moving_shapes.motion(INDEX, FRAMES, SIDE)
     down, right = np.sign(drawn.velocity).astype(int).T
     names = np.array(moving_shapes.CLASSES)[moving_shapes.labels(drawn)]

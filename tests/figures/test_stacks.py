@@ -48,7 +48,8 @@ def test_beside_a_grid_the_clips_play(tmp_path):
     Clips().grid(clip, tmp_path / "grid.png")
     film = frames_of(tmp_path / "grid.gif")
     np.testing.assert_allclose(film.mean((1, 2, 3)), 255 * levels, atol=2)
-    assert Image.open(tmp_path / "grid.png").width > 5 * 8
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.width > 5 * 8
 
 
 def test_clips_play_while_noise_goes_and_twice_at_the_end(tmp_path):
