@@ -2028,7 +2028,7 @@ DOMAINS = (
 )
 MOVING, SOLIDS, STACKS = "test_moving_shapes", "test_solids", "test_stacks"
 MORE_AXES = (
-    Mutation("moving_shapes", "motion", "frames - 1", "frames", (MOVING, "reads_what")),
+    Mutation("moving_shapes", "motion", "frames - 1", "frames", (MOVING, "cut_off")),
     Mutation(
         "start of a motion",
         "motion",
