@@ -1,7 +1,7 @@
 """Clips and volumes are drawn whole: frames, slices and maxima stand where they belong."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from ddm_jax.figures import stacks
 from ddm_jax.figures.artists import Clips
@@ -34,11 +34,8 @@ def test_a_volume_is_seen_along_each_axis():
 
 def frames_of(path):
     with Image.open(path) as film:
-        found = []
-        for k in range(film.n_frames):
-            film.seek(k)
-            found.append(np.asarray(film.convert("RGB"), float))
-        return np.stack(found)
+        frames = ImageSequence.Iterator(film)
+        return np.stack([np.asarray(frame.convert("RGB"), float) for frame in frames])
 
 
 def test_beside_a_grid_the_clips_play(tmp_path):
