@@ -2301,7 +2301,39 @@ HEARD = (
         (OF_SOUNDS, "decibels"),
     ),
 )
+MOVING, SOLIDS, STACKS = "test_moving_shapes", "test_solids", "test_stacks"
+MORE_AXES = (
+    Mutation("moving_shapes", "motion", "frames - 1", "frames", (MOVING, "cut_off")),
+    Mutation(
+        "start of a motion",
+        "motion",
+        "np.maximum(-travel, 0)",
+        "np.maximum(travel, 0)",
+        (MOVING, "cut_off"),
+    ),
+    Mutation("velocity read", "oracle", "(time**2).sum()", "frames", (MOVING, "reads_what")),
+    Mutation(
+        "motion at all",
+        "Reading.steady",
+        "(self.stray < _STRAY) & moves",
+        "self.stray < _STRAY",
+        (MOVING, "not_steady"),
+    ),
+    Mutation("cone", "distance", "dy - 0.8 * r", "dy - r", (SOLIDS, "geometry and cone")),
+    Mutation("torus", "distance", "0.65 * r", "0.35 * r", (SOLIDS, "geometry and torus")),
+    Mutation(
+        "sheet of frames", "sheet", "divmod(k, columns)", "divmod(k, rows)", (STACKS, "row_by")
+    ),
+    Mutation(
+        "maxima of a volume",
+        "views",
+        "volumes.max(axis)",
+        "volumes.min(axis)",
+        (STACKS, "each_axis"),
+    ),
+)
 ALL = (
+    *MORE_AXES,
     *DOMAINS,
     *HEARD,
     *LATENTS,

@@ -17,7 +17,7 @@ from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.diffusion.samplers import one_step, timesteps
 from ddm_jax.diffusion.schedules.base import Fixed
 from ddm_jax.figures import artists
-from ddm_jax.figures.base import Room
+from ddm_jax.figures.artists import Room
 from ddm_jax.models import codecs, conditions, features
 from ddm_jax.models.features.base import OwnFeatures, Seen
 from ddm_jax.tasks import edits

@@ -10,8 +10,9 @@ from typing import Any
 COMMON: dict[str, Any] = {
     "seed": 0,  # of the first weights, the order of the data and every draw of training
     "data": {
-        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>, points in the plane: moons,
-        # rings, checkerboard, swiss_roll, mixture, or waves: tones, waves:<path>
+        # digits, shapes, photo[:flower], tfds:<name>, folder:<path>; waves: tones, waves:<path>;
+        # clips: moving_shapes; volumes: solids; points in the plane: moons, rings, checkerboard,
+        # swiss_roll, mixture
         "name": "digits",
         "split": "train",  # of a TFDS set
         "dir": "",  # where TFDS keeps prepared data; "" for its own default
@@ -19,7 +20,8 @@ COMMON: dict[str, Any] = {
         "size": (),  # pixels after resizing, 32 or 24,32 (height, width); () for the data's own
         "channels": 0,  # 1 or 3; 0 for the data's own
         "rate": 0,  # samples a second of waves, whose size is in samples; 0 for the data's own
-        "count": 20000,  # shapes, points or tones to draw
+        "frames": 0,  # of a clip; 0 for the data's own
+        "count": 20000,  # synthetic examples to draw
         "without": (),  # names of classes whose examples are left out
         "embeddings": "",  # an .npy or .npz with a vector for each example
         "strict": False,  # stop at the first bad file of a folder

@@ -32,13 +32,14 @@ class NoSplit(UserError):
 class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
-    name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`, points in the plane: `moons`,
-    `rings`, `checkerboard`, `swiss_roll` or `mixture`, or waves: `tones`, `waves:<path>`. dir:
-    where TFDS keeps prepared data ("" for its own default). downloads: a folder of original files
-    to prepare from. size: pixels after cropping and resizing, (side,) or (height, width), or the
-    samples of a wave, (length,); () for the data's own. channels: 1 or 3, 0 for the data's own.
-    rate: samples a second of waves, 0 for the data's own. count: how many `shapes`, points or tones
-    to draw. without: names of classes whose examples are left out, though they can be asked for.
+    name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`; waves: `tones`,
+    `waves:<path>`; clips: `moving_shapes`; volumes: `solids`; or points in the plane: `moons`,
+    `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps prepared data ("" for
+    its own default). downloads: a folder of original files to prepare from. size: pixels after
+    cropping and resizing, (side,) or (height, width), or the samples of a wave, (length,); () for
+    the data's own. channels: 1 or 3, 0 for the data's own. rate: samples a second of waves, 0 for
+    the data's own. frames: of a clip, 0 for the data's own. count: how many synthetic examples to
+    draw. without: names of classes whose examples are left out, though they can be asked for.
     embeddings: an .npy or .npz with a vector for each example, in their order, where `{split}`
     stands for the split; "" for those of the data, if any. strict: stop at the first bad file of a
     folder. cache: folder of the decoded copies ("" for the user's cache folder).
@@ -51,6 +52,7 @@ class DataOptions:
     size: tuple[int, ...] = ()
     channels: int = 0
     rate: int = 0
+    frames: int = 0
     count: int = 20000
     without: tuple[str, ...] = ()
     embeddings: str = ""
@@ -66,6 +68,8 @@ class DataOptions:
                 "size is a side or a height and a width in pixels, as in 32 or 24,32, or () for "
                 f"the data's own; not {','.join(map(str, self.size))}"
             )
+        if self.frames < 0 or self.frames == 1:
+            raise ValueError(f"frames={self.frames} must be 2 or more, or 0 for the data's own")
         if self.count < 1:
             raise ValueError(f"count={self.count} must be at least 1")
         if not 0 <= self.rate <= 768_000:

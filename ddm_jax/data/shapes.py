@@ -89,6 +89,23 @@ def draw(index: np.ndarray, size: int) -> np.ndarray:
     return _render(attributes(index), jitter, size)
 
 
+def distance(
+    shape: np.ndarray, dx: np.ndarray, dy: np.ndarray, r: np.ndarray | float
+) -> np.ndarray:
+    """How far (dx, dy) from its centre a point lies outside a shape of radius r, all in pixels.
+
+    Negative inside; shape: places in SHAPES. The arguments broadcast.
+    """
+    return np.choose(
+        shape,
+        [
+            np.hypot(dx, dy) - r,
+            np.maximum(abs(dx), abs(dy)) - 0.85 * r,
+            np.maximum(dy - 0.7 * r, (np.sqrt(3) * abs(dx) - dy) / 2 - 0.6 * r),
+        ],
+    )
+
+
 def _cover(shape, size, position, jitter, side: int) -> np.ndarray:
     """How much of each pixel the shape covers, in [0, 1]: (n, side, side)."""
     row, column = np.divmod(position, 3)
@@ -98,15 +115,7 @@ def _cover(shape, size, position, jitter, side: int) -> np.ndarray:
     pixel = np.arange(side) + 0.5
     dy = pixel[None, :, None] - y[:, None, None]
     dx = pixel[None, None, :] - x[:, None, None]
-    distance = np.choose(  # signed, in pixels, negative inside
-        shape[:, None, None],
-        [
-            np.hypot(dx, dy) - r,
-            np.maximum(abs(dx), abs(dy)) - 0.85 * r,
-            np.maximum(dy - 0.7 * r, (np.sqrt(3) * abs(dx) - dy) / 2 - 0.6 * r),
-        ],
-    )
-    return np.clip(0.5 - distance, 0, 1)
+    return np.clip(0.5 - distance(shape[:, None, None], dx, dy, r), 0, 1)
 
 
 def _render(attrs: dict[str, np.ndarray], jitter, side: int) -> np.ndarray:

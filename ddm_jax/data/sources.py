@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ddm_jax.data import moving_shapes as moving_shapes_
 from ddm_jax.data import shapes as shapes_
+from ddm_jax.data import solids as solids_
 from ddm_jax.data import tones as tones_
 from ddm_jax.data.dataset import DataOptions, Dataset, Report, spec_of
 from ddm_jax.data.folder import folder
@@ -89,6 +91,39 @@ def tones(argument: str, options: DataOptions, report: Report) -> Dataset:
     return Dataset(spec_of("tones", columns, tones_.CLASSES, **about), columns)
 
 
+def moving_shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
+    """`data.count` synthetic clips of `data.frames` (default 8) frames, `data.size` (16) a side."""
+    side = _cube("moving_shapes", argument, options, moving_shapes_.SIDE)
+    frames, index = options.frames or moving_shapes_.FRAMES, np.arange(options.count)
+    blocks = np.array_split(index, max(1, options.count // 1000))
+    clips = np.concatenate([moving_shapes_.draw(block, frames, side) for block in blocks])
+    label = moving_shapes_.labels(moving_shapes_.motion(index, frames, side))
+    columns = {"x": clips, "label": label.astype(np.int32)}
+    about = {"kind": "clip", "mirrors": False}
+    return Dataset(spec_of("moving_shapes", columns, moving_shapes_.CLASSES, **about), columns)
+
+
+def solids(argument: str, options: DataOptions, report: Report) -> Dataset:
+    """`data.count` synthetic volumes of `data.size` (default 12) cells a side."""
+    side = _cube("solids", argument, options, solids_.SIDE)
+    index = np.arange(options.count)
+    blocks = np.array_split(index, max(1, options.count // 1000))
+    volumes = np.concatenate([solids_.draw(block, side) for block in blocks])
+    columns = {"x": volumes, "label": solids_.labels(index)}
+    return Dataset(spec_of("solids", columns, solids_.CLASSES, kind="volume"), columns)
+
+
+def _cube(name: str, argument: str, options: DataOptions, own: int) -> int:
+    """The side of synthetic clips and volumes, with UserError for what they are not."""
+    _as_it_is(name, argument)
+    side, width = options.space or (own, own)
+    if side != width or side < 12:
+        raise UserError(f"{name} have one side of 12 or more; set data.size to {own}, say")
+    if options.channels:
+        raise UserError(f"{name} have the channels that they have; leave data.channels at 0")
+    return side
+
+
 def photo(argument: str, options: DataOptions, report: Report) -> Dataset:
     """One photograph, `photo:china` (the default) or `photo:flower`, as scikit-learn ships it.
 
@@ -113,6 +148,8 @@ PHOTOS = ("china", "flower")
 SOURCES = {
     "digits": digits,
     "shapes": shapes,
+    "moving_shapes": moving_shapes,
+    "solids": solids,
     "photo": photo,
     "tones": tones,
     "tfds": tfds,

@@ -31,7 +31,7 @@ TINY = {
     "mlp": ("hidden=(8,)",),
     "conv": ("channels=4", "attention=False"),
     "residual_mlp": ("channels=8", "depth=1"),
-    "dit": ("channels=8", "depth=1", "heads=2"),
+    "dit": ("channels=12", "depth=1", "heads=2"),
     "unet_encoder": ("channels=8", "multipliers=(1,)", "attention=()", "heads=2"),
 }
 SHORT = (
@@ -76,7 +76,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     if config.data.name in SETS:
         shared(SETS[config.data.name])
         small += [f"--config.data.dir={shared('tfds')}", "--config.data.split=test"]
-    if config.data.name in ("shapes", "tones", *POINT_SETS):
+    if config.data.name in ("shapes", "moving_shapes", "solids", "tones", *POINT_SETS):
         small += ["--config.data.count=50", "--config.sample.film=2"]
     if "autoencoder" in loans(config):
         lender, own = tmp_path / "autoencoder", [s for s in small if ".model." not in s]

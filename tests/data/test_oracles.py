@@ -18,23 +18,37 @@ from ddm_jax.models.features.oracle import NONE
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_it_reads_what_was_drawn(name):
-    data = sources.load(DataOptions(name, count=200))
+    data = sources.load(DataOptions(name, count=60))
     oracle = ORACLES[name]
     assert oracle.classes == data.spec.classes
-    np.testing.assert_array_equal(oracle.read(data.columns["x"]), data.columns["label"])
+    np.testing.assert_array_equal(oracle.read(data.columns["x"], data.spec), data.columns["label"])
 
 
 @pytest.mark.parametrize("name", ["mixture", "rings"])
 def test_a_point_between_classes_is_of_none(name):
+    spec = sources.load(DataOptions(name, count=1)).spec
     read = ORACLES[name].read
-    assert read(np.zeros((1, 2))) == [-1]
+    assert read(np.zeros((1, 2)), spec) == [-1]
     spread, radius = {
         "mixture": (points.MODE_SPREAD, points.MODE_RADIUS),
         "rings": (points.RING_SPREAD, points.RADII[-1]),
     }[name]
     near = np.array([[radius + 4.9 * spread, 0.0], [radius + 5.1 * spread, 0.0]])
-    found = read(near)
+    found = read(near, spec)
     assert found[0] >= 0 and found[1] == -1
+
+
+def test_a_tone_between_notes_and_a_clip_that_changes_are_of_none():
+    data = sources.load(DataOptions("tones", count=40))
+    waves = data.columns["x"]
+    slower = np.stack([np.interp(np.arange(512) / 1.03, np.arange(512), w[:, 0]) for w in waves])
+    read = ORACLES["tones"].read
+    assert (read(slower[..., None], data.spec) == -1).all()
+    assert read(np.zeros((1, 512, 1)), data.spec) == [-1]
+    data = sources.load(DataOptions("moving_shapes", count=8))
+    clips, read = data.columns["x"].copy(), ORACLES["moving_shapes"].read
+    clips[:, 4:] = clips[::-1, 4:]  # each goes on as another
+    assert (read(clips, data.spec) == -1).any()
 
 
 def test_as_features_they_are_sure_and_have_a_class_for_the_rest():

@@ -6,10 +6,17 @@ from PIL import Image
 
 from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
-from ddm_jax.figures.artists import ARTISTS, Images, artist_of
+from ddm_jax.figures.artists import ARTISTS, artist_of
+from ddm_jax.figures.artists.images import Images
 
 RNG = np.random.default_rng(0)
-SHAPE = {"image": (12, 16, 3), "points": (2,), "wave": (40, 1)}
+SHAPE = {
+    "image": (12, 16, 3),
+    "clip": (3, 4, 6, 3),
+    "volume": (4, 4, 6, 1),
+    "points": (2,),
+    "wave": (40, 1),
+}
 RANGES = [(0.0, 1.0), (-1.0, 1.0), (-300.0, 500.0)]
 
 

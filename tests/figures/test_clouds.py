@@ -5,7 +5,7 @@ import pytest
 
 from ddm_jax.errors import RunError
 from ddm_jax.figures import clouds
-from ddm_jax.figures.artists import Points
+from ddm_jax.figures.artists.points import Points
 
 ENDS = (-2.0, 2.0)
 

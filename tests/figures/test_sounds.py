@@ -7,7 +7,7 @@ from PIL import Image
 from ddm_jax.data.wav import read_wav
 from ddm_jax.errors import RunError
 from ddm_jax.figures import sounds
-from ddm_jax.figures.artists import Waves
+from ddm_jax.figures.artists.waves import Waves
 from ddm_jax.figures.sounds import HEIGHT, WIDTH
 
 ENDS = (-1.0, 1.0)

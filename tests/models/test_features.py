@@ -82,7 +82,9 @@ def row(request, classifier, tmp_path_factory):
     assert bool(jax.tree.leaves(own)) >= bool(digest)
     params = params if made.asks else own
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ORACLES, "toy", Oracle(SPEC.classes, lambda x: x[:, 0, 0, 0].astype(int) % 3))
+        patch.setitem(
+            ORACLES, "toy", Oracle(SPEC.classes, lambda x, _: x[:, 0, 0, 0].astype(int) % 3)
+        )
         made.check(SPEC)
         yield made, params, lent, jax.jit(lambda x: made.see(params, x, lent))
 

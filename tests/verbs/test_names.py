@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import answer
 
-from ddm_jax.figures import artists
+from ddm_jax.figures.artists.images import Images
 from ddm_jax.runs import Run, Saved
 from ddm_jax.tasks.edits.base import Done
 from ddm_jax.verbs import editing, evaluating, names, sampling
@@ -137,7 +137,7 @@ def test_evaluations_do_too(run, monkeypatch, capsys):
 )
 def test_edits_do_too(name, shaping, run, monkeypatch, capsys):
     for drawn in ("animation", "strip"):
-        monkeypatch.setattr(artists.Images, drawn, lambda *a, **k: None)
+        monkeypatch.setattr(Images, drawn, lambda *a, **k: None)
     monkeypatch.setattr(editing, "carried_out", unmoved)
     monkeypatch.setattr(Run, "saved", unread)
     drawing = ("timesteps.name=quadratic", "guidance.classifier_free.scale=2", "sample.classes=1")

@@ -48,7 +48,7 @@ class OfOracle(OwnFeatures):
         oracle = ORACLES[self.spec.name]
 
         def read(values: np.ndarray) -> np.ndarray:
-            place = np.asarray(oracle.read(np.asarray(values)))
+            place = np.asarray(oracle.read(np.asarray(values), self.spec))
             return np.where(place < 0, len(oracle.classes), place).astype(np.int32)
 
         place = jax.pure_callback(read, jax.ShapeDtypeStruct(x.shape[:1], jnp.int32), x)
