@@ -113,6 +113,7 @@ def test_edits_that_waves_do_not_have_are_refused_in_a_line(settings, remedy, ru
     assert remedy in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_waves_are_measured_and_examined(run, capsys):
     where = ("--workdir", str(run))
     assert launch.main(["--mode", "evaluate", *where]) == 0
@@ -153,6 +154,7 @@ def test_what_waves_have_not_is_refused_in_a_line(settings, remedy, tmp_path, ca
     assert remedy in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_recorded_sounds_are_trained_on_but_not_backwards(tmp_path, capsys):
     for k, note in enumerate(("low", "high")):
         (tmp_path / "sounds" / note).mkdir(parents=True)
