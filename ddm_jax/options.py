@@ -14,8 +14,7 @@ WEIGHTS = ("averaged", "raw")  # of a run: those that samples are drawn with, th
 @dataclass(frozen=True)
 class LossOptions:
     """The `loss` section. class_dropout: how often the class is replaced by the null class;
-    uniforms: how the times of a batch are drawn together, a row of time_samplers.UNIFORMS.
-    """
+    uniforms: how the times of a batch are drawn together, a row of time_samplers.UNIFORMS."""
 
     class_dropout: float = 0.0
     uniforms: str = "independent"

@@ -8,8 +8,9 @@ import numpy as np
 
 from ddm_jax import evaluation, tasks
 from ddm_jax.data import augments, sources
+from ddm_jax.data.columns import spec_of
 from ddm_jax.data.counter import uniform
-from ddm_jax.data.dataset import Dataset, Spec, spec_of
+from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion import combining, guidance, noise_conds, predictions, samplers, schedules
 from ddm_jax.diffusion.losses import distances, objectives, time_samplers, weightings

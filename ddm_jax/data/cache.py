@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddm_jax.data.dataset import COLUMNS, Dataset, Spec, digests, spec_of
+from ddm_jax.data.columns import digests, spec_of
+from ddm_jax.data.dataset import COLUMNS, Dataset, Spec
 from ddm_jax.errors import UserError
 
 _FORMAT = 4  # of an entry; those of other formats are never opened

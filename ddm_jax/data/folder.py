@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ddm_jax.data.cache import Decoded, cached
-from ddm_jax.data.dataset import DataOptions, Dataset, Report, digests
+from ddm_jax.data.columns import digests
+from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.found import Found, find, inside, relative, stamp
 from ddm_jax.data.images import BROKEN, SIXTEEN_BIT, fit, read, upright
 from ddm_jax.data.metadata import Metadata, read_metadata

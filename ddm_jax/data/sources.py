@@ -10,7 +10,8 @@ from ddm_jax.data import moving_shapes as moving_shapes_
 from ddm_jax.data import shapes as shapes_
 from ddm_jax.data import solids as solids_
 from ddm_jax.data import tones as tones_
-from ddm_jax.data.dataset import DataOptions, Dataset, Report, spec_of
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.folder import folder
 from ddm_jax.data.images import fit
 from ddm_jax.data.points import POINT_SETS, REACH

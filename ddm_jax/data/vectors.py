@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ddm_jax.data.dataset import Dataset, digests
+from ddm_jax.data.columns import digests
+from ddm_jax.data.dataset import Dataset
 from ddm_jax.errors import UserError
 
 _BROKEN = (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)

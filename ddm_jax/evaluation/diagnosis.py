@@ -4,26 +4,20 @@ Rules of the data come first, since where these are spoilt no loss can be judged
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from ddm_jax.evaluation.health import Checkup
+from ddm_jax.evaluation.diagnosis_of_sampling import (
+    samples_not_finite,
+    samples_unlike_the_data,
+    wrong_schedule_at_sampling,
+)
+from ddm_jax.evaluation.health import Checkup, Finding
 
 PART = 0.6  # of the range of their values, that many examples fill
 FAR = 1.5  # times an error that it is compared with
-SIGNAL, MUCH_SIGNAL = 1e-3, 0.02  # SNR where sampling starts from noise: noted, and wrong
 AWAY = 3.0  # times their own length that no healthy run moves its weights
 CERTAIN = 3.5  # standard errors
-UNLIKE = 0.3  # of the deviation that sampling should start with
-
-
-class Finding(NamedTuple):
-    """A sentence or two with the remedy, and the name of what is found; an ill one is a fault."""
-
-    ill: bool
-    name: str
-    text: str
 
 
 def images_all_equal(seen: Checkup) -> Iterator[Finding]:
@@ -210,66 +204,6 @@ def labels_shuffled(seen: Checkup) -> Iterator[Finding]:
         "The condition carries nothing: at no level is the loss lower with an example's own than "
         f"with that of another, and {why}",
     )
-
-
-def wrong_schedule_at_sampling(seen: Checkup) -> Iterator[Finding]:
-    time, snr, apart, noise = seen.start
-    if apart > 0.1:
-        yield Finding(
-            True,
-            "wrong schedule at sampling",
-            f"Sampling runs on another schedule than training: their log-SNR are up to {apart:.3g} "
-            "apart at the same time. Sample with the schedule of the weights",
-        )
-    elif abs(noise - 1) > UNLIKE:
-        yield Finding(
-            True,
-            "wrong schedule at sampling",
-            f"Sampling starts from x with {noise:.2g} times the deviation that the schedule has at "
-            f"t = {time:.3g}. Start from noise that is drawn and scaled for the schedule",
-        )
-    elif snr > SIGNAL:
-        yield Finding(
-            snr > MUCH_SIGNAL,
-            "wrong schedule at sampling",
-            f"Sampling starts from pure noise at t = {time:.3g}, where in training "
-            f"{snr / (1 + snr):.1%} of the variance is still signal. Take a timesteps that starts "
-            "at t = 1, or a schedule that ends lower (scaled=True, more steps, zero_terminal)",
-        )
-
-
-def samples_not_finite(seen: Checkup) -> Iterator[Finding]:
-    if seen.data is not None and seen.samples is None:
-        yield Finding(
-            True,
-            "samples not finite",
-            "Some samples hold values that are not finite. Take another sampler, more sample.steps "
-            "or sample.clip=static, or train at a lower optim.lr",
-        )
-
-
-def samples_unlike_the_data(seen: Checkup) -> Iterator[Finding]:
-    """Moments alone, and only where the losses are fine, so that it is sampling that they judge."""
-    data, samples = seen.data, seen.samples
-    if data is None or samples is None or not seen.usual or not seen.learnt(seen.averaged):
-        return
-    std = np.maximum(data.std, 1e-3)
-    shift = float((abs(samples.mean - data.mean) / std).max())
-    wider = samples.std / std
-    off = [f"their mean lies {shift:.2g} deviations away"] if shift > 0.5 else []
-    if wider.max() > FAR or wider.min() < 1 / FAR:
-        worst = float(max(wider, key=lambda r: abs(np.log(max(r, 1e-6)))))
-        off.append(f"their deviation is {worst:.2g} times that of the data")
-    if samples.spread < 0.1 * data.spread:
-        off.append("they are all but equal to each other")
-    if off:
-        yield Finding(
-            True,
-            "wrong schedule at sampling",
-            f"Losses are fine and samples are not: {', and '.join(off)}. Sampling does not fit "
-            "training: look at the schedule, the grid, the noise and the scaling that it uses, and "
-            "at sample.steps, sampler and sample.clip",
-        )
 
 
 DATA = (images_all_equal, data_scaled_twice)

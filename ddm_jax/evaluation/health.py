@@ -166,3 +166,11 @@ def means(rows: np.ndarray) -> Means:
     """Of errors of examples (n, L), n >= 1."""
     rows = np.asarray(rows, np.float64)
     return Means(rows.mean(0), rows.std(0) / np.sqrt(max(len(rows) - 1, 1)))
+
+
+class Finding(NamedTuple):
+    """A sentence or two with the remedy, and the name of what is found; an ill one is a fault."""
+
+    ill: bool
+    name: str
+    text: str

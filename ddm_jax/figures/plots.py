@@ -1,11 +1,11 @@
-"""Image grids, strips and curves. Each takes arrays and a path, and can be called anywhere.
+"""Image grids and strips. Each takes arrays and a path, and can be called anywhere.
 
 Images are in [0, 1], but for `grid` and `labelled_grid`, which take bytes.
 """
 
 import functools
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,64 +189,6 @@ class _Sheet:
         for (x, y, text), style in self.texts:
             figure.text(x / width, 1 - y / height, text, fontsize=8, parse_math=False, **style)
         return saved(figure, path, _DPI)
-
-
-def loss_curve(
-    rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
-):
-    """Loss against step, from the rows of metrics.jsonl; a matplotlib Figure."""
-    losses = [r["loss"] for r in rows]
-    figure, axes = _figure("training loss", "step", f"loss ({unit})")
-    axes.plot([r["step"] for r in rows], losses, linewidth=1)
-    if min(losses) > 0:
-        axes.set_yscale("log")
-    return saved(figure, path)
-
-
-def by_level(
-    rows: list[dict[str, Any]],
-    path: Path | None = None,
-    name: str = "loss",
-    unit: str = "mean over elements",
-):
-    """`<name>_by_level`, the mean of the last quarter of the rows; a matplotlib Figure."""
-    label = f"{name} ({unit})" if name == "loss" else name
-    figure, axes = _figure(f"{name} per noise level", "t (0: least noise, 1: most)", label)
-    mean = level_means(rows, name)
-    some = ~np.isnan(mean)
-    bins = len(mean)
-    axes.bar(((np.arange(bins) + 0.5) / bins)[some], mean[some], width=0.9 / bins)
-    return saved(figure, path)
-
-
-def level_means(rows: Sequence[dict[str, Any]], name: str = "loss") -> np.ndarray:
-    """`<name>_by_level` as the mean of the last quarter of the rows; nan where nothing fell."""
-    table = np.array([r[f"{name}_by_level"] for r in rows[-max(1, len(rows) // 4) :]], float)
-    seen = ~np.isnan(table)  # None has become nan
-    mean = np.where(seen, table, 0).sum(0) / np.maximum(seen.sum(0), 1)
-    return np.where(seen.any(0), mean, np.nan)
-
-
-def by_time(times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | None = None):
-    """Errors of x_0 (L,) at times (L,), a line each with its name; a matplotlib Figure."""
-    title, label = "error of x_0 per noise level", "mean squared error per element"
-    figure, axes = _figure(title, "t (0: least noise, 1: most)", label)
-    order = np.argsort(times)
-    for name, values in curves.items():
-        axes.plot(times[order], values[order], marker=".", linewidth=1, label=name)
-    if min(values.min() for values in curves.values()) > 0:
-        axes.set_yscale("log")
-    axes.legend(fontsize=8)
-    return saved(figure, path)
-
-
-def _figure(title: str, x: str, y: str):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel=x, ylabel=y)
-    axes.grid(which="both", alpha=0.3)
-    return figure, axes
 
 
 def saved(figure, path: Path | None, dpi: int = 120):

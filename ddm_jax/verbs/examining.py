@@ -12,7 +12,7 @@ from ddm_jax.errors import UserError
 from ddm_jax.evaluation import references
 from ddm_jax.evaluation.diagnosis import Finding, diagnose
 from ddm_jax.evaluation.health import Checkup, Curve, Values
-from ddm_jax.figures import plots
+from ddm_jax.figures import losses
 from ddm_jax.training.layout import Layout, together
 from ddm_jax.verbs import names
 from ddm_jax.verbs.checkup import checkup
@@ -123,7 +123,7 @@ def write(opened: Opened, seen: Checkup, findings: list[Finding], origins: Origi
         "checkup": plain(seen),
     }
     files.write_json(path.with_suffix(".json"), result)
-    plots.by_time(seen.times, curves(seen), path.with_suffix(".png"))
+    losses.by_time(seen.times, curves(seen), path.with_suffix(".png"))
     print(f"wrote {path}.json and {path}.png")
     if named := opened.setup.task.doctor.write:
         files.write_json(Path(named), curve_of(opened, seen))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ddm_jax.figures import charts, page, plots
+from ddm_jax.figures import charts, losses, page
 from ddm_jax.figures.page import Cell, cell
 from ddm_jax.figures.shrinking import shrunk
 from ddm_jax.verbs.measures import Flat, differing, protocols, short
@@ -112,7 +112,7 @@ def _against_level(
 ) -> charts.Curve | None:
     """The middle of each noise level and the mean there; None where there are none."""
     try:
-        mean = plots.level_means([row for row in rows if f"{what}_by_level" in row], what)
+        mean = losses.level_means([row for row in rows if f"{what}_by_level" in row], what)
         return (np.arange(len(mean)) + 0.5) / max(len(mean), 1), mean
     except (ValueError, TypeError, IndexError) as error:
         left.append(f"{name}: {what} by noise level left out: {error}")

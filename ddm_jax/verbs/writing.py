@@ -13,7 +13,7 @@ import numpy as np
 from ddm_jax import files
 from ddm_jax.config.setup import Setup
 from ddm_jax.errors import RunError
-from ddm_jax.figures import plots
+from ddm_jax.figures import losses
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout, together
@@ -75,11 +75,11 @@ def write_curves(setup: Setup, workdir: Path) -> None:
     """Draw what metrics.jsonl holds."""
     rows, unit = logs.metrics(workdir), setup.task.unit
     if rows:
-        plots.loss_curve(rows, workdir / "loss.png", unit)
+        losses.loss_curve(rows, workdir / "loss.png", unit)
     for key in rows[-1] if rows else ():
         if key.endswith("_by_level"):
             name = key.removesuffix("_by_level")
-            plots.by_level(rows, workdir / f"{key}.png", name, unit)
+            losses.by_level(rows, workdir / f"{key}.png", name, unit)
 
 
 def write_done(setup: Setup, workdir: Path, step: int) -> None:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.models.codecs import Pixels

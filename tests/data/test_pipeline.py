@@ -6,7 +6,8 @@ import pytest
 
 from ddm_jax.data import sources
 from ddm_jax.data.augments import NO_AUGMENT, Mirror
-from ddm_jax.data.dataset import DataOptions, Dataset, spec_of
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import DataOptions, Dataset
 from ddm_jax.data.pipeline import Stretch, feed, prefetch, prepare
 
 

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from ddm_jax.data.dataset import DataOptions, Latents, Spec, check_same_data, spec_of
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import DataOptions, Latents, Spec, check_same_data
 from ddm_jax.data.sources import load
 from ddm_jax.errors import UserError
 

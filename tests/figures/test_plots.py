@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from ddm_jax.errors import UserError
-from ddm_jax.figures import films, plots
+from ddm_jax.figures import films, losses, plots
 
 RNG = np.random.default_rng(0)
 
@@ -102,13 +102,13 @@ def test_curves_say_what_is_plotted_and_bear_losses_below_zero():
         {"step": k, "loss": loss, "loss_by_level": [loss, None]} for k, loss in ((1, 0.5), (2, -1))
     ]
     for figure in (
-        plots.loss_curve(rows, unit="bits per element"),
-        plots.by_level(rows, unit="bits per element"),
+        losses.loss_curve(rows, unit="bits per element"),
+        losses.by_level(rows, unit="bits per element"),
     ):
         (axes,) = figure.axes
         assert axes.get_ylabel() == "loss (bits per element)" and axes.get_xlabel()
         assert axes.get_yscale() == "linear"
-    assert plots.loss_curve(rows[:1]).axes[0].get_yscale() == "log"
+    assert losses.loss_curve(rows[:1]).axes[0].get_yscale() == "log"
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 import launch
 from ddm_jax import runs
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.errors import UserError
 from ddm_jax.models.conditions.bpe import BytePairs, learnt
 from ddm_jax.models.conditions.text import FIRST, START

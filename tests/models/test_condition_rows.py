@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.conditions import drop
 from ddm_jax.models.conditions import CONDITIONS
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.conditions import drop
 from ddm_jax.models.conditions.embeddings import Embeddings, Vectors
 

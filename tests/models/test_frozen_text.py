@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.errors import UserError
 from ddm_jax.models.conditions.frozen import FrozenText, Transformer, WordLlama
 

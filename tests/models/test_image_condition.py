@@ -11,7 +11,8 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete
 from ddm_jax.data.augments import NO_AUGMENT, Mirror
-from ddm_jax.data.dataset import Dataset, spec_of
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import feed, prepare
 from ddm_jax.diffusion.conditions import drop
 from ddm_jax.models import MODELS

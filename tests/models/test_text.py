@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.models.conditions.text import FIRST, START, Text
 from ddm_jax.models.ddpm_unet import DDPMUNet

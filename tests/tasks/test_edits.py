@@ -10,7 +10,7 @@ from conftest import ROOT, TINY, constant_bytes
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.models.conditions.classes import Classes

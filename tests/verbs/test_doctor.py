@@ -15,7 +15,8 @@ from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
 from ddm_jax.data import sources
-from ddm_jax.data.dataset import Dataset, spec_of
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import Dataset
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.generator import Generator

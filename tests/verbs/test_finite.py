@@ -11,7 +11,7 @@ from conftest import ROOT, TINY, answer, one_device, state_of
 
 from ddm_jax.config.schema import build, choice, section
 from ddm_jax.config.tables import COMMON, COMMON_TABLES
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures import plots
 from ddm_jax.models.codecs import Pixels

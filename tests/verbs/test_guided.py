@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
-from ddm_jax.data.dataset import spec_of
+from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.base import Batch, Params
 from ddm_jax.tasks.base import Weights
