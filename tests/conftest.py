@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import gc
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,10 +23,16 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + f" {CHEAP} --xla_force_host_platform_device_count=2"
 )
 # Each worker of pytest-xdist, which inherits the environment of the process that deals the tests,
-# has a cache of its own, since jax does not write its entries atomically.
+# has a cache of its own, since jax does not write its entries atomically. Before they start each is
+# given what the others have compiled in earlier sessions.
 CACHE = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", ROOT / ".pytest_cache" / "xla"))
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", CACHE.name)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE if CACHE.name == WORKER else CACHE / WORKER)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    for one, other in itertools.permutations(CACHE.glob("gw*"), 2):
+        for entry in one.iterdir():
+            if not (other / entry.name).exists():
+                shutil.copy2(entry, other)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
