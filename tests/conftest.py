@@ -24,7 +24,7 @@ os.environ["XLA_FLAGS"] = (
 )
 # Each worker of pytest-xdist, which inherits the environment of the process that deals the tests,
 # has a cache of its own, since jax does not write its entries atomically. Before they start each is
-# given what the others have compiled in earlier sessions.
+# given what the others have compiled before.
 CACHE = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR", ROOT / ".pytest_cache" / "xla"))
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", CACHE.name)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE if CACHE.name == WORKER else CACHE / WORKER)
