@@ -47,8 +47,10 @@ def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, q
         (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)
     (tmp_path / "my_images/blue/broken.png").write_text("no picture")
-    for name in ("me.png", "mask.png"):
-        Image.new("L", (40, 50), "white").save(tmp_path / name)
+    Image.new("L", (40, 50), "white").save(tmp_path / "me.png")
+    mask = Image.new("L", (40, 50), "black")
+    mask.paste("white", (0, 0, 20, 50))
+    mask.save(tmp_path / "mask.png")
     for name in ("small.png", "my_pairs/input/a.png", "my_pairs/target/a.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 30), "red").save(tmp_path / name)
