@@ -10,6 +10,7 @@ from ddm_jax.errors import UserError
 from ddm_jax.sweep import plan, run
 
 QUICK = ("--config", "configs/quickstart.py")
+OWN_RATE = tuple(a for a in TINY if "optim.lr" not in a)  # where the rate is swept
 OWN = """
 from configs import quickstart
 
@@ -133,7 +134,7 @@ def test_a_cell_fails_and_another_is_refused_while_one_finishes(capfd, tmp_path,
     keys = "(schedule.cosine.zero_terminal,optim.lr)"
     arguments = (
         *QUICK,
-        *TINY,
+        *OWN_RATE,
         "--config.train.steps=2",
         "--config.prediction.name=eps",
         *("--sweep", f"{keys}=(False,1e-3),(False,1e30),(True,1e-3)"),
@@ -160,7 +161,7 @@ def test_a_cell_fails_and_another_is_refused_while_one_finishes(capfd, tmp_path,
     assert code == 2 and err.count("\n") == 1
     assert (refused / "error.txt").read_text().startswith("UserError: ")
     (good / "error.txt").write_text("an attempt before")
-    only = (*QUICK, *TINY, "--config.train.steps=2", "--config.prediction.name=eps")
+    only = (*QUICK, *OWN_RATE, "--config.train.steps=2", "--config.prediction.name=eps")
     again = (*only, "--sweep", f"{keys}=(False,1e-3)", "--workdir", tmp_path / "sweep")
     code, out, _ = answer(capfd, *again)
     assert code == 0 and "1 of them finished before" in out and "start " not in out
