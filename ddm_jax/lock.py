@@ -12,8 +12,9 @@ from ddm_jax.errors import UserError
 def locked(workdir: Path) -> Iterator[None]:
     """Hold the folder for training; the system lets go of it however the process ends.
 
-    A UserError before anything else is written takes the folder away again.
+    A UserError before anything else is written takes the folder away again that it made.
     """
+    made = not workdir.exists()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / ".lock").open("w")
@@ -29,7 +30,7 @@ def locked(workdir: Path) -> Iterator[None]:
         try:
             yield
         except UserError:
-            if [entry.name for entry in workdir.iterdir()] == [".lock"]:
+            if made and [entry.name for entry in workdir.iterdir()] == [".lock"]:
                 (workdir / ".lock").unlink()
                 workdir.rmdir()
             raise

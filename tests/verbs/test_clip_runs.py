@@ -69,7 +69,11 @@ def test_they_are_edited_or_that_is_refused(run, capsys):
     capsys.readouterr()
     assert launch.main([*edit, *keys("edit.name=inpaint")]) == 2
     error = capsys.readouterr().err
-    assert "inpaint needs" in error and error.count("\n") == 1
+    assert (
+        "of kind image or wave" in error
+        and "take edit.name=sdedit" in error
+        and error.count("\n") == 1
+    )
 
 
 def test_they_are_measured_by_their_oracle_and_examined(run, capsys):

@@ -67,7 +67,7 @@ def test_edits_of_points(toy, tmp_path, capsys):
     capsys.readouterr()
     assert launch.main([*edit, *keys("edit.name=inpaint")]) == 2
     error = capsys.readouterr().err
-    assert "inpaint needs pictures: moons holds no pictures but points" in error
+    assert "of kind image or wave: moons holds points; take edit.name=sdedit" in error
     assert error.count("\n") == 1
 
 

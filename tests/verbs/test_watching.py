@@ -186,6 +186,12 @@ def test_misuse_is_one_line_before_the_first_step(settings, remedy, tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
+def test_a_folder_of_the_users_own_stays_where_a_run_is_refused(tmp_path, capsys):
+    arguments = (*SETTINGS, "--config.evaluate.weights=raw", "--workdir", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    assert answer(capsys, *arguments)[0] == 2 and (tmp_path / "run").exists()
+
+
 def test_a_run_without_a_best_step_says_how_to_have_one(tiny_run, tmp_path, capsys):
     run = shutil.copytree(tiny_run, tmp_path / "run")
     for text in (None, "[]", "{}", '{"step": "x"}'):

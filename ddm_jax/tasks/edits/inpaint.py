@@ -7,12 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ddm_jax.data.pictures import check_pictures, read_mask
-from ddm_jax.data.waves import read_stretch
+from ddm_jax.data.masks import MASKS
 from ddm_jax.diffusion.editing.null_space import Grey, Lower, Masked, Operator, consistent
 from ddm_jax.diffusion.editing.repaint import Repaint, pinned, repaint_times
 from ddm_jax.diffusion.samplers.base import check_among
-from ddm_jax.errors import UserError
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.edits.base import Done, Edit, Inputs, Originals, Plan, Shown, decoding
 from ddm_jax.tasks.edits.pictures import OfPictures, inputs_of, row_names
@@ -56,11 +54,11 @@ class Inpaint(OfPictures):
     def check(self, generator: Generator) -> None:
         super().check(generator)
         spec = generator.spec
-        if spec.kind != "wave":
-            try:
-                check_pictures(spec)
-            except UserError as error:
-                raise ValueError(f"inpaint needs pictures: {error}") from error
+        if spec.kind not in MASKS:
+            raise ValueError(
+                f"inpaint needs data that have masks, of kind {' or '.join(MASKS)}: {spec.name} "
+                f"holds {spec.kind}; take edit.name=sdedit"
+            )
         if generator.codec.shape != spec.shape:
             raise ValueError("inpaint needs a codec whose x has a place for every pixel")
         *space, channels = spec.shape
@@ -68,8 +66,8 @@ class Inpaint(OfPictures):
             raise ValueError(f"given=grey adds colours, and pictures of {spec.name} have none")
         if self.given == "low" and any(side % self.factor for side in space):
             size = " x ".join(map(str, space))
-            unit = "waves of {} samples" if spec.kind == "wave" else "pictures of {} pixels"
-            raise ValueError(f"factor={self.factor} does not divide {unit.format(size)}")
+            example = MASKS[spec.kind].size.format(size)
+            raise ValueError(f"factor={self.factor} does not divide {example}")
 
     def parts(
         self, generator: Generator, times: np.ndarray, originals: Originals
@@ -84,10 +82,7 @@ class Inpaint(OfPictures):
         if self.given != "mask":
             return None
         spec, count = generator.spec, len(originals.numbers)
-        if spec.kind == "wave":
-            return read_stretch(self.mask, spec.shape[0], count)
-        height, width = spec.shape[:2]
-        return read_mask(self.mask, (height, width), originals.sizes, count)
+        return MASKS[spec.kind].read(self.mask, spec, originals.sizes, count)
 
     def operator(self, generator: Generator, known: Array | np.ndarray | None) -> Operator:
         """What null_space is given, as a linear map of pictures or of their x."""
