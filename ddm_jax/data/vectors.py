@@ -1,6 +1,7 @@
 """Vectors that were made elsewhere, one an example, read from an .npy or .npz."""
 
 import dataclasses
+import functools
 import re
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ import numpy as np
 
 from ddm_jax.data.columns import digests
 from ddm_jax.data.dataset import Dataset
+from ddm_jax.data.found import stamp
 from ddm_jax.errors import UserError
 
 _BROKEN = (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
@@ -37,17 +39,30 @@ def as_vectors(values: Any) -> np.ndarray:
 
 
 def read_vectors(name: str) -> np.ndarray:
-    """The vectors (n, D), float32, of the file `name`; ValueError with the remedy."""
+    """The vectors (n, D), float32, of the file `name`; ValueError with the remedy.
+
+    A file that did not change is read once, however many of its rows are asked for.
+    """
     try:
-        with Path(name).expanduser().open("rb") as file:
-            if name.endswith(".npz"):
-                with np.load(file, allow_pickle=False) as arrays:
-                    (key,) = arrays
-                    return as_vectors(arrays[key])
-            return as_vectors(np.lib.format.read_array(file, allow_pickle=False))
+        path = Path(name).expanduser()
+        return _vectors_in(path, *stamp(path))
     except (*_BROKEN, RuntimeError) as error:  # RuntimeError for the home of no user
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name!r} holds no vectors ({reason}); {_REMEDY}") from error
+
+
+@functools.lru_cache(maxsize=2)
+def _vectors_in(path: Path, size: int, changed: int) -> np.ndarray:
+    """The vectors of a file of this size and time of change, which nothing may write to."""
+    with path.open("rb") as file:
+        if path.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                (key,) = arrays
+                vectors = as_vectors(arrays[key])
+        else:
+            vectors = as_vectors(np.lib.format.read_array(file, allow_pickle=False))
+    vectors.flags.writeable = False
+    return vectors
 
 
 def each_vector(name: str) -> tuple[str, ...]:

@@ -48,8 +48,18 @@ class Average(ABC):
         return self.read(memory)
 
 
+class Single(Average):
+    """An average that is all that is kept; before the first step it is the first weights."""
+
+    def init(self, params: Any) -> Any:
+        return jax.tree.map(jnp.copy, params)
+
+    def read(self, memory: Any) -> Any:
+        return memory
+
+
 @dataclass(frozen=True)
-class Ema(Average):
+class Ema(Single):
     """ema <- d ema + (1 - d) params, with d = min(decay, (1 + n) / (10 + n)) after update n.
 
     The warm-up keeps early averages from being the initial weights; `warmup=False` is d = decay.
@@ -70,19 +80,13 @@ class Ema(Average):
         ramp = (1 + n) / (10 + n) if self.warmup else jnp.ones_like(n)
         return jnp.minimum(self.decay, ramp)
 
-    def init(self, params: Any) -> Any:
-        return jax.tree.map(jnp.copy, params)
-
     def update(self, memory: Any, params: Any, step: ArrayLike, batch: int) -> Any:
         d = self.rate(step)
         return jax.tree.map(lambda e, p: d * e + (1 - d) * p, memory, params)
 
-    def read(self, memory: Any) -> Any:
-        return memory
-
 
 @dataclass(frozen=True)
-class HalfLife(Average):
+class HalfLife(Single):
     """ema <- d ema + (1 - d) params, d = 2^(-B / h), h = min(images, ramp_up n B) after update n.
 
     B is the batch, so that the average forgets half of what it holds in `images` training examples
@@ -101,9 +105,6 @@ class HalfLife(Average):
         if self.ramp_up < 0:
             raise ValueError(f"ramp_up={self.ramp_up} must be more than 0, or 0 for no ramp")
 
-    def init(self, params: Any) -> Any:
-        return jax.tree.map(jnp.copy, params)
-
     def update(self, memory: Any, params: Any, step: ArrayLike, batch: int) -> Any:
         n = jnp.asarray(step, jnp.float32)
         lives = batch / self.images  # half-lives that an update takes
@@ -111,9 +112,6 @@ class HalfLife(Average):
             lives = jnp.maximum(lives, 1 / (self.ramp_up * n))
         new = -jnp.expm1(-jnp.log(2.0) * lives)
         return jax.tree.map(lambda e, p: e + new * (p - e), memory, params)
-
-    def read(self, memory: Any) -> Any:
-        return memory
 
 
 @dataclass(frozen=True)

@@ -172,3 +172,21 @@ def test_a_row_or_an_archive_that_is_not_there_is_one_line(tmp_path):
     for name in ("two.npz", "no.npz"):
         with pytest.raises(ValueError, match="holds no vectors .*; give an .npy"):
             read_vectors(str(tmp_path / name))
+
+
+def test_a_file_is_read_once_for_all_its_rows_and_anew_where_it_changed(tmp_path, monkeypatch):
+    name, reads, read = str(tmp_path / "v.npy"), [], np.lib.format.read_array
+
+    def counted(*arguments, **settings):
+        reads.append(arguments)
+        return read(*arguments, **settings)
+
+    monkeypatch.setattr(np.lib.format, "read_array", counted)
+    np.save(name, ROWS)
+    rows = [asked_vector(one, 4) for one in each_vector(name)]
+    np.testing.assert_array_equal(rows, ROWS)
+    assert len(reads) == 1
+    np.save(name, np.concatenate([ROWS, 2 * ROWS]))
+    assert len(each_vector(name)) == 2 * len(ROWS) and len(reads) == 2
+    with pytest.raises(ValueError, match="read-only"):
+        read_vectors(name)[0] = 0

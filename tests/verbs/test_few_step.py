@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import FAST, ROOT, SHORT, TINY, answer, images_of, launch, ok, state_of
+from conftest import FAST, ROOT, SHORT, TINY_UNET, answer, images_of, launch, ok, state_of
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -65,7 +65,7 @@ def test_steps_are_distilled_from_another_run(objective, teacher, tmp_path, caps
 @pytest.mark.slow
 def test_a_network_of_two_times_is_not_exported(tmp_path, capsys):
     run = tmp_path / "run"
-    config = ("--config", str(ROOT / "configs/quickstart.py"), *TINY, "--config.train.steps=3")
+    config = ("--config", str(ROOT / "configs/quickstart.py"), *TINY_UNET, "--config.train.steps=3")
     two_times = "--config.objective.name=shortcut"
     code, _, err = answer(capsys, *config, two_times, "--workdir", run)
     assert code == 0, err
