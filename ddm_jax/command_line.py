@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import absl.logging
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help shows the command line)")
 
 
@@ -119,7 +120,7 @@ def _lines(path: str) -> list[str]:
     return [line for line in found if line]
 
 
-def _add_sweep_flags(group) -> None:
+def _add_sweep_flags(group: argparse._ArgumentGroup) -> None:
     values = 'key=a,b or "(key,key)=(a,b),(c,d)"; several multiply; alone: the sweep of the config'
     group.add_argument("--sweep", action="append", nargs="?", const="", help=values)
     group.add_argument("--sweep_index", type=int, help="train this cell alone, from 0")
@@ -155,8 +156,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     if flags.mode == "train":
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
     if flags.mode == "import":
-        settings = flags.config, flags.folder, flags.workdir
-        return verbs.import_weights(*settings, overrides, flags.dry_run)
+        how = {"workdir": flags.workdir, "overrides": overrides, "dry_run": flags.dry_run}
+        return verbs.import_weights(flags.config, flags.folder, **how)
     if flags.mode == "export":
         workdir = flags.workdir or default_workdir(flags.config)
         return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
@@ -201,7 +202,7 @@ def _sweep(flags: argparse.Namespace, overrides: list[str]) -> int:
         command += [*swept, "--workdir", str(workdir), *overrides]
         command += ["--distributed"] * flags.distributed
         options = flags.sweep_submit_options
-        return run.submit(cells, workdir, flags.sweep_submit, options, command)
+        return run.submit(cells, workdir, flags.sweep_submit, options, command=command)
     return run.run_cells(cells, workdir, flags.sweep_workers, command)
 
 

@@ -123,7 +123,7 @@ class Run:
         step, fields = found
         params = fields[field]
         if not raw:
-            params = averaged_at(step, params, average, checkpoints, averaged)
+            params = averaged_at(step, params, average, checkpoints=checkpoints, like=averaged)
         return Saved(step, params, digest_of(params))
 
     def shaping(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Run:
 
 
 def averaged_at(
-    step: int, memory: Any, average: Average, checkpoints: Checkpoints, like: Any
+    step: int, memory: Any, average: Average, *, checkpoints: Checkpoints, like: Any
 ) -> Params:
     """The averaged weights at `step`, from what is kept there and in checkpoints before it.
 

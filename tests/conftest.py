@@ -38,12 +38,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-# Every call of these modules has the shapes of its arrays checked. Before anything imports them.
-CHECKED = (
-    *("process", "schedules", "noise_conds", "editing"),
-    *("predictions", "combining", "guidance", "clipping", "conditions"),
-)
-install_import_hook([f"ddm_jax.diffusion.{name}" for name in CHECKED], "beartype.beartype")
+# Every call has the shapes of its arrays checked. Before anything imports these.
+install_import_hook("ddm_jax.diffusion", "beartype.beartype")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

@@ -39,8 +39,8 @@ SAMPLERS = (
     Mutation(
         "euler",
         "Euler.step",
-        "exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t, s)",
-        "exponential_step(schedule, x_t, denoise(x_t, t, s).x0, s, t)",
+        "exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t=t, s=s)",
+        "exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t=s, s=t)",
         order("Euler"),
     ),
     Mutation(
@@ -380,7 +380,7 @@ TRAINING = (
     ),
     Mutation(
         "the average's own memory",
-        "Ema.init",
+        "Single.init",
         "jax.tree.map(jnp.copy, params)",
         "params",
         ("test_averages", "one_form"),
@@ -1228,7 +1228,7 @@ PLANS = (
     Mutation(
         "inversion of the grid",
         "unsample",
-        "invert(denoise, schedule, sampler, times, diffuse(schedule, x0, eps, last), key)",
+        "invert(denoise, schedule, sampler, times, x=diffuse(schedule, x0, eps, last), key=key)",
         "diffuse(schedule, x0, eps, last)",
         ("test_inversion", "exact_path and ddim"),
     ),
@@ -1958,8 +1958,8 @@ FEW = (
     Mutation(
         "consistency_distillation",
         "ConsistencyDistillation.neighbour",
-        "Heun().step(batch.teacher, schedule, x_t, batch.t, s, unused, ())",
-        "Heun().step(batch.teacher, schedule, x_t, batch.t, batch.t, unused, ())",
+        "Heun().step(batch.teacher, schedule, x_t, t=batch.t, s=s, key=unused, memory=())",
+        "Heun().step(batch.teacher, schedule, x_t, t=batch.t, s=batch.t, key=unused, memory=())",
         ("test_consistency", "distilled_end"),
     ),
     Mutation(

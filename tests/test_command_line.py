@@ -103,6 +103,7 @@ def test_dry_run_shows_everything_and_writes_nothing(capsys, tmp_path):
         assert line in out
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (SHARED / "tfds").exists(), reason="needs the development data")
 def test_dry_run_of_the_published_network(capsys, tmp_path):
     code, out, _ = answer(

@@ -16,6 +16,7 @@ def experiment(name):
     return module
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_each_cell_once(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
     run, benchmark = shutil.copytree(tiny_run, tmp_path / "run"), experiment("benchmark")

@@ -10,6 +10,8 @@ import pytest
 from conftest import FAST, ROOT, environment
 from sklearn.datasets import load_digits
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "codec": "halved",
     "schedule": "square",
@@ -143,7 +145,6 @@ def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
     assert "bits per dimension are of values with levels" in result.stderr
 
 
-@pytest.mark.slow
 def test_new_rows_are_under_the_laws_and_obey_them():
     """Every parametrised law runs for them, in the test files as they are."""
     select = " or ".join(ROWS.values())

@@ -45,7 +45,7 @@ def averaged(run, average, step=80):
     reader = Checkpoints(run.directory, read_only=True)
     place = SimpleNamespace(ema_params=run.like)
     memory = reader.restore(place, ("ema_params",), print, step)[1]["ema_params"]
-    return averaged_at(step, memory, average, reader, run.like)["w"]
+    return averaged_at(step, memory, average, checkpoints=reader, like=run.like)["w"]
 
 
 def test_averages_go_on_to_the_last_bit(run):

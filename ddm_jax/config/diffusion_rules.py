@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ddm_jax.config import jump_rules, lent_rules
 from ddm_jax.config.findings import Finding, T, dangerous, wrong
@@ -36,7 +37,7 @@ class Curves(NamedTuple):
 @functools.lru_cache(maxsize=8)
 def curves(schedule: Schedule, prediction: Prediction) -> Curves:
     @jax.jit
-    def evaluate():
+    def evaluate() -> tuple[Array, ...]:
         rates = schedule.alpha(T), schedule.sigma(T)
         return *rates, *(jnp.broadcast_to(c, T.shape) for c in prediction.coefficients(*rates))
 
@@ -143,7 +144,7 @@ def noise_cond_in_half_precision(task: Diffusion) -> Iterator[Finding]:
         return
 
     @jax.jit
-    def told():
+    def told() -> Array:
         high, low = task.model.schedule.logsnr(jnp.array([0.0, 1.0]))
         times = task.model.schedule.time(jnp.linspace(high, low, 256))
         return task.model.noise_cond(task.model.schedule, times)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax import Array
 
 from ddm_jax.config.findings import Finding, T, dangerous, wrong
 from ddm_jax.diffusion.losses.mean_flow import reaches
@@ -36,7 +37,7 @@ def jumps(task: Diffusion) -> Iterator[Finding]:
     t, s = (a.ravel() for a in np.meshgrid(T, T, indexing="ij"))
 
     @jax.jit
-    def seen():
+    def seen() -> tuple[Array, Array, Array]:
         (_, _, out), (_, _, slope) = reaches(model.schedule, model.prediction, t, s)
         return out / slope, slope, model.noise_cond(model.schedule, T)
 

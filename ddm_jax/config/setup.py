@@ -50,7 +50,7 @@ class Setup:
     def train_step(self, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
         """(state, feed, constants, key) -> (state, metrics), per device."""
         parts = self.task, self.optimizer(), self.average
-        return make_train_step(*parts, self.train.accumulate, axis)
+        return make_train_step(*parts, self.train.accumulate, axis=axis)
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""

@@ -57,7 +57,7 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
             strange = [name for name in metadata.names if name not in known]
             unknown = [("metadata.jsonl", f"names {n!r}, which is no image here") for n in strange]
             found.problems.extend(unknown)
-        return _decode(root, found, metadata, options, path, report)
+        return _decode(root, found, metadata, options, path=path, report=report)
 
     data = cached(options.cache, key, make)
     if data.problems and options.strict:
@@ -82,6 +82,7 @@ def _decode(
     found: Found,
     metadata: Metadata,
     options: DataOptions,
+    *,
     path: Path,
     report: Report,
 ) -> Decoded:

@@ -53,6 +53,7 @@ def feed(
     k: int,
     batch: int,
     seed: int,
+    *,
     augment: Augment,
     by_index: bool,
     part: tuple[int, int] = (0, 1),
@@ -83,7 +84,7 @@ def prefetch(
     ready: queue.Queue = queue.Queue(maxsize=depth)
     ended = threading.Event()
 
-    def put(item) -> None:
+    def put(item: Any) -> None:
         while not ended.is_set():
             try:
                 return ready.put(item, timeout=0.1)

@@ -67,7 +67,7 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
     except Exception as error:  # TFDS raises whatever a broken file leads to
         raise UserError(f"tfds:{name}: {_first_line(error)}") from error
     if not builder.is_prepared():
-        _prepare(builder, name, options, tfds_, report)
+        _prepare(builder, name, options, tfds_, report=report)
     if "image" not in cast(Container, builder.info.features):
         raise UserError(f"tfds:{name} has no 'image' feature; choose an image data set")
     if options.split not in builder.info.splits:
@@ -80,7 +80,9 @@ def tfds(name: str, options: DataOptions, report: Report) -> Dataset:
         "size": options.space,
         "channels": options.channels,
     }
-    return cached(options.cache, key, lambda path: _decode(builder, name, options, path, report))
+    return cached(
+        options.cache, key, lambda path: _decode(builder, name, options, path, report=report)
+    )
 
 
 @contextmanager
@@ -121,7 +123,9 @@ def _file_with(text: str, folder: Path) -> Path:
     return next((file for file in files if str(text) in file.read_text(errors="replace")), folder)
 
 
-def _decode(builder: Any, name: str, options: DataOptions, path: Path, report: Report) -> Decoded:
+def _decode(
+    builder: Any, name: str, options: DataOptions, path: Path, *, report: Report
+) -> Decoded:
     features, count = builder.info.features, builder.info.splits[options.split].num_examples
     shape = features["image"].shape
     space = options.space or shape[:2]
@@ -177,7 +181,7 @@ def _examples(builder: Any, name: str, split: str, count: int) -> Iterator[dict[
         )
 
 
-def _prepare(builder: Any, name: str, options: DataOptions, tfds_: Any, report: Report) -> None:
+def _prepare(builder: Any, name: str, options: DataOptions, tfds_: Any, *, report: Report) -> None:
     where = f"tfds:{name} is not prepared in {builder.data_path}"
     if not find_spec("tensorflow"):
         raise UserError(

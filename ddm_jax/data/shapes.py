@@ -6,6 +6,7 @@ place and radius vary a little within their class, so that there is a continuum 
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -52,7 +53,7 @@ _PALETTE = np.array(list(COLOURS.values()), np.float32)
 def attributes(index: np.ndarray) -> dict[str, np.ndarray]:
     """The attributes of images `index` (n,), each an int array (n,) into NAMES."""
 
-    def draw(stream, count):
+    def draw(stream: int, count: int) -> np.ndarray:
         return (uniform(0, stream, index) * count).astype(np.int32)
 
     colour = draw(1, len(COLOURS))
@@ -106,7 +107,14 @@ def distance(
     )
 
 
-def _cover(shape, size, position, jitter, side: int) -> np.ndarray:
+def _cover(
+    shape: np.ndarray,
+    size: np.ndarray,
+    position: np.ndarray,
+    jitter: Sequence[np.ndarray],
+    *,
+    side: int,
+) -> np.ndarray:
     """How much of each pixel the shape covers, in [0, 1]: (n, side, side)."""
     row, column = np.divmod(position, 3)
     y = (np.take(_CENTRE, row) + _JITTER * jitter[0]) * side
@@ -118,8 +126,8 @@ def _cover(shape, size, position, jitter, side: int) -> np.ndarray:
     return np.clip(0.5 - distance(shape[:, None, None], dx, dy, r), 0, 1)
 
 
-def _render(attrs: dict[str, np.ndarray], jitter, side: int) -> np.ndarray:
-    cover = _cover(attrs["shape"], attrs["size"], attrs["position"], jitter, side)[..., None]
+def _render(attrs: dict[str, np.ndarray], jitter: Sequence[np.ndarray], side: int) -> np.ndarray:
+    cover = _cover(attrs["shape"], attrs["size"], attrs["position"], jitter, side=side)[..., None]
     front, back = (_PALETTE[attrs[k]][:, None, None] for k in ("colour", "background"))
     return np.rint(back + cover * (front - back)).astype(np.uint8)
 
@@ -137,7 +145,7 @@ def oracle(images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
     ranges = [range(len(SHAPES)), range(len(SIZES)), range(len(POSITIONS)), steps, steps, steps]
     grid = np.array(list(itertools.product(*ranges))).T
     shape, size, position = grid[:3].astype(np.int32)
-    covers = _cover(shape, size, position, grid[3:], side).reshape(len(shape), -1)
+    covers = _cover(shape, size, position, tuple(grid[3:]), side=side).reshape(len(shape), -1)
     covers = covers.astype(np.float32)
 
     pixels = images.reshape(count, -1, 3)

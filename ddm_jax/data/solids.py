@@ -29,7 +29,7 @@ def draw(index: np.ndarray, side: int = SIDE) -> np.ndarray:
 
 
 def distance(
-    solid: np.ndarray, dz: np.ndarray, dy: np.ndarray, dx: np.ndarray, r: np.ndarray
+    solid: np.ndarray, dz: np.ndarray, dy: np.ndarray, dx: np.ndarray, *, r: np.ndarray
 ) -> np.ndarray:
     """How far (dz, dy, dx) from its centre a point lies outside a solid of radius r, in cells.
 
@@ -59,7 +59,7 @@ def _cover(solid: np.ndarray, jitter: np.ndarray, side: int) -> np.ndarray:
         for axis in range(3)
     )
     r = (RADIUS * (1 + JITTER * jitter[3]) * side).reshape(shape)
-    return np.clip(0.5 - distance(solid.reshape(shape), dz, dy, dx, r), 0, 1)
+    return np.clip(0.5 - distance(solid.reshape(shape), dz, dy, dx, r=r), 0, 1)
 
 
 def oracle(volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,14 +52,16 @@ def waves(path: str, options: DataOptions, report: Report) -> Dataset:
             f"{root} holds pairs in its folders input and target, and waves have none; give the "
             "folders other names, which are those of the classes"
         )
-    data = cached(options.cache, key, lambda x: _decode(root, found, options, x, report))
+    data = cached(options.cache, key, lambda x: _decode(root, found, options, x, report=report))
     if data.problems and options.strict:
         file, reason = data.problems[0]
         raise UserError(f"{file}: {reason}; mend or remove it, or set --config.data.strict=False")
     return data
 
 
-def _decode(root: Path, found: Found, options: DataOptions, path: Path, report: Report) -> Decoded:
+def _decode(
+    root: Path, found: Found, options: DataOptions, path: Path, *, report: Report
+) -> Decoded:
     """Writes the column x of the usable files, float32 (n, length, 1), to `path`."""
     problems, formats = list(found.problems), {}
     for i, example in enumerate(found.examples):

@@ -29,7 +29,7 @@ def real(a: ArrayLike) -> Array:
     return jnp.asarray(a, jnp.result_type(float))
 
 
-def expand(a: ArrayLike, x: Array) -> Array:
+def expand(a: ArrayLike, x: Array | np.ndarray) -> Array:
     """A per-example value a, () or (B,), shaped to multiply x (B, ...)."""
     a = jnp.asarray(a)
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - 1))
@@ -51,7 +51,7 @@ def normal_like(key: Array, x: Array) -> Array:
     return jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], jnp.float32))(key)
 
 
-def fold_in(key: Array, data: Array | int) -> Array:
+def fold_in(key: Array, data: ArrayLike) -> Array:
     """`jax.random.fold_in` for one key or for keys (B,) with data () or (B,)."""
     if key.ndim == 0 and jnp.ndim(data) == 0:
         return jax.random.fold_in(key, data)

@@ -19,7 +19,7 @@ class Both(Protocol):
     ) -> tuple[Estimate, Estimate]: ...
 
 
-def extrapolate(c: X, u: X, scale: float, parallel: float = 1.0, norm: float = 0.0) -> X:
+def extrapolate(c: X, u: X, scale: float, *, parallel: float = 1.0, norm: float = 0.0) -> X:
     """x0 = c + (scale - 1) d, d = c - u: u + scale (c - u).
 
     On x0_hat this equals the published form on eps_hat, since both are affine in each other at

@@ -96,7 +96,7 @@ class ClassifierFree:
 
         def guided(x_t: X, t: T, s: T | None = None) -> Estimate:
             c, u = both(x_t, t, s)
-            x0 = extrapolate(c.x0, u.x0, self.scale, self.parallel, self.norm)
+            x0 = extrapolate(c.x0, u.x0, self.scale, parallel=self.parallel, norm=self.norm)
             return c._replace(x0=rescale(x0, c.x0, self.rescale))
 
         return within(self.low, self.high, guided, denoise)

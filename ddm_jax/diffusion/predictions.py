@@ -22,7 +22,7 @@ class Net(Protocol):
     """A network F; with dropout keys (B,) it trains, each example with a mask of its own."""
 
     def __call__(
-        self, params: Any, x: Array, noise_cond: Array, context: Context, keys: Array | None
+        self, params: Any, x: Array, noise_cond: Array, context: Context, *, keys: Array | None
     ) -> Array:
         """x: (B, ..., C); noise_cond: (B,); -> (B, ..., C or 2 C)."""
         ...
@@ -115,7 +115,7 @@ class EDM:
 PREDICTIONS = {"eps": Eps, "x0": X0, "v": V, "score": Score, "velocity": Velocity, "edm": EDM}
 
 
-def target(prediction: Prediction, alpha: T, sigma: T, x0: X, eps: X) -> X:
+def target(prediction: Prediction, alpha: T, sigma: T, *, x0: X, eps: X) -> X:
     """The F that gives x0 back: (x_0 - c_skip x_t) / c_out, written in x_0 and eps.
 
     x0, eps: (B, ...); alpha, sigma: () or (B,).
@@ -136,6 +136,14 @@ def split(f: Array, x: Array) -> tuple[Array, Array | None]:
     return f[..., :channels], 0.5 * (f[..., channels:] + 1)
 
 
+class Parameterisation(NamedTuple):
+    """How an estimate of x_0 follows from a network: its rates, coefficients and noise_cond."""
+
+    schedule: Rates
+    prediction: Prediction
+    noise_cond: NoiseCond
+
+
 class Output(NamedTuple):
     """What a network says at x_t: its F (B, ..., C), and the estimate that follows from it."""
 
@@ -146,10 +154,9 @@ class Output(NamedTuple):
 def predict(
     net: Net,
     params: Any,
-    schedule: Rates,
-    prediction: Prediction,
-    noise_cond: NoiseCond,
+    parameterisation: Parameterisation,
     x_t: X,
+    *,
     t: T,
     context: Context = NO_CONTEXT,
     keys: Array | None = None,
@@ -161,12 +168,13 @@ def predict(
     trained; s: () or (B,), the second time that a network of two times is told, by the gap
     noise_cond(t) - noise_cond(s). Computed in the precision of x_t.
     """
+    schedule, prediction, noise_cond = parameterisation
     t = jnp.broadcast_to(t, x_t.shape[:1])
     if s is not None:
         end = noise_cond(schedule, jnp.broadcast_to(s, t.shape))
         context = context._replace(gap=noise_cond(schedule, t) - end)
     skip, out, c_in = prediction.coefficients(schedule.alpha(t), schedule.sigma(t))
-    raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), context, keys)
+    raw = net(params, expand(c_in, x_t) * x_t, noise_cond(schedule, t), context, keys=keys)
     f, mix = split(raw.astype(x_t.dtype), x_t)
     return Output(f, Estimate(expand(skip, x_t) * x_t + expand(out, x_t) * f, mix))
 
@@ -174,10 +182,9 @@ def predict(
 def denoiser(
     net: Net,
     params: Any,
-    schedule: Rates,
-    prediction: Prediction,
-    noise_cond: NoiseCond,
+    parameterisation: Parameterisation,
     context: Context = NO_CONTEXT,
+    *,
     two_times: bool = False,
 ) -> Denoise:
     """The denoiser of a network, in a context that is embedded already.
@@ -187,7 +194,6 @@ def denoiser(
 
     def denoise(x_t: X, t: T, s: T | None = None) -> Estimate:
         told = (t if s is None else s) if two_times else None
-        parts = schedule, prediction, noise_cond
-        return predict(net, params, *parts, x_t, t, context, s=told).estimate
+        return predict(net, params, parameterisation, x_t, t=t, context=context, s=told).estimate
 
     return denoise

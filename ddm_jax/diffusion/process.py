@@ -104,7 +104,7 @@ VARIANCES = ("small", "large", "learned")
 
 
 def reverse_kernel(
-    schedule: Rates, estimate: Estimate, x: X, t: T, s: T, variance: str
+    schedule: Rates, estimate: Estimate, x: X, *, t: T, s: T, variance: str
 ) -> tuple[X, Array]:
     """(mean, log variance) of the Gaussian p(x_s | x_t) that a model takes for the truth.
 

@@ -73,9 +73,10 @@ class Bound(_Bits):
             schedule,
             times(task),
             x0,
-            noise,
-            variance(task),
-            *limits,
+            key=noise,
+            variance=variance(task),
+            low=limits[0],
+            high=limits[1],
             levels=task.spec.levels,
             decoder=options.decoder,
         )
@@ -121,10 +122,11 @@ class FlowBits(_Bits):
     ) -> Mapping[str, Array]:
         options, denoise = task.evaluate, conditioned(task, weights, columns)
         how = {"steps": options.ode_steps, "trace": options.trace, "probes": options.probes}
+        how["low"], how["high"] = task.codec.limits()
         how["levels"] = task.spec.levels
         x0 = task.codec.encode(columns["x"], weights.borrowed)
         schedule, probe = task.model.trained(weights.params), fold_in(key, 1)
-        return {"bits": ode_bits(denoise, schedule, x0, probe, *task.codec.limits(), **how)}
+        return {"bits": ode_bits(denoise, schedule, x0, probe, **how)}
 
     def settings(self, task: Diffusion) -> dict[str, Any]:
         options = task.evaluate

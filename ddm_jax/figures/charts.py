@@ -44,7 +44,7 @@ def lines(curves: Mapping[str, Curve], x: str, y: str) -> str:
         parts.append(_text(place, floor + 17, f"{value:,.6g}", "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x, "middle"))
     turned = f'transform="rotate(-90 14 {(TOP + floor) / 2})"'
-    parts.append(_text(14, (TOP + floor) / 2, y, "middle", turned))
+    parts.append(_text(14, (TOP + floor) / 2, y, "middle", more=turned))
     legend = []
     for k, (name, (cx, cy)) in enumerate(thin.items()):
         look = f"c{k % COLOURS} d{k // COLOURS}"
@@ -130,5 +130,5 @@ def _alone(y: np.ndarray) -> np.ndarray:
     return np.flatnonzero(seen[1:-1] & ~seen[:-2] & ~seen[2:])
 
 
-def _text(x: float, y: float, text: str, anchor: str, more: str = "") -> str:
+def _text(x: float, y: float, text: str, anchor: str, *, more: str = "") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{html.escape(text)}</text>'

@@ -6,11 +6,16 @@ on its edge.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import saved
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Ends = tuple[float, float]
 
@@ -40,7 +45,7 @@ def density(points: np.ndarray, ends: Ends, cells: int = _CELLS) -> np.ndarray:
 
 def cloud(
     points: np.ndarray, ends: Ends, captions: Sequence[str] | None = None, path: Path | None = None
-):
+) -> "Figure":
     """Points (n, 2), coloured by their captions where few differ, beside their density.
 
     A matplotlib Figure.
@@ -71,7 +76,7 @@ def panels(
     *,
     to: np.ndarray | None = None,
     path: Path | None = None,
-):
+) -> "Figure":
     """Points (n, B, 2), a panel for each n under its title in `columns`.
 
     to: (n, B, 2), where a line from each point ends. A matplotlib Figure.
@@ -97,7 +102,7 @@ def ways(
     *,
     title: str = "",
     path: Path | None = None,
-):
+) -> "Figure":
     """The way (K, 2) of each of R points: rows (R, K, 2), with names of rows and titles of places.
 
     Places have a colour each, and lines join those of a row. A matplotlib Figure.
@@ -131,7 +136,7 @@ def frames(points: np.ndarray, ends: Ends) -> np.ndarray:
     return drawn
 
 
-def _figure(rows: int, columns: int, side: float):
+def _figure(rows: int, columns: int, side: float) -> tuple["Figure", np.ndarray]:
     """A Figure of square panels, `side` inches each, and its panels."""
     from matplotlib.figure import Figure
 
@@ -139,7 +144,7 @@ def _figure(rows: int, columns: int, side: float):
     return figure, np.ravel(figure.subplots(rows, columns, squeeze=False))
 
 
-def _square(axes, ends: Ends, title: str) -> None:
+def _square(axes: "Axes", ends: Ends, title: str) -> None:
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     axes.tick_params(labelsize=6)
     axes.set_title(title, fontsize=8, parse_math=False, wrap=True)

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ddm_jax.figures.plots import saved
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 def loss_curve(
     rows: list[dict[str, Any]], path: Path | None = None, unit: str = "mean over elements"
-):
+) -> "Figure":
     """Loss against step, from the rows of metrics.jsonl; a matplotlib Figure."""
     losses = [r["loss"] for r in rows]
     figure, axes = _figure("training loss", "step", f"loss ({unit})")
@@ -26,7 +30,7 @@ def by_level(
     path: Path | None = None,
     name: str = "loss",
     unit: str = "mean over elements",
-):
+) -> "Figure":
     """`<name>_by_level`, the mean of the last quarter of the rows; a matplotlib Figure."""
     label = f"{name} ({unit})" if name == "loss" else name
     figure, axes = _figure(f"{name} per noise level", "t (0: least noise, 1: most)", label)
@@ -45,7 +49,9 @@ def level_means(rows: Sequence[dict[str, Any]], name: str = "loss") -> np.ndarra
     return np.where(seen.any(0), mean, np.nan)
 
 
-def by_time(times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | None = None):
+def by_time(
+    times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | None = None
+) -> "Figure":
     """Errors of x_0 (L,) at times (L,), a line each with its name; a matplotlib Figure."""
     title, label = "error of x_0 per noise level", "mean squared error per element"
     figure, axes = _figure(title, "t (0: least noise, 1: most)", label)
@@ -58,7 +64,7 @@ def by_time(times: np.ndarray, curves: Mapping[str, np.ndarray], path: Path | No
     return saved(figure, path)
 
 
-def _figure(title: str, x: str, y: str):
+def _figure(title: str, x: str, y: str) -> tuple["Figure", "Axes"]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")

@@ -7,13 +7,16 @@ import functools
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from ddm_jax import files
 from ddm_jax.errors import RunError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
@@ -59,7 +62,7 @@ def grid(images: np.ndarray, columns: int, path: Path | None = None) -> Image.Im
 
 def labelled_grid(
     images: np.ndarray, columns: int, captions: Sequence[str], path: Path | None = None
-):
+) -> "Figure":
     """`grid` with a caption above each image, or one a column where all of a column agree.
 
     captions: (n,), in as many lines as they need up to LINES, and cut beyond. A matplotlib Figure.
@@ -79,7 +82,7 @@ def labelled_grid(
         x, y = gap + column * (width + gap), line + row * step
         sheet.place(tile, x, y)
         if row == 0 or not shared:
-            sheet.write(x + width / 2, y - 2, texts[k], "center", "bottom")
+            sheet.write(x + width / 2, y - 2, texts[k], "center", va="bottom")
     return sheet.figure(path)
 
 
@@ -96,8 +99,9 @@ def strip(
     names: Sequence[str],
     columns: Sequence[str],
     title: str = "",
+    *,
     path: Path | None = None,
-):
+) -> "Figure":
     """A table of images (R, K, H, W, C) in [0, 1], with R row names and K column titles.
 
     A matplotlib Figure, in which small images are enlarged by a whole number.
@@ -111,12 +115,12 @@ def strip(
     step = max([width, *(7 * len(part) for text in columns for part in text.split("\n"))]) + gap
     size = top + len(tiles) * (height + gap), max(left + tiles.shape[1] * step, 8 * len(title)) + 8
     sheet = _Sheet(*size)
-    sheet.write(8, 6, title, "left", "top", weight="bold")
+    sheet.write(8, 6, title, "left", va="top", weight="bold")
     for k, text in enumerate(columns):
-        sheet.write(left + k * step + width / 2, top - 4, text, "center", "bottom")
+        sheet.write(left + k * step + width / 2, top - 4, text, "center", va="bottom")
     for r, (name, row) in enumerate(zip(names, tiles, strict=True)):
         y = top + r * (height + gap)
-        sheet.write(left - 8, y + height / 2, name, "right", "center")
+        sheet.write(left - 8, y + height / 2, name, "right", va="center")
         for k, tile in enumerate(row):
             sheet.place(tile, left + k * step, y)
     return sheet.figure(path)
@@ -127,14 +131,14 @@ def forward_strip(
     times: Sequence[float] | np.ndarray,
     logsnr: Sequence[float],
     path: Path | None = None,
-):
+) -> "Figure":
     """Images noised to several times, a row each: x_t (n, B, H, W, C) in [0, 1], times (n,).
 
     Above each column stand t and the signal's share of the variance, sigmoid(logsnr) for data of
     unit variance. A matplotlib Figure.
     """
     names = [f"image {k}" for k in range(x_t.shape[1])]
-    return strip(np.swapaxes(x_t, 0, 1), names, noise_titles(times, logsnr), FORWARD, path)
+    return strip(np.swapaxes(x_t, 0, 1), names, noise_titles(times, logsnr), FORWARD, path=path)
 
 
 def noise_titles(
@@ -150,9 +154,10 @@ def reverse_strip(
     x0: np.ndarray,
     times: Sequence[float] | np.ndarray,
     title: str = "from noise to an image",
+    *,
     names: Sequence[str] | None = None,
     path: Path | None = None,
-):
+) -> "Figure":
     """The way from noise, two rows an image: x_t and the estimate of x_0 at the same times.
 
     x_t, x0: (n, B, H, W, C) in [0, 1]; times: (n,). The last estimate is the result. A matplotlib
@@ -163,7 +168,7 @@ def reverse_strip(
     rows = np.stack([x_t, x0], 2).transpose(1, 2, 0, 3, 4, 5).reshape(2 * count, n, *x_t.shape[2:])
     columns = [f"t = {t:.2f}" for t in times]
     return strip(
-        rows, [f"{a}, {b}" for a in names for b in ("x_t", "x0_hat")], columns, title, path
+        rows, [f"{a}, {b}" for a in names for b in ("x_t", "x0_hat")], columns, title, path=path
     )
 
 
@@ -177,10 +182,10 @@ class _Sheet:
         """A uint8 image (h, w, 1 or 3) with its upper left corner at (x, y)."""
         self.paper[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
 
-    def write(self, x: float, y: float, text: str, ha: str, va: str, **style) -> None:
+    def write(self, x: float, y: float, text: str, ha: str, *, va: str, **style: Any) -> None:
         self.texts.append(((x, y, text), {"ha": ha, "va": va, **style}))
 
-    def figure(self, path: Path | None):
+    def figure(self, path: Path | None) -> "Figure":
         from matplotlib.figure import Figure
 
         height, width = self.paper.shape[:2]
@@ -191,7 +196,7 @@ class _Sheet:
         return saved(figure, path, _DPI)
 
 
-def saved(figure, path: Path | None, dpi: int = 120):
+def saved(figure: "Figure", path: Path | None, dpi: int = 120) -> "Figure":
     if path is not None:
         _write(path, functools.partial(figure.savefig, dpi=dpi))
     return figure

@@ -4,11 +4,15 @@ Waves are (..., samples, 1) in the range that `ends` gives; beyond it they are d
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddm_jax.errors import RunError
 from ddm_jax.figures.plots import saved
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Ends = tuple[float, float]
 
@@ -70,7 +74,7 @@ def spectrogram(sound: np.ndarray, window: int = 256) -> np.ndarray:
     return 20 * np.log10(np.maximum(amplitude, 1e-10)).T
 
 
-def spectrogram_figure(sound: np.ndarray, rate: float, path: Path | None = None):
+def spectrogram_figure(sound: np.ndarray, rate: float, path: Path | None = None) -> "Figure":
     """The spectrogram of a sound (samples,) in [-1, 1], with `rate` samples a second.
 
     A matplotlib Figure.

@@ -51,10 +51,10 @@ class DDMUNet(nn.Module):
     ) -> Array:
         space = x.ndim - 2
 
-        def conv(h, width, taps, name):
+        def conv(h: Array, width: int, taps: int, name: str) -> Array:
             return nn.Conv(width, (taps,) * space, name=name)(h)
 
-        def block(h, width, name):
+        def block(h: Array, width: int, name: str) -> Array:
             residual = h if h.shape[-1] == width else conv(h, width, 1, f"{name}_shortcut")
             h = Norm(name=f"{name}_norm")(h)
             h = nn.swish(conv(h, width, 3, f"{name}_conv0"))

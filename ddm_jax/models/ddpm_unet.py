@@ -72,7 +72,7 @@ class DDPMUNet(nn.Module):
             if level > 0:
                 name = f"up{level}_resample"
                 if self.resample == "block":
-                    h = levels.block(h, emb, width, name, "up")
+                    h = levels.block(h, emb, width, name, resample="up")
                 else:
                     h = Conv(width, dtype=dtype, name=name)(upsample(h))
 

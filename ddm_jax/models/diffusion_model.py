@@ -1,7 +1,7 @@
 """A diffusion model: what training, sampling and whoever borrows it share."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ddm_jax.diffusion.combining import Both
 from ddm_jax.diffusion.conditions import Context, Raw
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.diffusion.noise_conds import NoiseCond
-from ddm_jax.diffusion.predictions import Prediction, denoiser
+from ddm_jax.diffusion.predictions import Parameterisation, Prediction, denoiser
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.conditions import Condition
@@ -41,9 +41,9 @@ class Network(Protocol):
         """Raises ValueError where the settings cannot work on images of size `space`."""
         ...
 
-    def init(self, rngs: Array, *args) -> dict: ...
+    def init(self, rngs: Array, *args: Any) -> dict: ...
 
-    def apply(self, variables: dict, *args, **kwargs) -> Array: ...
+    def apply(self, variables: dict, *args: Any, **kwargs: Any) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,13 @@ class DiffusionModel:
         return self.schedule.with_params(params.schedule)
 
     def apply(
-        self, params, x: Array, noise_cond: Array, context: Context, keys: Array | None = None
+        self,
+        params: Any,
+        x: Array,
+        noise_cond: Array,
+        context: Context,
+        *,
+        keys: Array | None = None,
     ) -> Array:
         """F, of the network's parameters. With dropout keys (B,) it trains, each example with a
         mask of its own."""
@@ -95,8 +101,8 @@ class DiffusionModel:
     def denoiser(self, params: Params, raw: Raw) -> Denoise:
         """The denoiser under raw conditions (B, ...), which are embedded once, here."""
         context = self.condition.embed(params.cond, raw)
-        parts = self.trained(params), self.prediction, self.noise_cond
-        return denoiser(self.apply, params.net, *parts, context, self.two_times)
+        form = Parameterisation(self.trained(params), self.prediction, self.noise_cond)
+        return denoiser(self.apply, params.net, form, context, two_times=self.two_times)
 
     def both(self, params: Params, raw: Raw, other: Raw) -> Both:
         """The estimates under `raw` and under `other`, in one call of the network on 2 B examples.

@@ -1,6 +1,7 @@
 """Layers of the diffusion U-Nets, for any number of spatial dimensions: x is (B, *space, C)."""
 
 import math
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -194,10 +195,10 @@ class Attention(nn.Module):
     def __call__(self, x: Array, context: Context = NO_CONTEXT) -> Array:
         channels = x.shape[-1]
 
-        def dense(name, init=kernel_init):
+        def dense(name: str, init: Callable[..., Array] = kernel_init) -> nn.Dense:
             return nn.Dense(channels, kernel_init=init, dtype=self.dtype, name=name)
 
-        def split(a):
+        def split(a: Array) -> Array:
             return a.reshape(*a.shape[:-1], self.heads, channels // self.heads)
 
         h = Norm(self.dtype, self.groups, name="norm")(x).reshape(x.shape[0], -1, channels)

@@ -107,7 +107,7 @@ class Levels:
         vector = self.context.vector
         return emb if vector is None else emb + vector.astype(dtype)
 
-    def block(self, h: Array, emb: Array, width: int, name: str, resample: str = "") -> Array:
+    def block(self, h: Array, emb: Array, width: int, name: str, *, resample: str = "") -> Array:
         """A residual block to `width` channels."""
         kind = nn.remat(ResBlock) if self.remat else ResBlock
         dtype = jnp.dtype(self.dtype)
@@ -135,7 +135,7 @@ class Levels:
             if level < len(self.multipliers) - 1:
                 name = f"down{level}_resample"
                 if self.resample == "block":
-                    h = self.block(h, emb, width, name, "down")
+                    h = self.block(h, emb, width, name, resample="down")
                 else:
                     h = Conv(width, stride=2, dtype=dtype, name=name)(h)
                 seen.append(h)

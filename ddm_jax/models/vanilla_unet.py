@@ -47,17 +47,17 @@ class VanillaUNet(nn.Module):
     ) -> Array:
         space = x.ndim - 2
 
-        def conv(h, width, name):
+        def conv(h: Array, width: int, name: str) -> Array:
             return nn.Conv(width, (3,) * space, kernel_init=he_init, name=name)(h)
 
-        def level(h, width, name):
+        def level(h: Array, width: int, name: str) -> Array:
             h = nn.swish(conv(h, width, f"{name}_conv0"))
             if self.noise_level:
                 emb = nn.Dense(width, name=f"{name}_noise")(embedding)
                 h = h + emb.reshape(-1, *(1,) * space, width)
             return nn.swish(conv(h, width, f"{name}_conv1"))
 
-        def drop(h):
+        def drop(h: Array) -> Array:
             return nn.Dropout(self.dropout, deterministic=not train)(h)
 
         embedding = sinusoidal_embedding(noise_cond, 128)

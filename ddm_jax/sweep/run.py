@@ -178,7 +178,7 @@ def ready(cells: Sequence[Cell], say: Callable[[str], None]) -> list[Cell]:
 
 
 def submit(
-    cells: Sequence[Cell], workdir: Path, cluster: str, options: str, command: Sequence[str]
+    cells: Sequence[Cell], workdir: Path, cluster: str, options: str, *, command: Sequence[str]
 ) -> int:
     """A job for each cell to train, `command --sweep_index k`, on submitit's `cluster`.
 

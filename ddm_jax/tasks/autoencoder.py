@@ -93,6 +93,7 @@ class Autoencoder:
         params: Params,
         batch: Batch,
         key: Array,
+        *,
         borrowed: Mapping[str, Params],
         view: View,
     ) -> Terms:

@@ -143,12 +143,15 @@ class Classifier:
         params: Params,
         batch: Batch,
         key: Array,
+        *,
         borrowed: Mapping[str, Params],
         view: View,
     ) -> Terms:
         of_time, rest = jax.random.split(key)
         keys = jax.vmap(jax.random.split)(fold_in(rest, batch.place))
-        t = self.draws.times(self.schedule, self.time_sampler, view.memory, of_time, batch.place)
+        t = self.draws.times(
+            self.schedule, self.time_sampler, view.memory, of_time, place=batch.place
+        )
         t = t if self.noisy else jnp.zeros_like(t)
         x_t = self.noised(batch.x0, keys[:, 0], t)
         log_probs = self.log_probs(params, x_t, t, keys[:, 1])

@@ -186,6 +186,7 @@ class Diffusion:
         params: Params,
         batch: Batch,
         key: Array,
+        *,
         borrowed: Mapping[str, Params],
         view: View,
     ) -> Terms:
@@ -195,8 +196,8 @@ class Diffusion:
             model.schedule,
             self.objective,
             self.time_sampler,
-            model.condition,
-            self.draws,
+            embedding=model.condition,
+            draws=self.draws,
         )
 
         def teacher(raw: Raw) -> Denoise:
@@ -205,4 +206,11 @@ class Diffusion:
             return at_the_same_noise(asked, other.trained(theirs), model.trained(params))
 
         asks = self.objective.asks_teacher
-        return loss(params, batch, key, view.memory, teacher if asks else None, view.step)
+        return loss(
+            params,
+            batch,
+            key,
+            view.memory,
+            teacher=teacher if asks else None,
+            step=view.step,
+        )

@@ -164,7 +164,7 @@ class Generator:
         """Examples `index` (B,), whose noise they have, as `asked` (B,)."""
         x, key, asked = self.start(weights, index), self.sampler_key(index), self.told(asked, index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
-        x0 = sample(denoise, schedule, self.sampler, self.times(weights), x, key)
+        x0 = sample(denoise, schedule, self.sampler, self.times(weights), x=x, key=key)
         return self.codec.decode(x0, weights.borrowed)
 
     def film(
@@ -182,7 +182,7 @@ class Generator:
         """
         x, key, asked = self.start(weights, index), self.sampler_key(index), self.told(asked, index)
         denoise, schedule = self.guided(weights, asked), self.schedule(weights)
-        x_t = trajectory(denoise, schedule, self.sampler, times, x, key)
+        x_t = trajectory(denoise, schedule, self.sampler, times, x=x, key=key)
         few = x_t[chosen], jnp.asarray(times)[chosen]
         x0 = jax.lax.map(lambda pair: denoise(*pair).x0, few)
         return jnp.moveaxis(x_t, 0, 1), jnp.moveaxis(x0, 0, 1)

@@ -36,7 +36,7 @@ class Task(Protocol):
         ...
 
     def loss(
-        self, params: Any, batch: Batch, key: Array, borrowed: Mapping[str, Any], view: View
+        self, params: Any, batch: Batch, key: Array, *, borrowed: Mapping[str, Any], view: View
     ) -> Terms:
         """The terms of every example; draws depend on the key and on an example's place alone."""
         ...

@@ -29,7 +29,9 @@ class Checkpoints:
     this class for a directory.
     """
 
-    def __init__(self, directory: Path, keep: int = 2, keep_every: int = 0, read_only=False):
+    def __init__(
+        self, directory: Path, keep: int = 2, keep_every: int = 0, read_only: bool = False
+    ):
         policies: list[_policies.PreservationPolicy] = [_policies.LatestN(max(keep, 1))]
         if keep_every:
             policies.append(_policies.EveryNSteps(keep_every))

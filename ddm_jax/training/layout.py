@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from ddm_jax.errors import RunError, UserError
 
@@ -49,7 +49,11 @@ class Layout:
         return AXIS if self.count > 1 else None
 
     def compile(
-        self, step: Callable, split: Sequence[bool], donate: int | None = None, stacked=False
+        self,
+        step: Callable,
+        split: Sequence[bool],
+        donate: int | None = None,
+        stacked: bool = False,
     ) -> Callable:
         """`step` as one program over all devices.
 
@@ -69,7 +73,7 @@ class Layout:
             devices=self.devices if self.processes == 1 else None,
         )
 
-    def _sharding(self, *parts: str):
+    def _sharding(self, *parts: str) -> Sharding:
         if self.axis is None:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*parts))

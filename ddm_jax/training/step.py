@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ddm_jax.diffusion.losses.base import Batch
+from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.averages import Average
 from ddm_jax.training.base import Constants, Task, View
 
@@ -63,6 +63,7 @@ def make_train_step(
     tx: optax.GradientTransformation,
     average: Average,
     accumulate: int = 1,
+    *,
     axis: str | None = None,
 ) -> Callable[[TrainState, Any, Constants, Array], tuple[TrainState, Metrics]]:
     """(state, feed, constants, key) -> (state, metrics), per device.
@@ -80,8 +81,8 @@ def make_train_step(
         view = View(state.step, average.read(state.ema_params), state.memory)
 
         def grads_of(batch: Batch) -> tuple[Any, Seen]:
-            def mean_loss(params: Any):
-                terms = task.loss(params, batch, key, constants.borrowed, view)
+            def mean_loss(params: Any) -> tuple[Array, Terms]:
+                terms = task.loss(params, batch, key, borrowed=constants.borrowed, view=view)
                 return (terms.weight * terms.loss).mean(), terms
 
             (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)

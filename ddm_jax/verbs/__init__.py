@@ -56,6 +56,7 @@ def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = Fal
 def import_weights(
     config: str | Path,
     folder: str | Path,
+    *,
     workdir: str | Path | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
@@ -69,7 +70,9 @@ def import_weights(
     from ddm_jax.verbs.exchanging import import_run
 
     place = Path(workdir or default_workdir(str(config)))
-    return import_run(str(config), Path(folder), place, overrides, dry_run)
+    return import_run(
+        str(config), Path(folder), workdir=place, overrides=overrides, dry_run=dry_run
+    )
 
 
 def export_weights(

@@ -43,7 +43,7 @@ MOST_STARTS = 2**16  # values of noise that sampling starts from
 
 
 def checkup(
-    opened: Opened, layout: Layout, step: int, weights: Weights, reference: Curve | None
+    opened: Opened, layout: Layout, *, step: int, weights: Weights, reference: Curve | None
 ) -> Checkup:
     """All that is known of a run at `step`; every process measures, and has all of it."""
     setup, own = opened.setup, alone(layout)
@@ -67,7 +67,7 @@ def checkup(
     of_raw, told = errors(raw, index, index), None
     if model.condition.parts:
         told = Told(means(errors(raw, index, other) - of_raw), classes_apart(x, data, order))
-    data_values, samples = drawn(task, layout, weights, data, index[: options.samples])
+    data_values, samples = drawn(task, layout, weights, data, index=index[: options.samples])
     return Checkup(
         step,
         setup.train.steps,
@@ -123,7 +123,7 @@ def make_errors(
             return own.gather(program(weights, *batch))
 
         places = np.arange(len(index))
-        return in_batches(layout, call, places, options.batch, layout.say, "measured")
+        return in_batches(layout, call, places, options.batch, say=layout.say, done="measured")
 
     return errors
 
@@ -157,7 +157,7 @@ def classes_apart(x: np.ndarray, data: Dataset, order: np.ndarray) -> tuple[floa
 
 
 def drawn(
-    task: Diffusion, layout: Layout, weights: Weights, data: Dataset, index: np.ndarray
+    task: Diffusion, layout: Layout, weights: Weights, data: Dataset, *, index: np.ndarray
 ) -> tuple[Values | None, Values | None]:
     """Values of examples `index` (n,), and of samples under their conditions; None for none, of the
     samples also where some are not finite.

@@ -68,7 +68,7 @@ def make_compare(
         count, data = len(values), len(reference.places)
         say(f"looking at {count:,} samples and {data:,} examples by {eye.title}")
         folder = opened.folder / "evaluation" / f"features_{names.digest({**drawn, **eye.about})}"
-        seen = look(layout, eye, folder, values, say)._replace(asked=asked_of(eye, asked))
+        seen = look(layout, eye, folder, values, say=say)._replace(asked=asked_of(eye, asked))
         real = None if published else look_at_data(layout, eye, reference, say)
         floor = look_at_data(layout, eye, other._replace(places=other.places[:count]), say)
         about = {"data": task.spec.name, **reference.about, "examples": data}

@@ -40,7 +40,8 @@ def edit(opened: Opened, layout: Layout) -> None:
         asked = ", ".join(map(repr, generator.requested))
         print(f"asked for, in turn: {asked}; --config.sample.ask=() and .classes=() for none")
     done = {
-        part: carried_out(layout, generator, loaded.weights, *what) for part, what in parts.items()
+        part: carried_out(layout, generator, loaded.weights, own, inputs=inputs)
+        for part, (own, inputs) in parts.items()
     }
     settings = {**names.drawing(generator, loaded.origins), **settings}
     if originals.source:
@@ -51,7 +52,7 @@ def edit(opened: Opened, layout: Layout) -> None:
 
 
 def carried_out(
-    layout: Layout, generator: Generator, weights: Weights, row: Edit, inputs: Inputs
+    layout: Layout, generator: Generator, weights: Weights, row: Edit, *, inputs: Inputs
 ) -> Done:
     """`carry_out` of a part in batches of `sample.batch`, whose results are finite."""
     arrays = inputs._asdict()
@@ -69,7 +70,7 @@ def carried_out(
         own = jax.tree.map(lambda a: np.asarray(a)[part], arrays)
         return layout.gather(compiled(weights, same, layout.shard(own)))
 
-    done = in_batches(layout, call, places, generator.options.batch, print, "edited")
+    done = in_batches(layout, call, places, generator.options.batch, say=print, done="edited")
     for array in done:
         finite(array, places)
     return done
@@ -80,7 +81,7 @@ def write(generator: Generator, shown: Shown, settings: Mapping[str, Any], path:
     artist = pictures.artist(generator)
     png, npz, text = (path.with_name(f"{path.name}.{end}") for end in ("png", "npz", "json"))
     rows = artist.room.strip  # the arrays hold all
-    artist.strip(shown.rows[:rows], png, shown.names[:rows], shown.columns, shown.title)
+    artist.strip(shown.rows[:rows], png, shown.names[:rows], shown.columns, title=shown.title)
     wrote = [png]
     for end, film in shown.films.items():
         wrote.append(path.with_name(f"{path.name}{end and '_' + end}.gif"))

@@ -71,7 +71,9 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
         data = completed(setup.task, data)
         draws = PREVIEWS.get(setup.name, Preview)
         preview = draws(setup, data, workdir, layout, weights.borrowed, origins)
-        return train(setup, data, workdir, layout, preview, weights.borrowed, watch)
+        return train(
+            setup, data, workdir, layout, preview=preview, borrowed=weights.borrowed, watch=watch
+        )
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:

@@ -54,7 +54,7 @@ def make_measure(setup: Setup, layout: Layout, metrics: Sequence[str]) -> Callab
             batch = own.shard((data.numbers(part), part.astype(np.int32)))
             return {n: own.gather(program(weights, *batch)) for n, program in programs.items()}
 
-        return in_batches(layout, call, index, options.batch, say, "evaluated")
+        return in_batches(layout, call, index, options.batch, say=say, done="evaluated")
 
     return measure
 
@@ -178,7 +178,7 @@ def make_measure_examples(
             raise RunError(f"{', '.join(bad)} is not finite for some example; nothing is written")
         about = {"name": data.spec.name, "split": split, "held_out": held_out}
         with together(layout):
-            return written(opened, loaded, rows_of, index, about) if layout.first else []
+            return written(opened, loaded, rows_of, index, about=about) if layout.first else []
 
     return measured
 
@@ -188,6 +188,7 @@ def written(
     loaded: Loaded,
     measured: Measured,
     index: np.ndarray,
+    *,
     about: Mapping[str, Any],
 ) -> Found:
     """Write rows of examples `index` of the data that `about` names, and sum them up."""

@@ -30,7 +30,7 @@ def examine(opened: Opened, layout: Layout) -> int:
         reference = known_curve(opened)
     step, weights, origins = opened.load(layout)
     layout.say(f"examining step {step:,} of {opened.folder} on {layout.describe()}")
-    seen = checkup(opened, layout, step, weights, reference)
+    seen = checkup(opened, layout, step=step, weights=weights, reference=reference)
     findings = diagnose(seen)
     ill = list(dict.fromkeys(finding.name for finding in findings if finding.ill))
     with together(layout):

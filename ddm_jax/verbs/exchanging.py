@@ -42,7 +42,7 @@ VERSION = "0.35.0"  # of diffusers, the first whose settings these are
 
 
 def import_run(
-    path: str, folder: Path, workdir: Path, overrides: Sequence[str], dry_run: bool
+    path: str, folder: Path, *, workdir: Path, overrides: Sequence[str], dry_run: bool
 ) -> int:
     """Make a run in `workdir` of the network in `folder`; the exit code.
 

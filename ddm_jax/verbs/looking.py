@@ -79,13 +79,15 @@ def make_eye(opened: Opened, loaded: Loaded, layout: Layout) -> Eye:
             return own.gather(program(params, own.shard(np.asarray(values[part]))))
 
         index = np.arange(len(values))
-        return in_batches(layout, call, index, task.evaluate.batch, layout.say, "looked at")
+        return in_batches(
+            layout, call, index, task.evaluate.batch, say=layout.say, done="looked at"
+        )
 
     about = {**about, "sha256": sha256}
     return Eye(all_of, like, about, row.title, row.classes(task.lent))
 
 
-def look(layout: Layout, eye: Eye, folder: Path, values: np.ndarray, say: Say) -> FeatureSet:
+def look(layout: Layout, eye: Eye, folder: Path, values: np.ndarray, *, say: Say) -> FeatureSet:
     """What is seen of values (n, ...), kept in parts below `folder`."""
 
     def make(first: int, n: int) -> dict[str, np.ndarray]:
@@ -103,7 +105,7 @@ def look_at_data(layout: Layout, eye: Eye, chosen: Chosen, say: Say) -> FeatureS
     key["index"] = hashlib.sha256(chosen.places.astype(np.int64).tobytes()).hexdigest()
     folder = cache_folder() / "references" / names.digest(key)
     values = np.asarray(data.columns["x"][chosen.places])
-    seen, label = look(layout, eye, folder, values, say), data.columns.get("label")
+    seen, label = look(layout, eye, folder, values, say=say), data.columns.get("label")
     if label is None or not data.spec.classes:
         return seen
     told = [data.spec.classes[k] for k in label[chosen.places]]

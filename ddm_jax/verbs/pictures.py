@@ -98,6 +98,7 @@ def write_strip(
     film: Film,
     names: list[str],
     title: str,
+    *,
     path: Path,
 ) -> None:
     """x_t and x0_hat of the first examples at the chosen times."""

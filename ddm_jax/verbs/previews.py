@@ -105,7 +105,7 @@ class Samples(Preview):
         if not len(index):
             return
         how, told = (self.generator, self.layout), self._told(len(index))
-        film = draw_film(*how, self.weights(params), index, say, asked=told)
+        film = draw_film(*how, self.weights(params), index, say=say, asked=told)
         with together(self.layout):
             if self.layout.first:
                 path = self.workdir / "samples" / f"step_{step}_film"

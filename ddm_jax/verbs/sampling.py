@@ -29,6 +29,7 @@ def in_batches(
     call: Callable[[np.ndarray], Any],
     index: np.ndarray,
     batch: int,
+    *,
     say: Say,
     done: str = "sampled",
 ) -> Any:
@@ -90,7 +91,7 @@ def make_draw(
             return own.gather(program(weights, *own.shard((index, asked))))
 
         index = np.arange(first, first + count, dtype=np.int32)
-        return finite(in_batches(layout, call, index, generator.options.batch, say), index)
+        return finite(in_batches(layout, call, index, generator.options.batch, say=say), index)
 
     return draw
 
@@ -100,8 +101,8 @@ def draw_film(
     layout: Layout,
     weights: Weights,
     index: np.ndarray,
-    say: Say,
     *,
+    say: Say,
     asked: Asked | None = None,
 ) -> pictures.Film:
     """The way that images `index` (n,) take from noise.
@@ -123,7 +124,7 @@ def draw_film(
         mine = jax.tree.map(lambda a: a[part], told)
         return own.gather(program(weights, *own.shard((index[part], mine))))
 
-    found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say)
+    found = in_batches(layout, call, np.arange(len(index)), generator.options.batch, say=say)
     x_t, x0 = (np.moveaxis(finite(a, index), 1, 0) for a in found)
     seen = pictures.shown(generator, weights, x_t, grid)
     decoded = generator.codec.decode(x0, weights.borrowed)
@@ -145,7 +146,7 @@ def sample(opened: Opened, layout: Layout) -> None:
     count, filmed = generator.options.count, np.arange(generator.options.film, dtype=np.int32)
     layout.say(f"sampling {count:,} images from step {step:,} on {layout.describe()}")
     images = make_draw(generator, layout)(weights, count, layout.say)
-    film = draw_film(generator, layout, weights, filmed, layout.say) if len(filmed) else None
+    film = draw_film(generator, layout, weights, filmed, say=layout.say) if len(filmed) else None
     if not layout.first:
         return
     settings = names.samples(generator, origins)
@@ -170,6 +171,6 @@ def write_film(generator: Generator, film: pictures.Film, path: Path, say: Say) 
     index = np.arange(film.x_t.shape[1])
     captions = pictures.named(generator, "image", index, generator.names(index))
     strip, gif = path.with_suffix(".png"), path.with_suffix(".gif")
-    pictures.write_strip(generator, film, captions, "From noise to samples", strip)
+    pictures.write_strip(generator, film, captions, "From noise to samples", path=strip)
     pictures.write_animation(generator, film, gif)
     say(f"wrote {strip} and {gif}")

@@ -32,6 +32,7 @@ def train(
     data: Dataset,
     workdir: Path,
     layout: Layout,
+    *,
     preview: Preview,
     borrowed: Mapping[str, Any] = MappingProxyType({}),
     watch: Watch | None = None,
@@ -54,7 +55,7 @@ def train(
             if layout.first:
                 checkpoints = Checkpoints(workdir / "checkpoints", options.keep, options.keep_every)
                 stack.callback(checkpoints.close)
-        state = start(setup, layout, checkpoints, progress, borrowed)
+        state = start(setup, layout, checkpoints, progress, borrowed=borrowed)
         step = int(state.step)
         with together(layout):
             if layout.first:
@@ -119,6 +120,7 @@ def start(
     layout: Layout,
     checkpoints: Checkpoints | None,
     progress: logs.Progress,
+    *,
     borrowed: Mapping[str, Any],
 ) -> TrainState:
     """The newest saved state, or a fresh one, on every device of every process."""
@@ -169,10 +171,10 @@ def constants_of(
 def feeds(setup: Setup, data: Dataset, layout: Layout, step: int) -> Generator[Feed, None, None]:
     """This process's part of batches `step` to the last, on its devices, made in a thread."""
     part, size = (layout.process, layout.processes), setup.train.batch
-    how = setup.seed, setup.task.augment, setup.data.on_device
+    how = {"augment": setup.task.augment, "by_index": setup.data.on_device, "part": part}
 
     def make(k: int) -> Feed:
-        return layout.shard(feed(data, k, size, *how, part))
+        return layout.shard(feed(data, k, size, setup.seed, **how))
 
     return prefetch(make, step, setup.train.steps)
 

@@ -85,7 +85,7 @@ def main(root: Path) -> None:
     names = [f"scale {scale:g}" for scale in SHOWN]
     columns = [str(k) for k in range(10)]
     title = "no condition, led by a classifier"
-    plots.strip(np.stack(rows), names, columns, title, HERE / "samples.png")
+    plots.strip(np.stack(rows), names, columns, title, path=HERE / "samples.png")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def main(roots: list[Path]) -> None:
         axes.legend()
     figure.savefig(HERE / "curve.png", dpi=90)
     names = [f"scale {scale:g}" for scale in SHOWN]
-    plots.strip(np.stack(rows), names, list(shapes.COLOURS), "circles", HERE / "samples.png")
+    plots.strip(np.stack(rows), names, list(shapes.COLOURS), "circles", path=HERE / "samples.png")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def main(overrides):
     data = sources.load(data_options(override(config, overrides)), print)
 
     def make(k):
-        return feed(data, k, BATCH, 0, Mirror(), False)
+        return feed(data, k, BATCH, 0, augment=Mirror(), by_index=False)
 
     def gather():
         for k in range(BATCHES):

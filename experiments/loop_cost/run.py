@@ -33,7 +33,9 @@ ROUNDS, STEPS = 5, 25
 def bare(setup, data, layout, step, state):
     """(seconds a step, state) of the compiled step on a batch that is already there."""
     options = setup.train
-    batch = layout.shard(feed(data, 0, options.batch, 0, setup.task.augment, setup.data.on_device))
+    batch = layout.shard(
+        feed(data, 0, options.batch, 0, augment=setup.task.augment, by_index=setup.data.on_device)
+    )
     key = layout.replicate(setup.train_key())
     state, metrics = step(state, batch, Constants(None, {}), key)
     jax.block_until_ready(state)
@@ -50,7 +52,7 @@ def loop(setup, data, layout):
     """Seconds a step of the real loop, from its own log, the row with the compilation left out."""
     with tempfile.TemporaryDirectory() as folder:
         preview = Preview(setup, data, Path(folder), layout, {}, {})
-        train(setup, data, Path(folder), layout, preview)
+        train(setup, data, Path(folder), layout, preview=preview)
         rows = logs.read(Path(folder) / "metrics.jsonl")
     return [setup.train.batch / row["images_per_s"] for row in rows[1:]]
 

@@ -64,7 +64,9 @@ def denoiser(kind: str):
 
 def error(sampler, steps: int) -> float:
     times, denoise = LogSNRGrid().times(SCHEDULE, steps), denoiser(sampler.estimate)
-    run = jax.jit(lambda x, times: sample(denoise, SCHEDULE, sampler, times, x, jax.random.key(0)))
+    run = jax.jit(
+        lambda x, times: sample(denoise, SCHEDULE, sampler, times, x=x, key=jax.random.key(0))
+    )
     return float(np.abs(np.sort(np.asarray(run(NOISE, times)), axis=None) - EXACT).mean())
 
 
@@ -82,7 +84,7 @@ def adaptive(tolerance: float) -> tuple[int, float]:
         return mean(x, t)
 
     times = LogSNRGrid().times(SCHEDULE, 2)
-    run = jax.jit(lambda x: sample(counted, SCHEDULE, sampler, times, x, jax.random.key(0)))
+    run = jax.jit(lambda x: sample(counted, SCHEDULE, sampler, times, x=x, key=jax.random.key(0)))
     x = np.asarray(run(NOISE))
     jax.effects_barrier()
     return len(calls), float(np.abs(np.sort(x, axis=None) - EXACT).mean())

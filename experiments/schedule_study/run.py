@@ -108,7 +108,9 @@ def main(root: Path) -> None:
     axes.legend()
     figure.savefig(HERE / "loss.png", dpi=90)
     columns = [f"{n} steps" if k == 0 else "" for n in STEPS for k in range(SHOWN)]
-    plots.strip(np.stack(rows), names, columns, "the same noise in every row", HERE / "samples.png")
+    plots.strip(
+        np.stack(rows), names, columns, "the same noise in every row", path=HERE / "samples.png"
+    )
 
 
 if __name__ == "__main__":

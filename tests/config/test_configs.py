@@ -110,6 +110,7 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
     assert (tmp_path / "checkpoints/3").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "schedule", "prediction", "noise_cond", "sampler", "objective"),
     [
@@ -134,14 +135,16 @@ def test_networks_take_other_parts(model, schedule, prediction, noise_cond, samp
     setup = assemble(config, data.spec)
     task, params = setup.task, setup.init_params()
     batch = task.prepare(
-        feed(data, 0, 8, 0, NO_AUGMENT, False), Constants(None, {}), setup.train_key()
+        feed(data, 0, 8, 0, augment=NO_AUGMENT, by_index=False),
+        Constants(None, {}),
+        setup.train_key(),
     )
     view = View(jnp.zeros((), int), params, task.memory())
 
     @jax.jit
     def loss_and_gradient(p):
         return jax.value_and_grad(
-            lambda p: task.loss(p, batch, setup.train_key(), {}, view).loss.mean()
+            lambda p: task.loss(p, batch, setup.train_key(), borrowed={}, view=view).loss.mean()
         )(p)
 
     loss, gradient = loss_and_gradient(params)

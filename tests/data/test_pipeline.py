@@ -32,9 +32,12 @@ def test_a_batch_larger_than_the_set_wraps_around():
 
 
 def test_hosts_together_read_the_whole_batch(digits):
-    whole = feed(digits, 30, 64, 5, Mirror(), False)
+    whole = feed(digits, 30, 64, 5, augment=Mirror(), by_index=False)
     for hosts in (2, 4):
-        parts = [feed(digits, 30, 64, 5, Mirror(), False, (h, hosts)) for h in range(hosts)]
+        parts = [
+            feed(digits, 30, 64, 5, augment=Mirror(), by_index=False, part=(h, hosts))
+            for h in range(hosts)
+        ]
         assert whole.keys() == {"x", "label", "place", "mirrored"}
         for name in whole:
             joined = np.concatenate([part[name] for part in parts])
@@ -42,15 +45,17 @@ def test_hosts_together_read_the_whole_batch(digits):
 
 
 def test_flips_are_fair_and_off_when_off(digits):
-    flips = np.concatenate([feed(digits, k, 64, 0, Mirror(), False)["mirrored"] for k in range(50)])
+    flips = np.concatenate(
+        [feed(digits, k, 64, 0, augment=Mirror(), by_index=False)["mirrored"] for k in range(50)]
+    )
     assert flips.mean() == pytest.approx(0.5, abs=0.03)
-    assert "mirrored" not in feed(digits, 0, 64, 0, NO_AUGMENT, False)
+    assert "mirrored" not in feed(digits, 0, 64, 0, augment=NO_AUGMENT, by_index=False)
 
 
 def test_device_resident_data_give_the_same_batch(digits):
     pool = jnp.asarray(digits.columns["x"])
-    host = prepare(feed(digits, 3, 32, 0, Mirror(), False), None, Mirror())
-    fed = feed(digits, 3, 32, 0, Mirror(), True)
+    host = prepare(feed(digits, 3, 32, 0, augment=Mirror(), by_index=False), None, Mirror())
+    fed = feed(digits, 3, 32, 0, augment=Mirror(), by_index=True)
     assert fed.keys() == {"index", "label", "place", "mirrored"}
     device = prepare(fed, pool, Mirror())
     assert host.keys() == device.keys() == {"x", "label", "place"}
@@ -61,7 +66,10 @@ def test_device_resident_data_give_the_same_batch(digits):
 def test_prepare_flips_left_and_right_only():
     images = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3, 1) * 20
     data = Dataset(spec_of("x", {"x": images}), {"x": images})
-    part = {**feed(data, 0, 2, 0, NO_AUGMENT, False), "mirrored": np.array([True, False])}
+    part = {
+        **feed(data, 0, 2, 0, augment=NO_AUGMENT, by_index=False),
+        "mirrored": np.array([True, False]),
+    }
     got = prepare(part, None, Mirror())["x"]
     np.testing.assert_array_equal(got[0], part["x"][0][:, ::-1])
     np.testing.assert_array_equal(got[1], part["x"][1])
@@ -73,7 +81,7 @@ def test_text_stays_with_the_data_and_other_columns_go_along():
         "text": np.array(list("abcd")),
         "noise": np.arange(4, dtype=np.float32),
     }
-    fed = feed(Dataset(spec_of("x", columns), columns), 0, 4, 0, NO_AUGMENT, False)
+    fed = feed(Dataset(spec_of("x", columns), columns), 0, 4, 0, augment=NO_AUGMENT, by_index=False)
     assert fed.keys() == {"x", "noise", "place"} and sorted(fed["noise"]) == [0, 1, 2, 3]
 
 

@@ -111,7 +111,7 @@ def test_captions_of_a_set_are_a_column(monkeypatch, tmp_path, named):
         found = ({"image": image, named: caption} for caption in captions)
         monkeypatch.setattr(prepared, "_examples", lambda *a: found)
         builder, options = SimpleNamespace(info=info), DataOptions()
-        return prepared._decode(builder, "told", options, tmp_path / "x.npy", print)
+        return prepared._decode(builder, "told", options, tmp_path / "x.npy", report=print)
 
     assert decoded(b"a dot", "ein K\u00e4fer".encode()).columns["text"].tolist() == [
         "a dot",

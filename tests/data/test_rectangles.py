@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 def test_a_batch_of_them_is_mirrored_along_its_width(folder):
     data = sources.load(DataOptions(name=f"folder:{folder}"))
     assert data.spec.shape == (24, 32, 3)
-    fed = feed(data, 0, 16, 0, Mirror(), False)
+    fed = feed(data, 0, 16, 0, augment=Mirror(), by_index=False)
     x0 = np.asarray(Pixels(data.spec).encode(prepare(fed, None, Mirror())["x"], {}))
     assert x0.shape == (16, 24, 32, 3) and 0 < fed["mirrored"].sum() < 16
     for x, picture, flip in zip(x0, fed["x"], fed["mirrored"], strict=True):

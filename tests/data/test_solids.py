@@ -30,7 +30,7 @@ def test_as_much_is_filled_as_geometry_says(solid, expected):
     """Counted on a fine grid of points."""
     line = np.linspace(-1.5, 1.5, 61)
     dz, dy, dx = np.meshgrid(line, line, line, indexing="ij")
-    inside = solids.distance(np.array(solid), dz, dy, dx, np.array(1.0)) < 0
+    inside = solids.distance(np.array(solid), dz, dy, dx, r=np.array(1.0)) < 0
     assert inside.sum() * (line[1] - line[0]) ** 3 == pytest.approx(expected, rel=0.05)
 
 

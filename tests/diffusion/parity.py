@@ -11,6 +11,7 @@ differ, so that grids and ends are chosen here:
 """
 
 import importlib
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -53,10 +54,10 @@ def ours(sampler, levels, x=X, schedule=LINEAR, model=denoise, memory=None):
     times = jnp.asarray(np.asarray(levels) / (STEPS - 1), jnp.float32)
     x = jnp.asarray(x, jnp.float32)
     memory = sampler.init(x) if memory is None else memory
-    step = jax.jit(lambda *a: sampler.step(model, schedule, *a))
+    step = jax.jit(partial(sampler.step, model, schedule))
     states = [x]
     for k, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
-        x, memory = step(x, t, s, jax.random.fold_in(KEY, k), memory)
+        x, memory = step(x, t=t, s=s, key=jax.random.fold_in(KEY, k), memory=memory)
         states.append(x)
     return np.array(states)
 

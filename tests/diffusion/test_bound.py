@@ -85,11 +85,13 @@ def compiled_bound(name, variance):
         def kl(pair):
             t, s = pair
             x_t = diffuse(schedule, x0, eps, t)
-            return (weight * kl_term(schedule, denoise(x_t, t), x0, x_t, t, s, variance)).sum()
+            return (
+                weight * kl_term(schedule, denoise(x_t, t), x0, x_t, t=t, s=s, variance=variance)
+            ).sum()
 
         x_t, last = diffuse(schedule, x0, eps, times[-1]), times[-1]
-        ends = (last, times[steps - 2], variance, -1.0, 1.0)
-        decoder = decoder_term(schedule, denoise(x_t, last), x0, *ends)
+        how = {"before": times[steps - 2], "variance": variance, "low": -1.0, "high": 1.0}
+        decoder = decoder_term(schedule, denoise(x_t, last), x0, last, **how)
         pairs = (times[:-1], times[1:])  # those that fill up are of one time twice
         inner = jax.lax.map(lambda p: jax.lax.cond(p[0] == p[1], lambda _: 0.0, kl, p), pairs).sum()
         return inner + (weight * (decoder + prior_term(schedule, x0))).sum()
@@ -143,8 +145,8 @@ def compiled(scale, shift):
     times = jnp.asarray(LogSNRGrid().times(schedule, 12))
     denoise = gaussian(schedule, scale * MEAN + shift, scale * STD)
     denoise = matched(denoise, schedule, times)
-    limits = (shift - scale, shift + scale)
-    return jax.jit(lambda x, k: vlb(denoise, schedule, times, x, k, "learned", *limits))
+    how = {"variance": "learned", "low": shift - scale, "high": shift + scale}
+    return jax.jit(lambda x, k: vlb(denoise, schedule, times, x, key=k, **how))
 
 
 def run(x0, keys, scale=1.0, shift=0.0):

@@ -61,8 +61,8 @@ def test_kl_terms_are_the_divergence_between_bayes_and_the_model(schedule, varia
     expected = kl_by_quadrature(q, small, p, of_model[variance])
     one = jnp.ones((1, 1))
     estimate = Estimate(x0_hat * one, mix * one)
-    times = jnp.array([t]), jnp.array([s])
-    got = kl_term(schedule, estimate, x0 * one, x_t * one, *times, variance)
+    how = {"t": jnp.array([t]), "s": jnp.array([s]), "variance": variance}
+    got = kl_term(schedule, estimate, x0 * one, x_t * one, **how)
     np.testing.assert_allclose(got, [[expected]], rtol=2e-3)
 
 
@@ -72,17 +72,22 @@ def test_a_learned_variance_at_its_ends_is_the_large_and_the_small():
     t, s = jnp.linspace(0.2, 0.9, 5), jnp.linspace(0.1, 0.8, 5)
     for mix, name in ((1.0, "large"), (0.0, "small")):
         learned = Estimate(x0_hat, jnp.full_like(x0, mix))
-        got = kl_term(Cosine(), learned, x0, x_t, t, s, "learned")
-        plain = kl_term(Cosine(), Estimate(x0_hat), x0, x_t, t, s, name)
+        got = kl_term(Cosine(), learned, x0, x_t, t=t, s=s, variance="learned")
+        plain = kl_term(Cosine(), Estimate(x0_hat), x0, x_t, t=t, s=s, variance=name)
         np.testing.assert_allclose(got, plain, rtol=1e-5, atol=1e-5)
-    ends = (s, t, "learned", -1.0, 1.0)  # mix 1: the decoder's own variance
-    learned = decoder_term(Cosine(), Estimate(x0_hat, jnp.ones_like(x0)), x0, *ends)
-    plain = decoder_term(Cosine(), Estimate(x0_hat), x0, s, t, "large", -1.0, 1.0)
+    how = {"before": t, "variance": "learned", "low": -1.0, "high": 1.0}
+    # mix 1: the decoder's own variance
+    learned = decoder_term(Cosine(), Estimate(x0_hat, jnp.ones_like(x0)), x0, s, **how)
+    plain = decoder_term(
+        Cosine(), Estimate(x0_hat), x0, s, before=t, variance="large", low=-1.0, high=1.0
+    )
     np.testing.assert_allclose(learned, plain, rtol=1e-5)
     for term in (kl_term, decoder_term):
         with pytest.raises(ValueError, match="a network that predicts it"):
-            few = (t, s, "learned") if term is kl_term else ends
-            term(Cosine(), Estimate(x0_hat), x0, *((x_t,) if term is kl_term else ()), *few)
+            if term is kl_term:
+                term(Cosine(), Estimate(x0_hat), x0, x_t, t=t, s=s, variance="learned")
+            else:
+                term(Cosine(), Estimate(x0_hat), x0, s, **how)
 
 
 @pytest.mark.parametrize("variance", VARIANCES)
@@ -95,10 +100,10 @@ def test_the_decoder_is_a_distribution_over_the_values(variance, x0_hat):
             estimate,
             VALUES[:, None],
             jnp.float32(t),
-            jnp.float32(t + 0.001),
-            variance,
-            -1.0,
-            1.0,
+            before=jnp.float32(t + 0.001),
+            variance=variance,
+            low=-1.0,
+            high=1.0,
         )
         assert np.isfinite(nats).all()
         assert np.exp(-np.float64(nats)).sum() == pytest.approx(1.0, abs=1e-5)
@@ -109,7 +114,16 @@ def test_the_decoder_keeps_its_digits_far_into_the_tails():
     schedule = ContinuousCosine()
     t = schedule.time(jnp.float32(10.0))
     x0_hat, deviation = -2.0, np.exp(-5.0)
-    nats = decoder_term(schedule, Estimate(jnp.full(256, x0_hat)), VALUES, t, t, "large", -1.0, 1.0)
+    nats = decoder_term(
+        schedule,
+        Estimate(jnp.full(256, x0_hat)),
+        VALUES,
+        t,
+        before=t,
+        variance="large",
+        low=-1.0,
+        high=1.0,
+    )
     middle = np.asarray(VALUES, np.float64)[1:-1]
     u = np.linspace(-1 / 255, 1 / 255, 2001)[1::2]
     log_density = -0.5 * ((middle[:, None] + u - x0_hat) / deviation) ** 2

@@ -9,7 +9,6 @@ from jumping import FLOW, MEAN, STD, deviations, draws, ending, exact, problem_o
 from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.losses.consistency import Consistency, ConsistencyDistillation
 from ddm_jax.diffusion.losses.objectives import Weighted
-from ddm_jax.diffusion.noise_conds import Time
 from ddm_jax.diffusion.predictions import denoiser
 from ddm_jax.diffusion.samplers.few_step import Consistency as Sampler
 from ddm_jax.diffusion.samplers.loop import sample
@@ -142,10 +141,10 @@ def test_segments_double_up_to_the_last():
 def test_one_and_two_evaluations_draw_the_data():
     """The sampler of these models on the exact ends: any number of steps keeps the distribution."""
     problem = problem_of(exact(end=True))
-    denoise = denoiser(problem.net, ZERO, FLOW, problem.prediction, Time())
+    denoise = denoiser(problem.net, ZERO, problem.parameterisation(FLOW))
     noise = jax.random.normal(jax.random.key(0), (20_000, 1))
     for times in ([1.0], [1.0, 0.5]):
-        x = sample(denoise, FLOW, Sampler(), jnp.array(times), noise, jax.random.key(1))
+        x = sample(denoise, FLOW, Sampler(), jnp.array(times), x=noise, key=jax.random.key(1))
         assert float(x.mean()) == pytest.approx(MEAN, abs=0.02)
         assert float(x.std()) == pytest.approx(STD, abs=0.02)
 

@@ -47,7 +47,7 @@ def loss_of(objective, name, params, draw):
 def test_it_is_the_distance_between_the_two_estimates(name):
     draw, teacher = batch(), gaussian(SCHEDULE, MEAN, STD)
     problem = problem_of(name)
-    student = denoiser(net, PARAMS, SCHEDULE, problem.prediction, problem.noise_cond)
+    student = denoiser(net, PARAMS, problem.parameterisation(SCHEDULE))
     x_t = diffuse(SCHEDULE, draw.x0, draw.eps, draw.t)
     away = student(x_t, draw.t).x0 - teacher(x_t, draw.t).x0
     got = loss_of(Teacher(), name, PARAMS, draw._replace(teacher=teacher))
@@ -57,7 +57,7 @@ def test_it_is_the_distance_between_the_two_estimates(name):
 @pytest.mark.parametrize("name", ["eps", "v"])
 def test_a_student_that_is_its_teacher_has_no_loss(name):
     problem = problem_of(name)
-    same = denoiser(net, PARAMS, SCHEDULE, problem.prediction, problem.noise_cond)
+    same = denoiser(net, PARAMS, problem.parameterisation(SCHEDULE))
     assert loss_of(Teacher(), name, PARAMS, batch()._replace(teacher=same)).max() < 1e-9
 
 
@@ -66,7 +66,7 @@ def test_the_teacher_is_held():
     problem = problem_of("v")
 
     def mean(params):
-        own = denoiser(net, params, SCHEDULE, problem.prediction, problem.noise_cond)
+        own = denoiser(net, params, problem.parameterisation(SCHEDULE))
         far = lambda x_t, t, s=None: Estimate(own(x_t, t).x0 + 1)  # noqa: E731
         return loss_of(Teacher(), "v", params, batch()._replace(teacher=far)).mean()
 

@@ -51,7 +51,7 @@ def draws(key):
     problem = Problem(net, PREDICTIONS["eps"](), Timestep())
     how = Draws(COUNT, class_dropout=0.4)
     objective = Watched()
-    loss = diffusion_loss(problem, Flow(), objective, Uniform(), Told(), how)
+    loss = diffusion_loss(problem, Flow(), objective, Uniform(), embedding=Told(), draws=how)
     batch = Batch(jnp.zeros((COUNT, 1)), jnp.zeros(COUNT, jnp.int32), jnp.arange(COUNT))
     t = loss(Params(None), batch, key, ()).t
     eps = seen.pop("x") / Flow().sigma(t)
@@ -64,9 +64,11 @@ def draws(key):
 def test_augment_labels_are_told_with_the_condition_and_without_it():
     """What an objective asks of the null is asked of the same changed example."""
     labels, matrix = jnp.array([[0.0, 0.0], [1.0, 0.5], [0.0, -2.0]]), jnp.array([[10.0], [100.0]])
-    problem = Problem(lambda params, x, *rest: jnp.zeros_like(x), PREDICTIONS["eps"](), Timestep())
+    problem = Problem(
+        lambda params, x, *rest, keys: jnp.zeros_like(x), PREDICTIONS["eps"](), Timestep()
+    )
     objective, raw = Watched(), jnp.arange(3)
-    loss = diffusion_loss(problem, Flow(), objective, Uniform(), Told(), Draws(3))
+    loss = diffusion_loss(problem, Flow(), objective, Uniform(), embedding=Told(), draws=Draws(3))
     batch = Batch(jnp.zeros((3, 1)), raw, jnp.arange(3), augment_labels=labels)
     loss(Params(None, augment=matrix), batch, KEY, ())
     added, given = labels @ matrix, objective.seen
@@ -136,7 +138,7 @@ def test_a_preference_for_some_times_leaves_the_mean_of_the_loss_alone():
     problem = Problem(net, PREDICTIONS["x0"](), Timestep())
     schedule = Flow(num_timesteps=levels)
     how = Draws(size, "stratified")
-    loss = diffusion_loss(problem, schedule, Weighted(), times, Told(), how)
+    loss = diffusion_loss(problem, schedule, Weighted(), times, embedding=Told(), draws=how)
     batch = Batch(jnp.ones((size, 1)), None, jnp.arange(size))
     terms = loss(Params(None), batch, KEY, memory)
     uneven = float(terms.loss.mean())

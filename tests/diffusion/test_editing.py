@@ -29,25 +29,25 @@ def test_the_path_begins_at_x_and_ends_where_integrate_does(name):
     times = UniformGrid().times(schedule, 6)
     keys = fold_in(KEY, jnp.arange(3))
     x = normal_like(keys, jnp.zeros((3, 4)))
-    arguments = ideal(sampler, schedule), schedule, sampler, times, x, keys
-    path = trajectory(*arguments)
+    arguments = ideal(sampler, schedule), schedule, sampler, times
+    path = trajectory(*arguments, x=x, key=keys)
     assert path.shape == (6, 3, 4)
     np.testing.assert_array_equal(path[0], x)
-    np.testing.assert_allclose(path[-1], integrate(*arguments), atol=1e-6)
+    np.testing.assert_allclose(path[-1], integrate(*arguments, x=x, key=keys), atol=1e-6)
 
 
 def test_the_path_is_at_each_time_where_a_shorter_grid_would_end():
     schedule, sampler = Cosine(), DDPM()
     times, x = UniformGrid().times(schedule, 5), NOISE[0]
-    path = trajectory(ideal(sampler, schedule), schedule, sampler, times, x, KEY)
+    path = trajectory(ideal(sampler, schedule), schedule, sampler, times, x=x, key=KEY)
     for k in (1, 2):
-        end = integrate(ideal(sampler, schedule), schedule, sampler, times[: k + 1], x, KEY)
+        end = integrate(ideal(sampler, schedule), schedule, sampler, times[: k + 1], x=x, key=KEY)
         np.testing.assert_allclose(path[k], end, atol=1e-6)
 
 
 def test_one_time_is_a_path_of_its_start():
     schedule = Cosine()
-    path = trajectory(ideal(DDIM(), schedule), schedule, DDIM(), np.ones(1), NOISE[0], KEY)
+    path = trajectory(ideal(DDIM(), schedule), schedule, DDIM(), np.ones(1), x=NOISE[0], key=KEY)
     np.testing.assert_array_equal(path, NOISE[0][None])
 
 
@@ -120,8 +120,8 @@ def test_full_strength_is_sampling_from_the_prior_to_the_bit(schedule, name):
     sampler, keys = DDPM(), fold_in(KEY, jnp.arange(3))
     denoise, times = ideal(sampler, schedule), np.asarray(TIMESTEPS[name]().times(schedule, 5))
     image = jnp.full((3, 4), 0.9)
-    run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x, keys))
-    x = strength_start(schedule, image, normal_like(keys, image), times[0], 1.0)
+    run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x=x, key=keys))
+    x = strength_start(schedule, image, normal_like(keys, image), t=times[0], strength=1.0)
     started = prior(schedule, keys, image, times[0])
     np.testing.assert_array_equal(x, started)
     edited = run(strength_times(times, 1.0), x)
@@ -132,7 +132,7 @@ def test_less_strength_starts_from_the_image_diffused():
     schedule, (image, eps) = VE(), NOISE
     (t, *_) = strength_times(UniformGrid().times(schedule, 5), 0.6)
     assert t == np.float32(0.6)
-    x = strength_start(schedule, image, eps, t, 0.6)
+    x = strength_start(schedule, image, eps, t=t, strength=0.6)
     np.testing.assert_array_equal(x, diffuse(schedule, image, eps, t))
 
 
@@ -141,7 +141,7 @@ def test_strengths_outside_the_unit_interval_are_refused(strength):
     with pytest.raises(ValueError, match=r"strength lies in \[0, 1\]"):
         strength_times(np.ones(1), strength)
     with pytest.raises(ValueError, match=r"strength lies in \[0, 1\]"):
-        strength_start(Cosine(), *NOISE, 0.5, strength)
+        strength_start(Cosine(), *NOISE, t=0.5, strength=strength)
 
 
 def test_psnr_of_known_differences():
@@ -157,7 +157,7 @@ def test_data_noised_a_little_are_found_again_and_noised_much_are_not():
     data = (jax.random.uniform(jax.random.key(3), (20, 64)) > 0.5) * 2.0 - 1
     denoise = dataset(schedule, data)
     eps = jax.random.normal(KEY, data.shape)
-    run = jax.jit(lambda times, x: sample(denoise, schedule, DDIM(), times, x, KEY))
+    run = jax.jit(lambda times, x: sample(denoise, schedule, DDIM(), times, x=x, key=KEY))
     found = {}
     for t in (0.4, 0.98):
         times = from_level(UniformGrid().times(schedule, 21), t)

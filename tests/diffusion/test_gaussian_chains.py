@@ -205,7 +205,7 @@ def test_a_coarse_chain_has_the_mean_and_variance_of_the_published_one(
     schedule, chain = VP(), Chain()
     x = schedule.alpha(1.0) * MEAN + deviation(schedule, 1.0) * jax.random.normal(KEY, (COUNT, 1))
     denoise, row, memory = ideal(sampler, schedule), chain.start(), None
-    run = jax.jit(lambda times, x: integrate(denoise, schedule, sampler, times, x, KEY))
+    run = jax.jit(lambda times, x: integrate(denoise, schedule, sampler, times, x=x, key=KEY))
     for k in range(1, len(TIMES)):
         row, memory = published(chain, row, *TIMES[k - 1 : k + 1], memory, *settings)
         if k in (2, len(TIMES) - 1):
@@ -224,7 +224,7 @@ def test_a_corrector_by_norms_settles_with_the_size_of_its_step(signal):
     assert float((schedule.alpha(t) / schedule.alpha(s)) ** 2) == pytest.approx(signal, rel=1e-3)
     sampler = PredictorCorrector(snr=0.7, corrector_steps=60)
     x = schedule.alpha(t) * MEAN + deviation(schedule, t) * jax.random.normal(KEY, (4, 5000))
-    got, _ = sampler.step(gaussian(schedule, MEAN, STD), schedule, x, t, s, KEY, ())
+    got, _ = sampler.step(gaussian(schedule, MEAN, STD), schedule, x, t=t, s=s, key=KEY, memory=())
     variance = float(deviation(schedule, s)) ** 2
     assert float(got.var()) == pytest.approx((1 + 0.49 * signal) * variance, rel=0.03)
 
@@ -237,7 +237,7 @@ def test_a_corrector_keeps_the_weights_of_modes_in_two_dimensions(predictor):
     noise = jax.random.normal(jax.random.key(1), (6_000, 2))
     times = LogSNRGrid().times(schedule, 120)
     sampler = PredictorCorrector(predictor=predictor)
-    x = sample(denoise, schedule, sampler, times, noise, jax.random.key(2))
+    x = sample(denoise, schedule, sampler, times, x=noise, key=jax.random.key(2))
     nearest = np.asarray(((x[:, None] - means) ** 2).sum(-1)).argmin(1)
     share = np.bincount(nearest, minlength=3) / len(x)
     np.testing.assert_allclose(

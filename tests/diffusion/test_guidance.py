@@ -60,7 +60,7 @@ def noised(schedule, t=T):
 
 
 def judge(schedule, label=LABEL):
-    return Judge(schedule, component(schedule, MEANS, STD, WEIGHTS, label))
+    return Judge(schedule, component(schedule, MEANS, STD, WEIGHTS, label=label))
 
 
 @pytest.mark.parametrize("ours, theirs", PAIRS)
@@ -175,7 +175,7 @@ def test_mass_moves_as_the_tilted_density_says_at_small_scales(scale):
     @jax.jit
     def drawn():
         x = prior(schedule, key, jnp.zeros((10_000, 2)), times[0])
-        return sample(denoise, schedule, DDIM(), times, x, key)
+        return sample(denoise, schedule, DDIM(), times, x=x, key=key)
 
     nearest = np.linalg.norm(np.asarray(drawn())[:, None] - means, axis=-1).argmin(1)
     tilted = WEIGHTS * said**scale

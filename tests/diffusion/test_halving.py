@@ -34,10 +34,12 @@ def test_one_step_by_the_mixed_estimate_is_the_two(schedule):
     t, m, s = (jnp.full(4, u) for u in (0.8, 0.55, 0.3))
     x_t = diffuse(schedule, *jax.random.normal(jax.random.key(0), (2, 4, 3)), t)
     denoise = gaussian(schedule, MEAN, STD)
-    first, second = two_steps(denoise, schedule, x_t, t, m, s)
+    first, second = two_steps(denoise, schedule, x_t, t=t, m=m, s=s)
     share = share_of_first(schedule, t, m, s)[:, None]
-    one = exponential_step(schedule, x_t, share * first + (1 - share) * second, t, s)
-    two = integrate(denoise, schedule, DDIM(), jnp.array([0.8, 0.55, 0.3]), x_t, jax.random.key(0))
+    one = exponential_step(schedule, x_t, share * first + (1 - share) * second, t=t, s=s)
+    two = integrate(
+        denoise, schedule, DDIM(), jnp.array([0.8, 0.55, 0.3]), x=x_t, key=jax.random.key(0)
+    )
     np.testing.assert_allclose(one, two, rtol=2e-4, atol=2e-5)
     assert (share_of_first(schedule, t, t, t) == 0).all()
 
@@ -64,7 +66,7 @@ def aim_of(objective, batch):
 def test_a_student_of_n_steps_samples_as_its_teacher_does_in_two_n(steps):
     teacher, grid = gaussian(FLOW, MEAN, STD), lambda n: 1 - jnp.arange(n) / n
     noise = jax.random.normal(jax.random.key(2), (3, 2))
-    expected = sample(teacher, FLOW, DDIM(), grid(2 * steps), noise, jax.random.key(0))
+    expected = sample(teacher, FLOW, DDIM(), grid(2 * steps), x=noise, key=jax.random.key(0))
 
     def student(x_t, t, s=None):
         t = jnp.broadcast_to(t, (3,))
@@ -72,7 +74,7 @@ def test_a_student_of_n_steps_samples_as_its_teacher_does_in_two_n(steps):
         batch = draws(3, 2)._replace(x0=jnp.zeros_like(x_t), eps=eps, t=t, teacher=teacher)
         return Estimate(aim_of(Progressive(steps), batch))
 
-    found = sample(student, FLOW, DDIM(), grid(steps), noise, jax.random.key(0))
+    found = sample(student, FLOW, DDIM(), grid(steps), x=noise, key=jax.random.key(0))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
@@ -143,7 +145,7 @@ def test_the_half_jumps_are_held():
 
     found = jax.grad(error)(p)[0]
     ahead, behind = (
-        predict_noised(problem, p + h, FLOW, batch, batch.t).estimate.x0 for h in (0.01, -0.01)
+        predict_noised(problem, p + h, FLOW, batch, s=batch.t).estimate.x0 for h in (0.01, -0.01)
     )
     assert abs(ahead - behind).max() > 0 and jnp.isfinite(found)
     whole = (error(p + 1e-2) - error(p - 1e-2)) / 2e-2

@@ -26,8 +26,8 @@ def ways(request, quick_compilation):
 
     @jax.jit
     def there_and_back(times):
-        x = unsample(denoise, SCHEDULE, request.param, times, X0, KEY)
-        return x, sample(denoise, SCHEDULE, request.param, times, x, KEY)
+        x = unsample(denoise, SCHEDULE, request.param, times, x0=X0, key=KEY)
+        return x, sample(denoise, SCHEDULE, request.param, times, x=x, key=KEY)
 
     grids = [padded(grid_of("logsnr", n).times(SCHEDULE, n), STEPS[-1]) for n in STEPS]
     return request.param.convergence, *zip(*map(there_and_back, grids), strict=True)
@@ -57,9 +57,9 @@ def test_the_last_step_alone_is_undone_to_second_order_in_the_noise():
     denoise = gaussian(SCHEDULE, MEAN, STD)
     for t in (0.05, 0.1):
         times = jnp.array([t])
-        x = unsample(denoise, SCHEDULE, DDIM(), times, X0, KEY)
+        x = unsample(denoise, SCHEDULE, DDIM(), times, x0=X0, key=KEY)
         alpha, sigma = float(SCHEDULE.alpha(times)[0]), float(SCHEDULE.sigma(times)[0])
         left = (sigma**2 / (alpha**2 * STD**2 + sigma**2)) ** 2
         expected = X0 - left * (X0 - MEAN)
-        got = sample(denoise, SCHEDULE, DDIM(), times, x, KEY)
+        got = sample(denoise, SCHEDULE, DDIM(), times, x=x, key=KEY)
         np.testing.assert_allclose(got, expected, atol=1e-5)

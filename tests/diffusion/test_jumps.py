@@ -33,11 +33,13 @@ def test_jumps_end_on_the_exact_flow_in_any_number_of_steps(sampler, schedule):
     @jax.jit
     def run(times):
         last, zero = times[-1], jnp.zeros(())
-        at = integrate(denoise, schedule, sampler, times, x, KEY)
-        x0 = sample(denoise, schedule, sampler, times, x, KEY)
+        at = integrate(denoise, schedule, sampler, times, x=x, key=KEY)
+        x0 = sample(denoise, schedule, sampler, times, x=x, key=KEY)
         eps = (at - schedule.alpha(last) * x0) / schedule.sigma(last)
         landed = schedule.alpha(zero) * x0 + schedule.sigma(zero) * eps
-        return (at, landed), [gaussian_flow(schedule, MEAN, STD, x, ONE, u) for u in (last, zero)]
+        return (at, landed), [
+            gaussian_flow(schedule, MEAN, STD, x, t=ONE, s=u) for u in (last, zero)
+        ]
 
     for times in ([1.0, 0.0], [1.0, 0.8, 0.3, 0.2], [1.0, 0.6]):
         (at, landed), (exact_at, exact) = run(padded(jnp.float32(times), 4))
@@ -77,7 +79,9 @@ def test_the_last_call_asks_for_the_end_of_the_path(sampler):
         at_last = expand(t == last, x)
         return estimate._replace(x0=jnp.where(at_last, estimate.variance_mix, estimate.x0))
 
-    got = jax.jit(lambda x: sample(watched, schedule, sampler, jnp.array([1.0, 0.25]), x, KEY))(x)
+    got = jax.jit(
+        lambda x: sample(watched, schedule, sampler, jnp.array([1.0, 0.25]), x=x, key=KEY)
+    )(x)
     np.testing.assert_array_equal(got, jnp.zeros_like(x))
     assert seen[-1] is not None and seen[-1].shape == ()
 
@@ -99,6 +103,6 @@ def test_one_time_denoisers_take_no_notice_of_it(steps):
     schedule = Flow()
     denoise, x = gaussian(schedule, MEAN, STD), jax.random.normal(KEY, (4, 2))
     times = UniformGrid().times(schedule, steps)
-    got = sample(denoise, schedule, DDIM(), times, x, KEY)
-    blind = sample(lambda x, t, s=None: denoise(x, t), schedule, DDIM(), times, x, KEY)
+    got = sample(denoise, schedule, DDIM(), times, x=x, key=KEY)
+    blind = sample(lambda x, t, s=None: denoise(x, t), schedule, DDIM(), times, x=x, key=KEY)
     np.testing.assert_array_equal(got, blind)

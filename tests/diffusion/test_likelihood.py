@@ -35,6 +35,7 @@ def smoothing(schedule):
     return math.exp(-float(schedule.logsnr(jnp.zeros(()))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_every_schedule_gives_the_density_of_its_own_flow(name):
     """The flow of a Gaussian is affine, so the start's density carried back is known exactly."""
@@ -42,8 +43,10 @@ def test_every_schedule_gives_the_density_of_its_own_flow(name):
 
     @jax.jit
     def run(x0, ends):
-        noise = gaussian_flow(schedule, MEAN, STD, schedule.alpha(ends[0]) * x0, *ends)
-        got = log_prob(gaussian(schedule, MEAN, STD), schedule, x0, KEY, 60)
+        noise = gaussian_flow(
+            schedule, MEAN, STD, schedule.alpha(ends[0]) * x0, t=ends[0], s=ends[1]
+        )
+        got = log_prob(gaussian(schedule, MEAN, STD), schedule, x0, KEY, steps=60)
         return schedule.alpha(ends[1]), schedule.sigma(ends[1]), noise, got
 
     alpha, sigma, noise, got = run(x0, jnp.array([0.0, 1.0]))
@@ -61,7 +64,7 @@ def test_every_trace_is_exact_where_elements_are_independent_and_gaussian(trace)
     denoise = gaussian(schedule, MEAN, STD)
     expected = normal_log(draws(), MEAN, STD**2 + smoothing(schedule))
     probes = 400 if trace == "normal" else 1
-    got = log_prob(denoise, schedule, draws(), KEY, 60, trace, probes) - expected
+    got = log_prob(denoise, schedule, draws(), KEY, steps=60, trace=trace, probes=probes) - expected
     spread = abs(got).max()
     if trace == "normal":
         assert abs(got.mean()) < 4 * got.std() / 8 and 0.01 < spread < 1
@@ -73,7 +76,7 @@ def test_the_solver_has_order_four():
     schedule = ContinuousCosine(-8.0, 6.0)
     denoise = mixture(schedule, MEANS, WIDTH, WEIGHTS)
     x0 = jnp.linspace(-0.8, 0.8, 32)[:, None]
-    runs = [log_prob(denoise, schedule, x0, KEY, steps) for steps in (20, 40, 80, 640)]
+    runs = [log_prob(denoise, schedule, x0, KEY, steps=steps) for steps in (20, 40, 80, 640)]
     errors = [float(abs(run - runs[-1]).mean()) for run in runs[:-1]]
     orders = np.log2(np.array(errors[:-1]) / errors[1:])
     assert (orders > 3.2).all() and errors[-1] < 1e-3, (errors, orders)
@@ -96,11 +99,12 @@ def coupled(count=96):
 
 def test_exact_and_estimated_traces_agree_on_a_mixture():
     denoise, schedule, x0, expected = coupled()
-    exact = log_prob(denoise, schedule, x0, KEY, 60, "exact")
+    exact = log_prob(denoise, schedule, x0, KEY, steps=60, trace="exact")
     np.testing.assert_allclose(exact, expected, atol=5e-3)
     for trace in ("rademacher", "normal"):
         one, many = (
-            np.asarray(log_prob(denoise, schedule, x0, KEY, 60, trace, n)) - expected
+            np.asarray(log_prob(denoise, schedule, x0, KEY, steps=60, trace=trace, probes=n))
+            - expected
             for n in (1, 64)
         )
         assert one.std() > 2 * many.std() > 0
@@ -113,7 +117,7 @@ def test_an_example_depends_on_its_own_key_and_data_alone():
 
     @jax.jit
     def compute(x0, keys):
-        return ode_bits(denoise, schedule, x0, keys, -1.0, 1.0, steps=10, trace="normal")
+        return ode_bits(denoise, schedule, x0, keys, low=-1.0, high=1.0, steps=10, trace="normal")
 
     whole = compute(x0, keys)
     np.testing.assert_allclose(compute(x0[5:7], keys[5:7]), whole[5:7], rtol=1e-4)
@@ -124,7 +128,7 @@ def test_uniform_bytes_have_eight_bits():
     schedule = ContinuousCosine(-12.0, 18.0)
     x0 = jnp.repeat(jnp.linspace(-1.0, 1.0, 256), 8)[:, None]
     denoise = uniform(schedule, -1 - 1 / 255, 1 + 1 / 255)
-    got = ode_bits(denoise, schedule, x0, KEY, -1.0, 1.0)
+    got = ode_bits(denoise, schedule, x0, KEY, low=-1.0, high=1.0)
     assert float(got.mean()) == pytest.approx(8.0, abs=2e-3)
     assert float(jnp.median(got)) == pytest.approx(8.0, abs=2e-4)
 
@@ -145,7 +149,7 @@ def test_bits_of_rounded_data_are_the_entropy_of_the_values(kind):
     share = np.diff(below)
     entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
     x0 = jnp.linspace(-1.0, 1.0, 256)[:, None]
-    got = ode_bits(denoise, schedule, x0, KEY, -1.0, 1.0, steps=80)
+    got = ode_bits(denoise, schedule, x0, KEY, low=-1.0, high=1.0, steps=80)
     assert (np.float64(got) * share).sum() == pytest.approx(entropy, abs=5e-3)
 
 
@@ -156,7 +160,7 @@ def test_bits_do_not_change_when_data_and_values_are_rescaled():
         schedule = ContinuousCosine(-14.0, 8.0, shift=-2 * math.log(scale))
         denoise = gaussian(schedule, scale * MEAN + shift, scale * STD)
         x0 = scale * jnp.round(draws() * 127.5) / 127.5 + shift
-        return ode_bits(denoise, schedule, x0, KEY, shift - scale, shift + scale)
+        return ode_bits(denoise, schedule, x0, KEY, low=shift - scale, high=shift + scale)
 
     base = compute(1.0, 0.0)
     for scale, shift in ((1.0, 0.5), (2.0, 0.0), (0.5, -0.3)):
@@ -165,12 +169,13 @@ def test_bits_do_not_change_when_data_and_values_are_rescaled():
 
 def test_dequantised_data_fill_their_bins_evenly():
     low, high = jnp.array([-1.0, 0.0]), jnp.array([1.0, 4.0])
-    u = dequantise(jnp.zeros((5000, 2)), KEY, low, high, 5) / jnp.array([0.5, 1.0])
+    u = dequantise(jnp.zeros((5000, 2)), KEY, low=low, high=high, levels=5) / jnp.array([0.5, 1.0])
     assert abs(u).max() <= 0.5
     u = np.sort(np.asarray(u), axis=0)
     assert abs(u + 0.5 - (np.arange(5000)[:, None] + 0.5) / 5000).max() < 0.03
+    denoise = gaussian(Cosine(), 0.0, 1.0)
     with pytest.raises(ValueError, match="one of rademacher, normal, exact"):
-        log_prob(gaussian(Cosine(), 0.0, 1.0), Cosine(), u, KEY, 2, "hutchison")
+        log_prob(denoise, Cosine(), jnp.asarray(u), KEY, steps=2, trace="hutchison")
 
 
 def test_the_noise_left_at_the_start_widens_the_density():
@@ -181,5 +186,5 @@ def test_the_noise_left_at_the_start_widens_the_density():
     expected = (
         0.5 * np.log2(2 * np.pi * spread) + width**2 / 24 / spread / np.log(2) - np.log2(width)
     )
-    got = ode_bits(dataset(schedule, x0[:1]), schedule, x0, KEY, -1.0, 1.0)
+    got = ode_bits(dataset(schedule, x0[:1]), schedule, x0, KEY, low=-1.0, high=1.0)
     assert float(got.mean()) == pytest.approx(expected, abs=0.02)

@@ -29,7 +29,7 @@ def loss_of(net, prediction="eps", size=1, **options):
     named = {k: options.pop(k) for k in ("weighting", "distance") if k in options}
     problem = Problem(net, PREDICTIONS[prediction](), Timestep(), **named)
     how = Draws(size, **options)
-    loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), Told(), how)
+    loss = diffusion_loss(problem, Cosine(), Weighted(), Discrete(), embedding=Told(), draws=how)
     return lambda params, batch, key: loss(Params(params), batch, key, ())
 
 

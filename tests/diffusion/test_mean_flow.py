@@ -14,7 +14,7 @@ from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.diffusion.losses.mean_flow import MeanFlow, jump_target, second_time, tangent
 from ddm_jax.diffusion.losses.objectives import Weighted
 from ddm_jax.diffusion.noise_conds import Time
-from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, predict
+from ddm_jax.diffusion.predictions import PREDICTIONS, Parameterisation, denoiser, predict
 from ddm_jax.diffusion.process import diffuse, probability_flow
 from ddm_jax.diffusion.samplers.loop import integrate, sample
 from ddm_jax.diffusion.samplers.one_step import DDIM
@@ -45,12 +45,12 @@ def test_the_flow_is_its_own_aim(schedule, prediction):
     @jax.jit
     def found():
         def f(x, t):
-            return predict(net, ZERO, schedule, row, Time(), x, t, s=s).f
+            return predict(net, ZERO, Parameterisation(schedule, row, Time()), x, t=t, s=s).f
 
         x0 = gaussian(schedule, MEAN, STD)(x_t, t).x0
         along = tangent(schedule, x_t, x0, t)
         out, slope = jax.jvp(f, (x_t, t), (along, jnp.ones_like(t)))
-        return out, jump_target(schedule, row, x_t, t, s, x0=x0, along=along, f=slope)
+        return out, jump_target(schedule, row, x_t, t=t, s=s, x0=x0, along=along, f=slope)
 
     out, aim = found()
     np.testing.assert_allclose(aim, out, rtol=2e-2, atol=2e-3)
@@ -149,10 +149,10 @@ def test_training_finds_the_flow():
         return jax.lax.scan(step, (params, tx.init(params)), steps)[0][0]
 
     params = trained(params)
-    jump = denoiser(net, params, FLOW, problem.prediction, Time(), two_times=True)
+    jump = denoiser(net, params, problem.parameterisation(FLOW), two_times=True)
     x = jnp.linspace(-2, 2, 9)[:, None]
     for times in ([1.0], [1.0, 0.5]):
-        found = sample(jump, FLOW, DDIM(), jnp.array(times), x, jax.random.key(0))
+        found = sample(jump, FLOW, DDIM(), jnp.array(times), x=x, key=jax.random.key(0))
         np.testing.assert_allclose(found, ending(FLOW, x, jnp.ones(9)), atol=0.06)
     still = jump(x, jnp.ones(9), None).x0  # at s = t, the mean
     np.testing.assert_allclose(still, gaussian(FLOW, MEAN, STD)(x, jnp.ones(9)).x0, atol=0.06)
@@ -161,15 +161,16 @@ def test_training_finds_the_flow():
 @pytest.mark.parametrize("prediction", ["velocity", "x0"])
 def test_jumps_compose(prediction):
     """t -> s -> r is t -> r, and both are the flow, by DDIM steps of the denoiser of two times."""
-    row, key = PREDICTIONS[prediction](), jax.random.key(0)
-    jump = denoiser(exact(FLOW, prediction), ZERO, FLOW, row, Time(), two_times=True)
+    form = Parameterisation(FLOW, PREDICTIONS[prediction](), Time())
+    key, net = jax.random.key(0), exact(FLOW, prediction)
+    jump = denoiser(net, ZERO, form, two_times=True)
     x = jnp.linspace(-2, 2, 8)[:, None]
-    flow = gaussian_flow(FLOW, MEAN, STD, x, jnp.float32(0.9), jnp.float32(0.1))
+    flow = gaussian_flow(FLOW, MEAN, STD, x, t=jnp.float32(0.9), s=jnp.float32(0.1))
     for times in ([0.9, 0.1], [0.9, 0.5, 0.1], [0.9, 0.8, 0.3, 0.1]):
-        found = integrate(jump, FLOW, DDIM(), jnp.array(times), x, key)
+        found = integrate(jump, FLOW, DDIM(), jnp.array(times), x=x, key=key)
         np.testing.assert_allclose(found, flow, atol=1e-4)
-    other = denoiser(exact(FLOW, prediction), ZERO, FLOW, row, Time())
-    found = integrate(other, FLOW, DDIM(), jnp.array([0.9, 0.1]), x, key)
+    other = denoiser(net, ZERO, form)
+    found = integrate(other, FLOW, DDIM(), jnp.array([0.9, 0.1]), x=x, key=key)
     assert abs(found - flow).max() > 0.1
 
 
@@ -184,13 +185,13 @@ def test_guidance_moves_the_mean_as_guided_sampling_does():
     x_t = jax.random.normal(jax.random.key(1), (6, 2))
     null, there = Context(jnp.full((6, 2), 0.3)), jnp.arange(6) % 2 == 0
     problem = problem_of(told)
-    parts = FLOW, problem.prediction, problem.noise_cond
+    form = problem.parameterisation(FLOW)
     c, u = (
-        predict(told, ZERO, *parts, x_t, t, context, s=t).estimate.x0
+        predict(told, ZERO, form, x_t, t=t, context=context, s=t).estimate.x0
         for context in (Context(jnp.full((6, 2), -0.2)), null)
     )
     batch = draws(6, 2)._replace(x0=c, t=t, null=null, told=there)
-    got = MeanFlow(guidance=2.5).guided(problem, ZERO, FLOW, batch, x_t)
+    got = MeanFlow(guidance=2.5).guided(problem, ZERO, FLOW, batch, x_t=x_t)
     want = jnp.where(there[:, None], extrapolate(c, u, 2.5), c)
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert not MeanFlow().asks_null and MeanFlow(guidance=2.0).asks_null

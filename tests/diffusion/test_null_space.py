@@ -86,6 +86,7 @@ def test_estimates_agree_with_what_was_measured_and_keep_the_null_space(name):
 PAIRS = list(zip(FOR_MEANS, itertools.cycle(OPERATORS), strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "name"), PAIRS)
 def test_samples_measure_what_was_measured_and_are_free_where_nothing_was(sampler, name):
     """Data of independent elements: in the null space the sample is that without a measurement.
@@ -102,7 +103,7 @@ def test_samples_measure_what_was_measured_and_are_free_where_nothing_was(sample
     @jax.jit
     def run(x, y):
         ends = (consistent(denoise, operator, y), denoise)
-        return [sample(one, schedule, sampler, times, x, KEY) for one in ends]
+        return [sample(one, schedule, sampler, times, x=x, key=KEY) for one in ends]
 
     held, free = run(x, y)
     np.testing.assert_allclose(operator.measure(held), y, atol=1e-5)
@@ -126,7 +127,7 @@ def test_samples_have_the_conditional_law_of_the_data(name):
     @jax.jit
     def run(key):
         x = prior(schedule, key, jnp.zeros((count, *shape)))
-        return sample(denoise, schedule, Heun(), times, x, key)
+        return sample(denoise, schedule, Heun(), times, x=x, key=key)
 
     got = np.asarray(run(KEY), np.float64).reshape(count, 6)
     mean = inverse @ a @ np.ravel(truth) + null @ np.full(6, MEAN)

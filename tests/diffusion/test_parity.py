@@ -21,7 +21,7 @@ from parity import (
     x0_of,
 )
 
-from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, target
+from ddm_jax.diffusion.predictions import PREDICTIONS, Parameterisation, denoiser, target
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM, Euler, EulerAncestral, Heun
 from ddm_jax.diffusion.samplers.timesteps import KarrasGrid, UniformGrid
@@ -83,7 +83,8 @@ def test_predictions(prediction, name):
     other = make("DDIMScheduler", 10, prediction_type=name, clip_sample=False)
     expected = other.step(torch.tensor(raw), 600, torch.tensor(x)).pred_original_sample
     row = PREDICTIONS[prediction]()
-    net = denoiser(lambda *a: jnp.asarray(raw), None, LINEAR, row, lambda s, t: t)
+    form = Parameterisation(LINEAR, row, lambda s, t: t)
+    net = denoiser(lambda *a, keys: jnp.asarray(raw), None, form)
     close(net(jnp.asarray(x, jnp.float32), jnp.float32(600 / 999)).x0, expected)
 
 
@@ -91,7 +92,7 @@ def test_v_target_is_their_velocity():
     level, eps = torch.tensor([600]), np.cos(X)
     other = diffusers.DDPMScheduler().get_velocity(torch.tensor(X), torch.tensor(eps), level)
     alpha, sigma = map(np.float32, rates(600))
-    close(target(PREDICTIONS["v"](), alpha, sigma, jnp.asarray(X), jnp.asarray(eps)), other)
+    close(target(PREDICTIONS["v"](), alpha, sigma, x0=jnp.asarray(X), eps=jnp.asarray(eps)), other)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])

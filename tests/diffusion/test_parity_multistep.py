@@ -68,7 +68,7 @@ class HalfBend(DPMpp3M):
 
     def step(self, denoise, schedule, x, t, s, key, memory):
         x0 = denoise(x, t).x0
-        full, _ = super().step(denoise, schedule, x, t, s, key, memory)
+        full, _ = super().step(denoise, schedule, x, t=t, s=s, key=key, memory=memory)
         half = [0.5 * schedule.logsnr(u) for u in (s, t, *memory.times)]
         h = half[0] - half[1]
         r1, r2 = (half[1] - half[2]) / h, (half[2] - half[3]) / h

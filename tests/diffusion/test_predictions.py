@@ -7,7 +7,7 @@ import pytest
 
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.noise_conds import NOISE_CONDS, Timestep
-from ddm_jax.diffusion.predictions import PREDICTIONS, denoiser, split, target
+from ddm_jax.diffusion.predictions import PREDICTIONS, Parameterisation, denoiser, split, target
 from ddm_jax.diffusion.process import diffuse, noise_of
 from ddm_jax.diffusion.schedules.continuous import VP
 from ddm_jax.diffusion.schedules.discrete import Cosine, Linear
@@ -25,12 +25,12 @@ wide = (slice(None), None, None, None)
 @pytest.mark.parametrize("name", PREDICTIONS)
 def test_a_net_that_outputs_the_target_denoises_exactly(name):
     prediction = PREDICTIONS[name]()
-    goal = target(prediction, alpha, sigma, x0, eps)
+    goal = target(prediction, alpha, sigma, x0=x0, eps=eps)
 
     def net(params, x, noise_cond, cond, keys):
         return goal
 
-    denoise = denoiser(net, None, SCHEDULE, prediction, Timestep())
+    denoise = denoiser(net, None, Parameterisation(SCHEDULE, prediction, Timestep()))
     estimate = denoise(diffuse(SCHEDULE, x0, eps, t), t).x0
     # eps and score are divided by alpha, which is 0.006 at the noisy end.
     _, out, _ = prediction.coefficients(alpha, sigma)
@@ -43,13 +43,14 @@ def test_the_error_of_x0_is_c_out_times_that_of_the_output(name):
     skip, out, _ = (c[wide] for c in prediction.coefficients(alpha, sigma))
     f = jnp.sin(3 * x0 + eps)
     error = skip * diffuse(SCHEDULE, x0, eps, t) + out * f - x0
-    away = out * (f - target(prediction, alpha, sigma, x0, eps))
+    away = out * (f - target(prediction, alpha, sigma, x0=x0, eps=eps))
     np.testing.assert_allclose(error, away, atol=2e-5 + 1e-6 * float(abs(out).max()))
 
 
 def test_twice_the_channels_hold_the_variance_mix():
     raw = jnp.concatenate([x0, jnp.full_like(x0, -1.0)], -1)
-    denoise = denoiser(lambda *a: raw, None, SCHEDULE, PREDICTIONS["x0"](), Timestep())
+    form = Parameterisation(SCHEDULE, PREDICTIONS["x0"](), Timestep())
+    denoise = denoiser(lambda *a, keys: raw, None, form)
     estimate = denoise(eps, t)
     np.testing.assert_array_equal(estimate.x0, x0)
     np.testing.assert_array_equal(estimate.variance_mix, 0.0)
@@ -69,7 +70,7 @@ def test_targets_are_the_published_ones():
         - (0.5 * alpha / jnp.sqrt(power))[wide] * eps,
     }
     for name, expected in published.items():
-        goal = target(PREDICTIONS[name](), alpha, sigma, x0, eps)
+        goal = target(PREDICTIONS[name](), alpha, sigma, x0=x0, eps=eps)
         np.testing.assert_allclose(goal, expected, rtol=1e-4, atol=3e-5, err_msg=name)
 
 
@@ -89,7 +90,7 @@ def test_loss_spaces_differ_by_powers_of_the_snr():
     for name, cls in PREDICTIONS.items():
         skip, out, _ = cls().coefficients(alpha, sigma)
         f = (guess - skip[wide] * x_t) / out[wide]
-        errors[name] = ((f - target(cls(), alpha, sigma, x0, eps)) ** 2).mean((1, 2, 3))
+        errors[name] = ((f - target(cls(), alpha, sigma, x0=x0, eps=eps)) ** 2).mean((1, 2, 3))
     snr = (alpha / sigma) ** 2
     _, out, _ = PREDICTIONS["edm"]().coefficients(alpha, sigma)
     np.testing.assert_allclose(errors["edm"] * out**2, errors["x0"], rtol=2e-3)
@@ -148,7 +149,7 @@ def test_the_net_is_told_the_noise_cond_of_its_time_and_the_scaled_input(name):
         return jnp.zeros_like(x)
 
     told = Context(jnp.ones((64, 2)))
-    denoise = denoiser(net, "p", SCHEDULE, prediction, Timestep(), told)
+    denoise = denoiser(net, "p", Parameterisation(SCHEDULE, prediction, Timestep()), told)
     half = jnp.float32(0.5)
     denoise(x0, half)
     assert seen["params"] == "p" and seen["cond"] is told

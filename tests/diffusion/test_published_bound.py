@@ -91,7 +91,17 @@ def test_the_whole_bound_is_the_published_one(schedule, variance):
     x0, times = jnp.asarray(X0, jnp.float32), UniformGrid().times(schedule, STEPS)
     noise = [normal_like(fold_in(KEY, k), x0) for k in range(STEPS)]
     bound = jax.jit(
-        lambda x: vlb(denoise, schedule, times, x, KEY, variance, -1.0, 1.0, decoder="published")
+        lambda x: vlb(
+            denoise,
+            schedule,
+            times,
+            x,
+            key=KEY,
+            variance=variance,
+            low=-1.0,
+            high=1.0,
+            decoder="published",
+        )
     )(x0)
     expected = reference(schedule.betas(), X0, np.array(noise, np.float64), variance)
     for name, got, want in zip(("prior", "decoder", "kl"), bound[1:4], expected, strict=True):
@@ -117,8 +127,8 @@ def test_the_decoder_has_one_of_three_variances(schedule, variance, decoder):
     if variance == "learned":
         log_variance = mix * np.log(large) + (1 - mix) * np.log(small)
     estimate = Estimate(jnp.asarray(x0_hat, jnp.float32), jnp.asarray(mix, jnp.float32))
-    ends = jnp.float32(0.0), jnp.float32(1 / (STEPS - 1))
-    limits = variance, -1.0, 1.0
-    got = decoder_term(schedule, estimate, jnp.asarray(X0), *ends, *limits, decoder=decoder)
+    how = {"variance": variance, "low": -1.0, "high": 1.0, "decoder": decoder}
+    how["before"] = jnp.float32(1 / (STEPS - 1))
+    got = decoder_term(schedule, estimate, jnp.asarray(X0), jnp.float32(0.0), **how)
     want = byte_nats(X0, x0_hat, log_variance)
     np.testing.assert_allclose(got, want, rtol=1e-5)

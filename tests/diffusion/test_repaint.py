@@ -78,7 +78,7 @@ def test_known_elements_are_exact_and_an_example_depends_on_its_own_key_alone(sa
     def run(keys, known):
         x = prior(schedule, fold_in(keys, 0), known)
         held = Repaint(sampler, known, mask)
-        x0 = sample(denoise, schedule, held, times, x, fold_in(keys, 1))
+        x0 = sample(denoise, schedule, held, times, x=x, key=fold_in(keys, 1))
         return pinned(x0, known, mask)
 
     keys = fold_in(KEY, jnp.arange(8))
@@ -100,8 +100,8 @@ def test_times_of_each_examples_own_give_what_each_would_give_alone(sampler):
     def two(t, s, x, keys):
         held = Repaint(sampler, jnp.ones_like(x), FIRST)
         above = jnp.broadcast_to(q, t.shape)
-        x, memory = held.step(denoise, schedule, x, above, t, keys, held.init(x))
-        return held.step(denoise, schedule, x, t, s, keys, memory)
+        x, memory = held.step(denoise, schedule, x, t=above, s=t, key=keys, memory=held.init(x))
+        return held.step(denoise, schedule, x, t=t, s=s, key=keys, memory=memory)
 
     together, remembered = two(t, s, x, keys)
     assert jnp.isfinite(together).all()
@@ -119,10 +119,10 @@ def test_nothing_is_remembered_after_a_step_up(sampler):
     held = Repaint(sampler, x, FIRST)
     t, s, r = (jnp.float32(u) for u in (0.8, 0.5, 0.3))
     first = held.init(x)
-    x, memory = held.step(ideal(sampler, schedule), schedule, x, t, s, KEY, first)
-    x, after = held.step(ideal(sampler, schedule), schedule, x, s, r, KEY, memory)
+    x, memory = held.step(ideal(sampler, schedule), schedule, x, t=t, s=s, key=KEY, memory=first)
+    x, after = held.step(ideal(sampler, schedule), schedule, x, t=s, s=r, key=KEY, memory=memory)
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (first, after)), strict=True))
-    _, anew = held.step(ideal(sampler, schedule), schedule, x, r, t, KEY, after)
+    _, anew = held.step(ideal(sampler, schedule), schedule, x, t=r, s=t, key=KEY, memory=after)
     jax.tree.map(np.testing.assert_array_equal, anew, first)
 
 
@@ -135,9 +135,13 @@ def test_both_ways_land_on_the_marginals_of_what_is_known(schedule):
 
     @jax.jit
     def both(key):
-        down, _ = held.step(denoise, schedule, known, t, s, fold_in(key, 0), ())
+        down, _ = held.step(denoise, schedule, known, t=t, s=s, key=fold_in(key, 0), memory=())
         start = jnp.broadcast_to(down[:, :1], known.shape)
-        return down, start, held.step(denoise, schedule, start, s, t, fold_in(key, 1), ())[0]
+        return (
+            down,
+            start,
+            held.step(denoise, schedule, start, t=s, s=t, key=fold_in(key, 1), memory=())[0],
+        )
 
     down, start, up = both(KEY)
     for x, u in ((down[:, :1], s), (up, t)):
@@ -152,8 +156,10 @@ def test_with_nothing_known_a_step_down_is_the_inner_samplers(sampler):
     schedule, x = Cosine(), jax.random.normal(KEY, (4, 2))
     t, s, denoise = jnp.float32(0.8), jnp.float32(0.5), ideal(sampler, schedule)
     held = Repaint(sampler, x, jnp.array([False, False]))
-    got, memory = held.step(denoise, schedule, x, t, s, KEY, held.init(x))
-    own, remembered = sampler.step(denoise, schedule, x, t, s, fold_in(KEY, 0), sampler.init(x))
+    got, memory = held.step(denoise, schedule, x, t=t, s=s, key=KEY, memory=held.init(x))
+    own, remembered = sampler.step(
+        denoise, schedule, x, t=t, s=s, key=fold_in(KEY, 0), memory=sampler.init(x)
+    )
     np.testing.assert_allclose(got, own, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), memory, remembered)
 
@@ -165,7 +171,9 @@ def test_what_is_known_has_noise_of_its_own():
 
     @jax.jit
     def drawn(mask):
-        return Repaint(DDPM(), x, mask).step(denoise, schedule, x, t, s, KEY, ())[0][:, 0]
+        return Repaint(DDPM(), x, mask).step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())[0][
+            :, 0
+        ]
 
     held, free = (drawn(jnp.array([known])) for known in (True, False))
     assert abs(np.corrcoef(held, free)[0, 1]) < 0.02

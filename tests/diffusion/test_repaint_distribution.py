@@ -32,7 +32,7 @@ def second_given_the_first(sampler, rounds):
     def run(known, key):
         x = prior(schedule, fold_in(key, 0), known)
         held = Repaint(sampler, known, FIRST)
-        return sample(denoise, schedule, held, times, x, fold_in(key, 1))
+        return sample(denoise, schedule, held, times, x=x, key=fold_in(key, 1))
 
     second = np.asarray(run(jnp.ones((count, 2)), KEY))[:, 1]
     return second.mean(), second.std()
@@ -50,6 +50,7 @@ def test_twenty_rounds_reach_the_conditional_law(sampler):
     assert deviation == pytest.approx(0.6, abs=0.05)
 
 
+@pytest.mark.slow
 def test_more_rounds_come_nearer_and_one_is_half_way():
     """One round, which overwrites what is known and no more, moves the mean by 0.5 of 0.8."""
     means = [second_given_the_first(DDPM(), rounds)[0] for rounds in (1, 5, 20)]

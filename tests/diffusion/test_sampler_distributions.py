@@ -40,7 +40,7 @@ def test_random_samplers_reach_the_data_distribution(sampler, schedule):
     """Mean and deviation of the least noisy level are those of the data."""
     assert convergence(sampler) is None
     times, denoise = LogSNRGrid().times(schedule, 500), ideal(sampler, schedule)
-    x = integrate(denoise, schedule, sampler, times, start(schedule), KEY)
+    x = integrate(denoise, schedule, sampler, times, x=start(schedule), key=KEY)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(x.std()) == pytest.approx(STD, rel=0.03)
 
@@ -49,7 +49,7 @@ def test_random_samplers_reach_the_data_distribution(sampler, schedule):
 def test_consistency_sampling_is_exact_with_any_number_of_steps(steps):
     schedule = VE()
     denoise, times = ideal(Consistency(), schedule), UniformGrid().times(schedule, steps)
-    x = sample(denoise, schedule, Consistency(), times, start(schedule), KEY)
+    x = sample(denoise, schedule, Consistency(), times, x=start(schedule), key=KEY)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.015)
     assert float(x.std()) == pytest.approx(STD, rel=0.02)
 
@@ -58,6 +58,7 @@ MEANS, WEIGHTS = jnp.array([[-2.0, 0.5], [1.0, 1.0]]), jnp.array([0.3, 0.7])
 FOR_MEANS = [n for n, s in ROWS.items() if getattr(s, "estimate", "mean") == "mean"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOR_MEANS)
 def test_samplers_reproduce_the_weights_of_a_mixture(name):
     """In two dimensions, where a consistency function has no closed form."""
@@ -65,7 +66,7 @@ def test_samplers_reproduce_the_weights_of_a_mixture(name):
     noise = jax.random.normal(jax.random.key(1), (10_000, 2))
     denoise = mixture(schedule, MEANS, 0.3, WEIGHTS)
     times = LogSNRGrid().times(schedule, 2 if adaptive else 200)
-    x = sample(denoise, schedule, ROWS[name], times, noise, jax.random.key(2))
+    x = sample(denoise, schedule, ROWS[name], times, x=noise, key=jax.random.key(2))
     left = np.asarray(x[:, 0] < -0.5)
     assert left.mean() == pytest.approx(0.3, abs=0.015)
     np.testing.assert_allclose(x[left].mean(0), MEANS[0], atol=0.04)
@@ -82,7 +83,7 @@ def test_a_learned_variance_lies_between_the_small_and_the_large_one():
             mixes = None if mix is None else jnp.full_like(x, mix)
             return denoise(x, t)._replace(variance_mix=mixes)
 
-        return DDPM(variance).step(mixed, schedule, x, t, s, KEY, ())[0]
+        return DDPM(variance).step(mixed, schedule, x, t=t, s=s, key=KEY, memory=())[0]
 
     np.testing.assert_allclose(step("learned", 0.0), step("small"), atol=1e-6)
     np.testing.assert_allclose(step("learned", 1.0), step("large"), atol=1e-6)
@@ -100,8 +101,8 @@ def test_sde_solvers_start_as_ancestral_sampling(sampler):
     schedule = Linear()
     denoise, x = gaussian(schedule, MEAN, STD), jax.random.normal(KEY, (6, 4))
     t, s = jnp.float32(0.9), jnp.float32(0.7)
-    a, _ = sampler.step(denoise, schedule, x, t, s, KEY, sampler.init(x))
-    b, _ = DDPM().step(denoise, schedule, x, t, s, KEY, ())
+    a, _ = sampler.step(denoise, schedule, x, t=t, s=s, key=KEY, memory=sampler.init(x))
+    b, _ = DDPM().step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
@@ -133,7 +134,9 @@ def test_ddpm_is_the_published_algorithm(variance, steps):
         mean = (x - beta / np.sqrt(1 - abar[k]) * eps_of(x)) / np.sqrt(1 - beta)
         spread = beta * ((1 - abar[k + 1]) / (1 - abar[k]) if variance == "small" else 1)
         t, s = (jnp.float32(index[j] / 999) for j in (k, k + 1))
-        got, _ = DDPM(variance).step(denoise, schedule, jnp.float32(x), t, s, key, ())
+        got, _ = DDPM(variance).step(
+            denoise, schedule, jnp.float32(x), t=t, s=s, key=key, memory=()
+        )
         np.testing.assert_allclose(got, mean + np.sqrt(spread) * z, rtol=2e-3, atol=2e-3)
 
 
@@ -143,7 +146,7 @@ def test_ddim_with_eta_one_is_ddpm_with_the_small_variance(schedule):
     x = jax.random.normal(KEY, (6, 4))
     times = jnp.asarray(UniformGrid().times(schedule, 12))
     for t, s in zip(times[:-1], times[1:], strict=True):
-        a, _ = DDIM(eta=1.0).step(denoise, schedule, x, t, s, KEY, ())
-        b, _ = DDPM("small").step(denoise, schedule, x, t, s, KEY, ())
+        a, _ = DDIM(eta=1.0).step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())
+        b, _ = DDPM("small").step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())
         np.testing.assert_allclose(a, b, atol=2e-5)
         x = a

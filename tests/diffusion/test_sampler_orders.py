@@ -41,8 +41,8 @@ def errors_of(sampler, schedule, grids):
     @jax.jit
     def error(times):
         x = jnp.linspace(-2, 2, 9)[:, None] * schedule.sigma(ONE)
-        exact = gaussian_flow(schedule, MEAN, STD, x, ONE, times[-1])
-        got = integrate(gaussian(schedule, MEAN, STD), schedule, sampler, times, x, KEY)
+        exact = gaussian_flow(schedule, MEAN, STD, x, t=ONE, s=times[-1])
+        got = integrate(gaussian(schedule, MEAN, STD), schedule, sampler, times, x=x, key=KEY)
         return abs(got - exact).max()
 
     return [float(error(padded(times, max(map(len, grids))))) for times in grids]
@@ -68,7 +68,7 @@ def test_deterministic_samplers_converge_with_their_published_order(sampler, sch
 def test_inversion_leads_back_and_closes_in_with_more_steps(sampler):
     schedule = ContinuousCosine(-6.0, 6.0)
     denoise, x0 = gaussian(schedule, MEAN, STD), jnp.linspace(-0.5, 1.3, 7)[:, None]
-    there = jax.jit(lambda times, x: invert(denoise, schedule, sampler, times, x, KEY))
+    there = jax.jit(lambda times, x: invert(denoise, schedule, sampler, times, x=x, key=KEY))
     errors = []
     for steps in (20, 80):
         times = padded(LogSNRGrid().times(schedule, steps), 80)
@@ -84,7 +84,7 @@ def test_euler_in_sigma_is_ddim(schedule):
 
     @jax.jit
     def both(times):
-        return [integrate(denoise, schedule, s, times, x, KEY) for s in (Euler(), DDIM())]
+        return [integrate(denoise, schedule, s, times, x=x, key=KEY) for s in (Euler(), DDIM())]
 
     for steps in (2, 5, 15, 50):
         np.testing.assert_allclose(
@@ -97,8 +97,8 @@ def test_euler_ancestral_is_ddim_with_eta_one(schedule):
     denoise = gaussian(schedule, MEAN, STD)
     x = jax.random.normal(KEY, (6, 4))
     t, s = ONE, jnp.float32(0.5)
-    a, _ = EulerAncestral().step(denoise, schedule, x, t, s, KEY, ())
-    b, _ = DDIM(1.0).step(denoise, schedule, x, t, s, KEY, ())
+    a, _ = EulerAncestral().step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())
+    b, _ = DDIM(1.0).step(denoise, schedule, x, t=t, s=s, key=KEY, memory=())
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
@@ -118,7 +118,9 @@ def test_heun_is_the_trapezoidal_rule_of_karras_algorithm_2():
         lifted = x + np.sqrt(hat**2 - a**2) * z
         ahead = lifted + (b - hat) * d(lifted, hat)
         expected = lifted + (b - hat) * (d(lifted, hat) + d(ahead, b)) / 2
-        got, _ = Heun(churn=churn).step(denoise, schedule, jnp.float32(x), t, s, KEY, ())
+        got, _ = Heun(churn=churn).step(
+            denoise, schedule, jnp.float32(x), t=t, s=s, key=KEY, memory=()
+        )
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -164,7 +166,7 @@ def test_exponential_solvers_are_exact_for_polynomials(sampler, predicts, correc
         x = jnp.ones((1, 1))
         memory = sampler.init(x)
         for k, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
-            got, memory = sampler.step(denoise, schedule, x, t, s, KEY, memory)
+            got, memory = sampler.step(denoise, schedule, x, t=t, s=s, key=KEY, memory=memory)
             exact = moved(degree, schedule, x, t, s)
             if k == 3 and checked == "predicted":
                 np.testing.assert_allclose(got, exact, rtol=2e-6)
@@ -190,7 +192,7 @@ def test_adams_bashforth_is_exact_for_slopes_that_are_polynomials_in_r(order):
         memory = sampler.init(jnp.zeros((1, 1)))
         for t, s in zip(times[:-1], times[1:], strict=True):
             x = jnp.full((1, 1), y(schedule.sigma(t)))
-            got, memory = sampler.step(denoise, schedule, x, t, s, KEY, memory)
+            got, memory = sampler.step(denoise, schedule, x, t=t, s=s, key=KEY, memory=memory)
         np.testing.assert_allclose(got, y(schedule.sigma(s)), rtol=3e-6)
 
 
@@ -208,12 +210,13 @@ def test_the_tolerance_is_what_it_says():
     assert errors[0] < 0.01 and errors[1] < 0.1 * errors[0], errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["tsit5", "bosh3", "dopri8"])
 def test_the_adaptive_solver_leads_back(solver):
     schedule, x0 = ContinuousCosine(-6.0, 6.0), jnp.linspace(-0.5, 1.3, 7)[:, None]
     denoise, times = gaussian(schedule, MEAN, STD), np.array([1.0, 0.0], np.float32)
     sampler = Adaptive(solver=solver)
-    walk = jax.jit(lambda times, x: integrate(denoise, schedule, sampler, times, x, KEY))
+    walk = jax.jit(lambda times, x: integrate(denoise, schedule, sampler, times, x=x, key=KEY))
     noise = walk(times[::-1], x0)
     scale = deviation(schedule, ONE) / deviation(schedule, ZERO)
     middle = schedule.alpha(ONE) * MEAN + scale * (x0 - schedule.alpha(ZERO) * MEAN)
@@ -229,5 +232,5 @@ def test_an_example_that_needs_too_many_steps_is_nan_and_its_neighbours_are_not(
         return Estimate(jnp.full_like(x, MEAN) + swing)
 
     sampler = Adaptive(max_steps=60)
-    x = integrate(denoise, schedule, sampler, times, jnp.ones((2, 1)), KEY)
+    x = integrate(denoise, schedule, sampler, times, x=jnp.ones((2, 1)), key=KEY)
     assert jnp.isnan(x[0]).all() and jnp.isfinite(x[1]).all()

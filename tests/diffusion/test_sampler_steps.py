@@ -35,7 +35,7 @@ def test_times_of_each_examples_own_give_what_it_gets_alone(sampler):
 
     @jax.jit
     def run(x, times, keys):
-        return sample(denoise, schedule, sampler, times, x, keys)
+        return sample(denoise, schedule, sampler, times, x=x, key=keys)
 
     together = run(x, times, keys)
     assert together.shape == x.shape
@@ -53,11 +53,11 @@ def test_a_time_that_comes_twice_changes_nothing(sampler):
 
     @jax.jit
     def run(times, x):
-        return sample(denoise, schedule, sampler, times, x, KEY)
+        return sample(denoise, schedule, sampler, times, x=x, key=KEY)
 
     @jax.jit
     def step(x, t, s, key, memory):
-        return sampler.step(denoise, schedule, x, t, s, key, memory)
+        return sampler.step(denoise, schedule, x, t=t, s=s, key=key, memory=memory)
 
     def twice(*places):
         return np.insert(once, places, once[list(places)])
@@ -79,7 +79,7 @@ def test_a_time_that_comes_twice_changes_nothing(sampler):
 def no_nan(sampler, schedule):
     """All grids of all counts through one program: shorter grids stay at their last time."""
     denoise, x = ideal(sampler, schedule), prior(schedule, KEY, jnp.zeros((2, 2)))
-    run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x, KEY))
+    run = jax.jit(lambda times, x: sample(denoise, schedule, sampler, times, x=x, key=KEY))
     for name in TIMESTEPS:
         for count in (1, 2, 3, 10, 50, 100):
             times = np.asarray(grid_of(name, count).times(schedule, count))
@@ -130,7 +130,9 @@ def test_float32_gives_what_float64_gives(sampler, schedule):
     times, x = np.asarray(LogSNRGrid().times(schedule, 30)), np.asarray(start(schedule, (4, 3)))
 
     def run(dtype):
-        walk = jax.jit(lambda t, x: sample(ideal(sampler, schedule), schedule, sampler, t, x, KEY))
+        walk = jax.jit(
+            lambda t, x: sample(ideal(sampler, schedule), schedule, sampler, t, x=x, key=KEY)
+        )
         return np.asarray(walk(times.astype(dtype), x.astype(dtype)))
 
     single = run(np.float32)
@@ -180,7 +182,7 @@ def test_the_quadrature_of_deis_is_exact(schedule, tolerance, variable):
     for *before, t, s in ((1.0, 0.9, 0.8, 0.3), (0.9, 0.7, 0.5, 0.0), (0.4, 0.3, 0.1, 0.0)):
         memory = sampler.init(x)
         for u in before:
-            _, memory = sampler.step(nothing, schedule, x, u, u, KEY, memory)
+            _, memory = sampler.step(nothing, schedule, x, t=u, s=u, key=KEY, memory=memory)
         older, newer = (place(u, t, s) for u in before)
         (r_t, r_s), alpha_s = (ratio(u) for u in (t, s)), float(schedule.alpha(s))
         per_slope = alpha_s * (r_s - r_t)
@@ -189,6 +191,6 @@ def test_the_quadrature_of_deis_is_exact(schedule, tolerance, variable):
         for own, other, slopes in ((newer, older, (1.0, 0.0)), (older, newer, (0.0, 1.0))):
             expected = (means[1] - other * means[0]) / (own * (own - other))
             held = memory._replace(values=tuple(jnp.full_like(x, v) for v in slopes))
-            got, _ = sampler.step(nothing, schedule, x, t, s, KEY, held)
+            got, _ = sampler.step(nothing, schedule, x, t=t, s=s, key=KEY, memory=held)
             gain = float(got[0, 0]) / per_slope
             assert gain == pytest.approx(expected, rel=20 * tolerance, abs=tolerance)

@@ -35,9 +35,11 @@ def test_an_artist_leaves_every_picture_that_is_asked_for(kind, low, high, tmp_p
     drawn = {
         "grid.png": lambda path: artist.grid(values[0], path),
         "labelled.png": lambda path: artist.grid(values[0], path, 2, names),
-        "strip.png": lambda path: artist.strip(values, path, list("abc"), names, "title"),
+        "strip.png": lambda path: artist.strip(values, path, list("abc"), names, title="title"),
         "forward.png": lambda path: artist.forward(values, path, times, [3.0, 0.0, -3.0]),
-        "reverse.png": lambda path: artist.reverse(values, values, path, times, "way", names),
+        "reverse.png": lambda path: artist.reverse(
+            values, values, path, times, title="way", names=names
+        ),
         "film.gif": lambda path: artist.animation(values, path, 50, 100),
     }
     for name, draw in drawn.items():

@@ -43,7 +43,7 @@ def pixels_of(figure, path):
 def test_a_strip_shows_every_pixel_and_title(channels, tmp_path):
     rows = images(2, 3, 8, 8, channels) / 255
     path = tmp_path / "strip.png"
-    figure = plots.strip(rows, ["a", "b"], ["t = 1", "t = 0.5", "t = 0"], "way", path)
+    figure = plots.strip(rows, ["a", "b"], ["t = 1", "t = 0.5", "t = 0"], "way", path=path)
     assert texts(figure) == ["way", "t = 1", "t = 0.5", "t = 0", "a", "b"]
     found = pixels_of(figure, tmp_path / "again.png")
     with Image.open(path) as picture:

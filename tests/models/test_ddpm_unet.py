@@ -101,6 +101,7 @@ def test_the_output_is_zero_at_initialisation():
     assert out.shape == x.shape and (out == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -124,6 +125,7 @@ def test_options_keep_the_shape_and_use_every_parameter(options):
         assert abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16,), (8, 8), (8, 8, 4)], ids=repr)
 def test_any_number_of_spatial_dimensions(size):
     module = DDPMUNet(2, **SMALL, patch=2)
@@ -145,6 +147,7 @@ def test_the_output_depends_on_the_noise_and_on_the_vector_of_the_context():
     np.testing.assert_array_equal(apply(module, params, x, noise), nothing)
 
 
+@pytest.mark.slow
 def test_remat_changes_memory_and_not_the_gradient():
     x, label = jax.random.normal(jax.random.key(2), (2, 8, 8, 1)), jnp.ones(2)
     plain, remat = (DDPMUNet(1, **SMALL, remat=r) for r in (False, True))

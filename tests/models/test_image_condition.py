@@ -119,13 +119,16 @@ def test_pictures_are_dropped_by_example_and_whole():
 def test_a_mirrored_example_has_a_mirrored_picture(condition, on_device):
     pool = jnp.asarray(COLUMNS["x"]) if on_device else None
     plain, turned = (
-        condition.raw(prepare(feed(DATA, 0, 12, 0, augment, on_device), pool, augment))
+        condition.raw(
+            prepare(feed(DATA, 0, 12, 0, augment=augment, by_index=on_device), pool, augment)
+        )
         for augment in (NO_AUGMENT, Mirror(1.0))
     )
     np.testing.assert_allclose(turned.pixels, np.asarray(plain.pixels)[:, :, ::-1], atol=1e-6)
     assert abs(turned.pixels - plain.pixels).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_network_sees_the_picture_of_an_example_in_its_own_estimate_alone(model):
     made = setup(model)
@@ -147,13 +150,13 @@ def test_every_network_sees_the_picture_of_an_example_in_its_own_estimate_alone(
 def test_the_loss_of_an_example_does_not_depend_on_the_batch_around_it():
     made = setup()
     params, task = away_from_rest(made.init_params()), made.task
-    fed = feed(DATA, 0, 12, 0, NO_AUGMENT, False)
+    fed = feed(DATA, 0, 12, 0, augment=NO_AUGMENT, by_index=False)
 
     @jax.jit
     def losses(fed):
         batch = task.prepare(fed, Constants(None, {}), made.train_key())
         view = View(jnp.zeros((), int), params, task.memory())
-        return task.loss(params, batch, made.train_key(), {}, view).loss
+        return task.loss(params, batch, made.train_key(), borrowed={}, view=view).loss
 
     whole = losses(fed)
     halves = [losses({k: v[part] for k, v in fed.items()}) for part in np.split(np.arange(12), 2)]

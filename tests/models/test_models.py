@@ -90,6 +90,7 @@ def test_every_parameter_matters(built, name):
         assert abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+@pytest.mark.slow
 @every_model
 def test_dropout_acts_in_training_only(built, name):
     module, params, x, label, run = built[name]

@@ -81,7 +81,10 @@ def test_where_there_is_no_picture_there_is_no_noise():
 
 
 def prepared(made, key, part=slice(None)):
-    fed = {name: value[part] for name, value in feed(DATA, 0, 12, 0, NO_AUGMENT, False).items()}
+    fed = {
+        name: value[part]
+        for name, value in feed(DATA, 0, 12, 0, augment=NO_AUGMENT, by_index=False).items()
+    }
     return made.task.prepare(fed, Constants(None, {}), key)
 
 

@@ -114,6 +114,7 @@ def test_attention_is_over_positions_and_the_sequence_within_its_mask():
     np.testing.assert_allclose(got, attended(params, x, sequence, mask, 2), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_sequence_of_nothing_is_no_sequence():
     """The U-Net under a mask that is nowhere True is the U-Net without a sequence."""
     net = DDPMUNet(2, channels=8, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)

@@ -31,7 +31,7 @@ def assembled(*arguments):
 def told():
     """A setup that tells, a batch of it, and weights whose output is not zero."""
     setup, data = assembled(*TOLD, "--config.loss.class_dropout=1.0")
-    fed = feed(data, 0, 8, 0, setup.task.augment, False)
+    fed = feed(data, 0, 8, 0, augment=setup.task.augment, by_index=False)
     batch = setup.task.prepare(fed, Constants(None, {}), setup.train_key())
     params = setup.init_params()
     keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(params)))
@@ -51,7 +51,7 @@ def losses(told):
     @jax.jit
     def of(params, labels):
         changed = batch._replace(augment_labels=labels)
-        return task.loss(params, changed, setup.train_key(), {}, view).loss
+        return task.loss(params, changed, setup.train_key(), borrowed={}, view=view).loss
 
     return of
 

@@ -34,9 +34,11 @@ def steps(setup, data, layout, count):
     step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
     state = layout.replicate(jax.jit(setup.init_state)())
     rest = layout.replicate((Constants(None, {}), setup.train_key()))
-    how = setup.train.batch, setup.seed, setup.task.augment, False
+    how = {"augment": setup.task.augment, "by_index": False}
     for k in range(count):
-        state, metrics = step(state, layout.shard(feed(data, k, *how)), *rest)
+        state, metrics = step(
+            state, layout.shard(feed(data, k, setup.train.batch, setup.seed, **how)), *rest
+        )
         jax.block_until_ready(metrics.loss)
     return jax.device_get((state, metrics))
 
@@ -56,6 +58,7 @@ def reconstructed(trained):
     return np.asarray(jax.jit(task.reconstructed)(params, data.columns["x"]))
 
 
+@pytest.mark.slow
 def test_reconstructions_are_nearer_than_the_mean_image(trained, reconstructed):
     task, _, data = trained
     shown = task.spec.show(data.columns["x"])
@@ -114,12 +117,12 @@ def test_latents_that_are_not_finite_are_not_hidden(codec, bad):
 
 def test_the_loss_is_made_of_its_parts_and_belongs_to_the_example(trained):
     task, params, data = trained
-    part = feed(data, 0, 16, 0, task.augment, False)
+    part = feed(data, 0, 16, 0, augment=task.augment, by_index=False)
 
     @jax.jit
     def terms(part):
         batch = task.prepare(part, Constants(None, {}), jax.random.key(1))
-        return task.loss(params, batch, jax.random.key(2), {}, VIEW)
+        return task.loss(params, batch, jax.random.key(2), borrowed={}, view=VIEW)
 
     whole, half = terms(part), terms({k: v[8:] for k, v in part.items()})
     parts = whole.parts

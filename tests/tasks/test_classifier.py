@@ -55,7 +55,7 @@ def batch():
 
 def test_the_loss_is_the_cross_entropy_and_the_accuracy_beside_it():
     task = task_of("classifier.noisy=False")
-    terms = task.loss(NO_PARAMS, batch(), KEY, {}, VIEW)
+    terms = task.loss(NO_PARAMS, batch(), KEY, borrowed={}, view=VIEW)
     label = np.arange(COUNT) % 3
     scores = (label - 1.0)[:, None] * np.array([-4.0, 0.0, 4.0])
     expected = np.log(np.exp(scores).sum(1)) - scores[np.arange(COUNT), label]
@@ -67,7 +67,7 @@ def test_the_loss_is_the_cross_entropy_and_the_accuracy_beside_it():
 
 def test_without_noise_it_sees_the_examples_and_the_least_noise():
     task = task_of("classifier.noisy=False")
-    terms = task.loss(NO_PARAMS, batch(), KEY, {}, VIEW)
+    terms = task.loss(NO_PARAMS, batch(), KEY, borrowed={}, view=VIEW)
     x, told = map(np.asarray, task.net.seen[-1])
     assert terms.t is None and len(set(told.tolist())) == 1
     np.testing.assert_allclose(told, task.noise_cond(task.schedule, jnp.zeros(COUNT)))
@@ -80,7 +80,7 @@ def test_with_noise_it_sees_x_t_scaled_to_unit_size(schedule):
     assert schedule in SCHEDULES
     task = task_of(f"schedule.name={schedule}", "classifier.uniforms=independent")
     ones = batch()._replace(x0=jax.random.normal(KEY, (COUNT, 4, 4, 1)))
-    terms = task.loss(NO_PARAMS, ones, KEY, {}, VIEW)
+    terms = task.loss(NO_PARAMS, ones, KEY, borrowed={}, view=VIEW)
     x, told = map(np.asarray, task.net.seen[-1])
     assert 0.9 < x.std() < 1.1 and terms.t.std() > 0.2
     np.testing.assert_allclose(told, task.noise_cond(task.schedule, terms.t), rtol=1e-6)
@@ -97,12 +97,12 @@ def test_with_noise_it_sees_x_t_scaled_to_unit_size(schedule):
 def test_draws_belong_to_the_example():
     """Whatever the split of the batch, and another key draws others."""
     task, whole = task_of(), batch()
-    terms = task.loss(NO_PARAMS, whole, KEY, {}, VIEW)
+    terms = task.loss(NO_PARAMS, whole, KEY, borrowed={}, view=VIEW)
     part = jax.tree.map(lambda a: a[16:32], whole)
-    split = task.loss(NO_PARAMS, part, KEY, {}, VIEW)
+    split = task.loss(NO_PARAMS, part, KEY, borrowed={}, view=VIEW)
     np.testing.assert_array_equal(split.t, terms.t[16:32])
     np.testing.assert_allclose(split.loss, terms.loss[16:32], rtol=1e-5)
-    other = task.loss(NO_PARAMS, whole, jax.random.key(9), {}, VIEW)
+    other = task.loss(NO_PARAMS, whole, jax.random.key(9), borrowed={}, view=VIEW)
     assert abs(other.t - terms.t).max() > 1e-3
     assert abs(other.loss - terms.loss).max() > 1e-3
 

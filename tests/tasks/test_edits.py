@@ -167,6 +167,7 @@ def test_what_is_measured_of_a_result_is_what_was_measured_of_the_picture(given)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EDITS)
 def test_a_result_is_the_same_whatever_the_batch(name):
     edit, generator = EDITS[name](), generator_of()
@@ -198,6 +199,7 @@ def test_pictures_and_weights_are_arguments_of_the_program(name):
         assert constant_bytes(program, WEIGHTS, many) < few + 4000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -99,6 +99,7 @@ def learning_from(teacher):
     return assemble(config, data.spec, {"teacher": teacher}), data
 
 
+@pytest.mark.slow
 def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
     """Through the objective and the model of the run, three steps of SGD."""
     config = complete(load_config(str(ROOT / "configs/base.py")))
@@ -114,7 +115,9 @@ def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
         state = layout.replicate(setup.init_state())
         rest = layout.replicate((Constants(None, {"teacher": weights}), setup.train_key()))
         for k in range(3):
-            batch = layout.shard(feed(data, k, 16, setup.seed, setup.task.augment, False))
+            batch = layout.shard(
+                feed(data, k, 16, setup.seed, augment=setup.task.augment, by_index=False)
+            )
             if k == 0:
                 assert constant_bytes(step, state, batch, *rest) < MEGABYTE
             state, metrics = step(state, batch, *rest)

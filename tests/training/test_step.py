@@ -51,7 +51,9 @@ def run(setup, layout, steps=3, on_device=False, state=None):
     constants = layout.replicate(Constants(DATA.columns["x"] if on_device else None, {}))
     key, losses = layout.replicate(setup.train_key()), []
     for k in range(int(state.step), int(state.step) + steps):
-        part = feed(DATA, k, setup.train.batch, setup.seed, setup.task.augment, on_device)
+        part = feed(
+            DATA, k, setup.train.batch, setup.seed, augment=setup.task.augment, by_index=on_device
+        )
         state, metrics = step(state, layout.shard(part), constants, key)
         losses.append(jax.device_get(metrics))
     return jax.device_get(state), losses, step
@@ -65,14 +67,14 @@ def distance(a, b):
 
 def first_loss(setup):
     """The mean loss of the first batch before any step, without the cost of its gradient."""
-    part = feed(DATA, 0, setup.train.batch, setup.seed, setup.task.augment, False)
+    part = feed(DATA, 0, setup.train.batch, setup.seed, augment=setup.task.augment, by_index=False)
     params = setup.init_params()
 
     @jax.jit
     def loss(params, part):
         batch = setup.task.prepare(part, Constants(None, {}), setup.train_key())
         view = View(jnp.zeros((), int), params, setup.task.memory())
-        return setup.task.loss(params, batch, setup.train_key(), {}, view).loss.mean()
+        return setup.task.loss(params, batch, setup.train_key(), borrowed={}, view=view).loss.mean()
 
     return loss(params, part)
 
@@ -82,12 +84,14 @@ def alone():
     return run(SGD, one_device())
 
 
+@pytest.mark.slow
 def test_the_weights_move_and_clipping_acts(alone):
     state, losses, _ = alone
     assert distance(state.params, SGD.init_state().params) > 0.05
     assert losses[0].grad_norm > SGD.optim.clip
 
 
+@pytest.mark.slow
 def test_times_are_drawn_by_the_losses_seen(alone):
     """Sixteen stratified examples fill four histories of two in the first step."""
     state, losses, _ = alone
@@ -117,6 +121,7 @@ def test_accumulated_parts_give_what_the_big_batch_gives(alone):
     np.testing.assert_allclose(losses[0].level_sum, alone[1][0].level_sum, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_data_on_the_device_give_the_same_weights(alone):
     state, _, _ = run(SGD, one_device(), on_device=True)
     assert distance(state, alone[0]) == 0
@@ -127,7 +132,7 @@ def test_the_step_compiles_once_also_after_a_restore(alone):
     assert step._cache_size() == 1
     layout = one_device()
     restored = layout.replicate(jax.tree.map(np.asarray, state))
-    part = layout.shard(feed(DATA, 3, SGD.train.batch, 0, Mirror(), False))
+    part = layout.shard(feed(DATA, 3, SGD.train.batch, 0, augment=Mirror(), by_index=False))
     step(restored, part, layout.replicate(Constants(None, {})), layout.replicate(SGD.train_key()))
     assert step._cache_size() == 1
 
@@ -161,9 +166,10 @@ def test_parts_with_parameters_are_trained_averaged_and_sampled_with(overrides, 
     assert images.shape == (2, 8, 8, 1) and jnp.isfinite(images).all()
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_float32_state():
     half = setup("--config.model.ddpm_unet.dtype=bfloat16")
-    part = feed(DATA, 0, half.train.batch, half.seed, half.task.augment, False)
+    part = feed(DATA, 0, half.train.batch, half.seed, augment=half.task.augment, by_index=False)
     given = (half.init_state(), part, Constants(None, {}), half.train_key())
     state, metrics = jax.eval_shape(half.train_step(None), *given)
     floats = {a.dtype for a in jax.tree.leaves(state) if a.dtype != np.int32}

@@ -169,7 +169,7 @@ def test_a_whole_weight_counts_an_example_so_many_times():
 def test_a_task_without_noise_levels_trains_alike_and_has_no_sums_over_them(accumulate):
     class Timeless(Quadratic):
         def loss(self, params, batch, key, borrowed, view):
-            return super().loss(params, batch, key, borrowed, view)._replace(t=None)
+            return super().loss(params, batch, key, borrowed=borrowed, view=view)._replace(t=None)
 
         def remember(self, memory, t, loss):
             return super().remember(memory, jnp.zeros(1) if t is None else t, loss)

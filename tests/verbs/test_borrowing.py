@@ -55,6 +55,7 @@ def files_of(run):
     return {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
+@pytest.mark.slow
 def test_a_classifier_logs_its_accuracy_and_draws_its_guesses(tiny_classifier):
     row = logs.read(tiny_classifier / "metrics.jsonl")[-1]
     assert 0 <= row["accuracy"] <= 1 and row["loss"] == pytest.approx(np.log(10), abs=0.3)
@@ -65,6 +66,7 @@ def test_a_classifier_logs_its_accuracy_and_draws_its_guesses(tiny_classifier):
     assert "samples" not in names and "forward.png" not in names
 
 
+@pytest.mark.slow
 def test_a_classifier_is_evaluated_by_its_accuracy(tiny_classifier, capsys):
     few = ("--config.evaluate.count=20", "--config.evaluate.levels=3")
     code, out, err = answer(capsys, "--mode", "evaluate", "--workdir", tiny_classifier, *few)
@@ -167,6 +169,7 @@ def test_a_teacher_may_move_and_not_change(teacher, tmp_path, capsys):
     assert code == 0, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[]", "{", '{"teacher": 3}', '{"teacher": {"step": "x"}}'])
 def test_a_broken_record_of_what_is_borrowed_is_one_line(text, teacher, tmp_path, capsys):
     run = tmp_path / "student"
@@ -176,6 +179,7 @@ def test_a_broken_record_of_what_is_borrowed_is_one_line(text, teacher, tmp_path
     assert code == 2 and "borrowed.json is broken" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_as_far_as_it_fits(teacher, tmp_path, capsys):
     init = f"init.run={teacher}@3"
     still = ("optim.name=sgd", "optim.lr=1e-30", "train.steps=1", init)

@@ -137,6 +137,7 @@ def test_moments_in_a_file_stand_for_the_data(run, capsys, tmp_path):
     assert other["value"] == pytest.approx(row["value"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_are_told_what_the_data_are_told(run, tiny_classifier, capsys):
     """And the floor of agreement is how often the classifier is right about data."""
     classifier = ("classifier.run=" + str(tiny_classifier), "name=classifier")

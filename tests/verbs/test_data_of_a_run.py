@@ -79,6 +79,7 @@ def verbs(run):
 SDEDIT = ("--config.edit.name=sdedit",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", CHANGES, ids=lambda how: how.__name__)
 def test_changed_data_are_refused_before_anything_is_written(how, run, monkeypatch, capsys):
     change(monkeypatch, how)

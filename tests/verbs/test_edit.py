@@ -49,6 +49,7 @@ def done(capsys, run, name, *settings):
     return out, path, arrays_of(path)
 
 
+@pytest.mark.slow
 def test_interpolation_leads_from_one_sample_to_the_other(tiny_run, samples, capsys):
     settings = ("pair=2,12", "frames=5")
     out, path, arrays = done(capsys, tiny_run, "interpolate", *settings)
@@ -73,6 +74,7 @@ def test_a_sampler_that_draws_noise_is_told_of_and_shares_it(tiny_run, capsys):
     assert np.isfinite(arrays["images"]).all()
 
 
+@pytest.mark.slow
 def test_an_edit_prints_the_psnr_of_what_it_writes(tiny_run, samples, capsys):
     settings = ("first=1", "count=5", "strength=0.2,1")
     out, path, arrays = done(capsys, tiny_run, "sdedit", *settings)

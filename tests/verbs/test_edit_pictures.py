@@ -19,6 +19,7 @@ def mine(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_picture_is_brought_to_the_size_of_the_data_and_that_is_said(mine, tiny_run, capsys):
     out, path, arrays = done(capsys, tiny_run, "inpaint", f"image={mine}", "rounds=1")
     assert f"{mine / 'a.png'}: 8 x 8 pixels, taken as it is\n" in out
@@ -29,6 +30,7 @@ def test_a_picture_is_brought_to_the_size_of_the_data_and_that_is_said(mine, tin
     assert arrays["original"].shape == (2, 8, 8, 1) and arrays["original"][1].std() == 0
 
 
+@pytest.mark.slow
 def test_other_pictures_of_the_same_name_do_not_take_the_place_of_the_first(mine, tiny_run, capsys):
     settings = (f"image={mine / 'a.png'}", "strength=0.5")
     first = done(capsys, tiny_run, "sdedit", *settings)[1]
@@ -36,6 +38,7 @@ def test_other_pictures_of_the_same_name_do_not_take_the_place_of_the_first(mine
     assert done(capsys, tiny_run, "sdedit", *settings)[1] != first
 
 
+@pytest.mark.slow
 def test_a_walk_between_two_pictures(mine, tiny_run, capsys):
     files = f"image={mine / 'a.png'},{mine / 'b.png'}"
     _, _, arrays = done(capsys, tiny_run, "interpolate", files, "frames=3", "sample.classes=4")
@@ -44,6 +47,7 @@ def test_a_walk_between_two_pictures(mine, tiny_run, capsys):
     assert code == 2 and "names 1 pictures; it walks between two" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_mask_may_have_the_size_of_the_picture_it_was_drawn_over(mine, tiny_run, capsys):
     white = np.zeros((20, 40), np.uint8)
     white[:, :20] = 255

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, answer, images_of
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 SMALL = (
     *("model.name=residual_mlp", "model.residual_mlp.channels=8", "model.residual_mlp.depth=1"),
@@ -55,7 +55,6 @@ def test_a_run_does_not_go_on_with_other_vectors(run, folder, capsys):
     assert code == 2 and "the embeddings differ; bring the data back" in err
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_wherever_its_vectors_lie(run, folder, capsys):
     code, out, err = answer(capsys, *training(folder, elsewhere(folder, 0), "train.steps=3"))
     assert code == 0 and "resuming at step 2" in out, err

@@ -59,6 +59,7 @@ def measured(setup, **options):
     return dataclasses.replace(setup, task=dataclasses.replace(setup.task, evaluate=evaluate))
 
 
+@pytest.mark.slow
 def test_an_example_is_the_same_for_every_batch_size_and_device_count(tiny_run):
     setup = open_run(tiny_run).setup
     data, _, _ = examples(setup, print)

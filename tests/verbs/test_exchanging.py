@@ -27,7 +27,7 @@ SMALL = (
     "--config.sample.batch=4",
     "--config.sample.steps=3",
 )
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 def imports(capsys, workdir, folder=PIPELINE, *more):
@@ -94,7 +94,6 @@ def test_an_imported_run_is_a_run_and_comes_back(imported, capsys, tmp_path):
     assert bits_of(leaves_of(tmp_path / "again")) == bits_of(leaves_of(run))
 
 
-@pytest.mark.slow
 def test_an_imported_run_is_sampled_from_and_trained_on(imported, capsys, tmp_path):
     """And what is exported then is the average."""
     run, out, again = (tmp_path / name for name in ("run", "out", "again"))
@@ -114,7 +113,6 @@ def test_an_imported_run_is_sampled_from_and_trained_on(imported, capsys, tmp_pa
     assert sorted(bits_of(trained)) != sorted(bits_of(average))
 
 
-@pytest.mark.slow
 def test_a_table_of_classes_comes_and_goes(capsys, tmp_path):
     """It is the condition's here; a network alone has no scheduler, so the config's is taken."""
     rng = np.random.default_rng(0)

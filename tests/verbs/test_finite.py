@@ -173,7 +173,7 @@ def test_films_are_checked_too(run, monkeypatch):
     opened = open_run(run)
     generator, weights = opened.setup.task.generator, opened.load(one_device()).weights
     with pytest.raises(RunError, match="3 of 3 images .*: 0, 1, 2"):
-        sampling.draw_film(generator, one_device(), weights, np.arange(3), print)
+        sampling.draw_film(generator, one_device(), weights, np.arange(3), say=print)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -130,7 +130,7 @@ def test_the_class_that_guidance_starts_from_is_the_one_that_training_drops_to(s
     told.seen.clear()
     ones = jnp.ones(count, jnp.int32)
     batch = Batch(jnp.zeros((count, 8, 8, 1)), ones, jnp.arange(count))
-    task.loss(NO_WEIGHTS, batch, setup.train_key(), {}, View(0, NO_WEIGHTS, ()))
+    task.loss(NO_WEIGHTS, batch, setup.train_key(), borrowed={}, view=View(0, NO_WEIGHTS, ()))
     task.generator.guided(Weights(NO_WEIGHTS), Asked(ones, ones))
     trained, *guided = map(set, told.seen)
     assert {1} in guided and {NULL} in guided and set().union(*guided) == trained == {1, NULL}

@@ -115,6 +115,7 @@ def test_films_of_samples_do_too(run, monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 def test_evaluations_do_too(run, monkeypatch, capsys):
     monkeypatch.setattr(evaluating, "make_measure", unmeasured)
     monkeypatch.setattr(Run, "saved", unread)
@@ -126,6 +127,7 @@ def test_evaluations_do_too(run, monkeypatch, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, shaping",
     [
@@ -163,6 +165,7 @@ def test_the_settings_stand_beside_the_arrays(run, monkeypatch, capsys):
     assert (settings["clip"], settings["steps"]) == ("static", 1000)
 
 
+@pytest.mark.slow
 def test_a_preview_of_other_settings_is_drawn_anew(run, capsys):
     train = ("--config", run / "config.json", "--workdir", run, "--config.sample.film=0")
     grid = run / "samples/step_6.png"

@@ -35,6 +35,7 @@ def drawn(capfd, run, *arguments):
     return images_of(capfd, run, *arguments)[0]
 
 
+@pytest.mark.slow
 def test_prompts_are_dealt_in_turn_and_stored(run, capfd):
     got = drawn(capfd, run, "--prompt", RED, "--prompt", BLUE)
     assert got["asked"].tolist() == [RED, BLUE] * 3
@@ -55,6 +56,7 @@ def generated(run, *ask, **guidance):
     return np.asarray(jax.jit(told.generate)(opened.load().weights, np.arange(4)))
 
 
+@pytest.mark.slow
 def test_an_example_is_of_its_own_prompt(run):
     both, red = generated(run, RED, BLUE), generated(run, RED)
     np.testing.assert_allclose(both[::2], red[::2], atol=1e-5)
@@ -64,7 +66,7 @@ def test_an_example_is_of_its_own_prompt(run):
 @pytest.mark.slow
 def test_what_is_avoided_shapes_the_image(run, capfd):
     plain = drawn(capfd, run, "--prompt", RED)
-    led = drawn(capfd, run, "--prompt", RED, f"--config.sample.avoid={BLUE}")
+    led = drawn(capfd, run, "--prompt", RED, index=f"--config.sample.avoid={BLUE}")
     assert abs(led["images"].astype(int) - plain["images"]).max() > 0
     same = ("--config.guidance.classifier_free.scale=1",)
     plain = drawn(capfd, run, "--prompt", RED, *same)

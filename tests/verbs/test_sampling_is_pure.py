@@ -17,7 +17,7 @@ from ddm_jax.training.layout import Layout
 from ddm_jax.verbs import sampling
 from ddm_jax.verbs.sampling import in_batches, make_draw
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 @pytest.fixture(scope="module", params=["v", pytest.param("eps", marks=pytest.mark.slow)])
@@ -86,7 +86,7 @@ def test_each_process_draws_an_equal_share_and_all_have_the_whole(
         return np.stack([rows] * processes)
 
     def all_of(layout):
-        return in_batches(layout, np.copy, index, batch, print)
+        return in_batches(layout, np.copy, index, batch, say=print)
 
     monkeypatch.setattr(sampling, "allgather", send)
     for layout in layouts:

@@ -13,7 +13,7 @@ from ddm_jax.data.sources import load
 from ddm_jax.evaluation.sets.base import FeatureSet
 from ddm_jax.evaluation.sets.sliced import SlicedWasserstein
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 TINY = (
     *("data.count=300", "model.residual_mlp.channels=8", "model.residual_mlp.depth=1"),
@@ -104,7 +104,6 @@ def test_what_points_have_not_is_refused_in_a_line(setting, remedy, tmp_path, ca
     assert remedy in error and error.count("\n") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["moons", "swiss_roll"])
 def test_a_trained_toy_draws_near_the_data_and_an_untrained_one_does_not(name, tmp_path):
     """By the sliced Wasserstein distance to points that training has not seen."""

@@ -80,6 +80,7 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     assert losses[0][6] == losses[1][6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, times, code", [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
 def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
     run = tmp_path / "run"
@@ -103,6 +104,7 @@ def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
     assert step == logs.read(run / "metrics.jsonl")[-1]["step"] >= 3
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_is_not_saved(tmp_path):
     run = tmp_path / "run"
     result = launch(
@@ -231,7 +233,7 @@ class Notes:
 def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path):
     setup, data = mlp
     notes = Notes()
-    assert training.train(setup, data, tmp_path, one_device(), notes) == 0
+    assert training.train(setup, data, tmp_path, one_device(), preview=notes) == 0
     drawn = [("draw", step) for step in (1, 2, 3)]
     assert notes.calls == [("begin",), *drawn, ("end", 3)]
     _, saved = state_of(tmp_path)
@@ -250,7 +252,7 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     weights = np.random.default_rng(0).normal(1000.0, 1.0, (1200, 1000)).astype(np.float32)
 
     def taught(self, params, batch, key, borrowed, view):
-        terms = loss(self, params, batch, key, borrowed, view)
+        terms = loss(self, params, batch, key, borrowed=borrowed, view=view)
         return terms._replace(loss=terms.loss + borrowed["teacher"]["w"].mean())
 
     def measured(self, step, *arguments):
@@ -265,7 +267,10 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     monkeypatch.setattr(Diffusion, "loss", taught)
     monkeypatch.setattr(Layout, "compile", measured)
     borrowed = {"teacher": {"w": weights}}
-    assert training.train(setup, data, tmp_path, two_devices(), Notes(), borrowed) == 0
+    assert (
+        training.train(setup, data, tmp_path, two_devices(), preview=Notes(), borrowed=borrowed)
+        == 0
+    )
     assert len(sizes) == 3 and max(sizes) < 2**20 < 4 * 2**20 < weights.nbytes
     for row in logs.read(tmp_path / "metrics.jsonl"):
         assert 900 < row["loss"] < 1100

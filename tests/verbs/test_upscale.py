@@ -74,6 +74,7 @@ def edited(capsys, run, *arguments):
         return {name: arrays[name] for name in arrays}
 
 
+@pytest.mark.slow
 def test_edits_take_the_pictures_of_examples_and_files_and_need_some(run, small, capsys):
     sdedit = ("--config.edit.name=sdedit", "--config.edit.sdedit.count=2")
     own = edited(capsys, run, *sdedit, f"--config.edit.sdedit.image={small}")
@@ -82,6 +83,7 @@ def test_edits_take_the_pictures_of_examples_and_files_and_need_some(run, small,
     assert code == 2 and "as in --prompt small.png" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_upscaling_is_sampling_under_the_picture(run, small, capfd):
     upscale = ("--config.edit.name=upscale", "--config.edit.upscale.count=3")
     got = edited(capfd, run, *upscale)
@@ -128,12 +130,14 @@ def test_samples_are_of_the_pictures_that_are_asked_for(run, small, tmp_path, ca
     np.testing.assert_array_equal(changed["images"][1], arrays["images"][1])
 
 
+@pytest.mark.slow
 def test_it_is_measured_under_its_own_pictures(run, capsys):
     few = (f"--config.evaluate.{s}" for s in ("count=4", "steps=3", "ode_steps=2"))
     code, out, err = answer(capsys, "--mode", "evaluate", "--workdir", run, *few)
     assert code == 0 and "bits/dim" in out, err
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on(run, capsys):
     plain = json.loads((run / "data.json").read_text())
     assert plain.pop("picture") == [] and plain["sha256"].pop() == ""
@@ -166,6 +170,7 @@ def test_a_run_on_noised_pictures_goes_on_and_draws_at_a_level_that_may_change(
     assert code == 2 and "holds a run with other settings: condition.image.noise" in err
 
 
+@pytest.mark.slow
 def test_pairs_of_a_folder_are_trained_on(tmp_path, capsys):
     for k in range(4):
         for side, size in (("input", (6, 4)), ("target", (12, 8))):

@@ -15,7 +15,7 @@ from ddm_jax.verbs.comparing import Result
 from ddm_jax.verbs.opened import Loaded
 from ddm_jax.verbs.watching import Watch
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 SETTINGS = (
     *("--config", ROOT / "configs/quickstart.py", *TINY),

@@ -12,7 +12,7 @@ from ddm_jax.data import sources, tones
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.data.wav import read_wav, write_wav
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 TINY = (
     *("data.count=80", "data.size=(160,)", "model.ddpm_unet.channels=8"),
@@ -113,7 +113,6 @@ def test_edits_that_waves_do_not_have_are_refused_in_a_line(settings, remedy, ru
     assert remedy in error and error.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_waves_are_measured_and_examined(run, capsys):
     where = ("--workdir", str(run))
     assert launch.main(["--mode", "evaluate", *where]) == 0
@@ -154,7 +153,6 @@ def test_what_waves_have_not_is_refused_in_a_line(settings, remedy, tmp_path, ca
     assert remedy in error and error.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_recorded_sounds_are_trained_on_but_not_backwards(tmp_path, capsys):
     for k, note in enumerate(("low", "high")):
         (tmp_path / "sounds" / note).mkdir(parents=True)

@@ -10,7 +10,7 @@ from ddm_jax.diffusion.schedules.base import Schedule
 
 
 def unsample(
-    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, x0: X, key: Keys
+    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, *, x0: X, key: Keys
 ) -> X:
     """The x (B, ...) at times[0] from which `loop.sample` leads back to x0: its inverse.
 
@@ -22,4 +22,4 @@ def unsample(
     last = jnp.asarray(times)[-1]
     pure = expand(schedule.alpha(last), x0) * x0
     eps = noise_of(schedule, pure, denoise(pure, last).x0, last)
-    return invert(denoise, schedule, sampler, times, diffuse(schedule, x0, eps, last), key)
+    return invert(denoise, schedule, sampler, times, x=diffuse(schedule, x0, eps, last), key=key)

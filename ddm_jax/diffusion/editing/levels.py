@@ -29,7 +29,7 @@ def strength_times(times: ArrayLike, strength: float) -> np.ndarray:
     return from_level(grid, np.float32(strength) * grid[0])
 
 
-def strength_start(schedule: Rates, known: X, eps: X, t: T, strength: float) -> X:
+def strength_start(schedule: Rates, known: X, eps: X, *, t: T, strength: float) -> X:
     """x at the first time t of `strength_times`: the image diffused, of strength 1 the prior alone.
 
     At strength 1 it is sqrt(alpha(t)^2 + sigma(t)^2) eps, bitwise what `loop.prior` gives for the

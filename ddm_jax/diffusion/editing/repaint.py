@@ -8,9 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from ddm_jax.diffusion.arrays import Mask, X, expand, fold_in, normal_like
-from ddm_jax.diffusion.process import diffuse, forward_kernel
+from ddm_jax.diffusion.arrays import Keys, Mask, T, X, expand, fold_in, normal_like
+from ddm_jax.diffusion.process import Denoise, diffuse, forward_kernel
 from ddm_jax.diffusion.samplers.base import Memory, Sampler
+from ddm_jax.diffusion.schedules.base import Schedule
 
 
 def repaint_times(times: ArrayLike, rounds: int, jump: int) -> np.ndarray:
@@ -67,14 +68,18 @@ class Repaint(Sampler):
     def init(self, x: X) -> Memory:
         return self.sampler.init(x)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         inner, of_known, of_rise = (fold_in(key, k) for k in range(3))
         # Where times are each example's own both ways are computed, so each must stay finite for
         # those that go the other one: it is of no length there.
         below, above = jnp.minimum(s, t), jnp.maximum(s, t)
 
         def fall() -> tuple[Array, Memory]:
-            x_s, after = self.sampler.step(denoise, schedule, x_t, t, below, inner, memory)
+            x_s, after = self.sampler.step(
+                denoise, schedule, x_t, t=t, s=below, key=inner, memory=memory
+            )
             known = diffuse(schedule, self.known, normal_like(of_known, x_t), below)
             return jnp.where(self.mask, known, x_s), after
 

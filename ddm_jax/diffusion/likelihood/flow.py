@@ -6,6 +6,9 @@ number of steps, so a fixed step serves all times; at both ends u is the data or
 noise.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -13,16 +16,17 @@ from jax.typing import ArrayLike
 
 from ddm_jax.diffusion.arrays import Keys, PerExample, X, fold_in
 from ddm_jax.diffusion.process import Denoise, probability_flow
-from ddm_jax.diffusion.schedules.base import signal_rate
+from ddm_jax.diffusion.schedules.base import Schedule, signal_rate
 
 TRACES = ("rademacher", "normal", "exact")
 
 
 def log_prob(
     denoise: Denoise,
-    schedule,
+    schedule: Schedule,
     x0: X,
     key: Keys,
+    *,
     steps: int = 50,
     trace: str = "rademacher",
     probes: int = 1,
@@ -49,14 +53,16 @@ def log_prob(
         """(du/dl, its divergence (B,))."""
         slope, push = jax.linearize(lambda v: probability_flow(denoise, schedule, v, half), u)
 
-        def along(e):
+        def along(e: Array) -> Array:
             return _sums(e * push(jnp.broadcast_to(e, u.shape)))
 
         return slope, share * jax.lax.map(along, directions).sum(0)
 
-    def step(state: tuple[Array, Array], pair):
+    def step(
+        state: tuple[Array, Array], pair: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], None]:
         at, to = pair
-        return _runge_kutta(rate, *state, at, to - at), None
+        return _runge_kutta(rate, *state, at, h=to - at), None
 
     grid = jnp.linspace(start, end, steps + 1)
     state = (signal_rate(2 * start) * x0, jnp.zeros(len(x0)))
@@ -66,7 +72,14 @@ def log_prob(
     return of_noise + change - 0.5 * size * jax.nn.softplus(-2 * start)
 
 
-def _runge_kutta(rate, u: Array, change: Array, at: Array, h: Array) -> tuple[Array, Array]:
+def _runge_kutta(
+    rate: Callable[[Array, Array], tuple[Array, Array]],
+    u: Array,
+    change: Array,
+    at: Array,
+    *,
+    h: Array,
+) -> tuple[Array, Array]:
     """One classical step of order 4 for u and for the integral of the divergence."""
     k1, d1 = rate(u, at)
     k2, d2 = rate(u + 0.5 * h * k1, at + 0.5 * h)
@@ -97,7 +110,7 @@ def _own_keys(key: Array, x: Array) -> Array:
     return fold_in(key, jnp.arange(len(x))) if key.ndim == 0 else key
 
 
-def dequantise(x0: X, key: Keys, low: ArrayLike, high: ArrayLike, levels: int = 256) -> X:
+def dequantise(x0: X, key: Keys, *, low: ArrayLike, high: ArrayLike, levels: int = 256) -> X:
     """x0 + (u - 1/2) (high - low) / (levels - 1), u ~ U(0, 1): uniform over each value's bin.
 
     Theis et al. 2016, arXiv:1511.01844, section 3.1. key: () or one an example (B,).
@@ -109,13 +122,14 @@ def dequantise(x0: X, key: Keys, low: ArrayLike, high: ArrayLike, levels: int = 
 
 def ode_bits(
     denoise: Denoise,
-    schedule,
+    schedule: Schedule,
     x0: Array,
     key: Array,
+    *,
     low: ArrayLike,
     high: ArrayLike,
     levels: int = 256,
-    **options,
+    **options: Any,
 ) -> Array:
     """-log2 p(x) / d - log2(bin), float32 (B,): bits per element of x0 on `levels` values.
 
@@ -123,7 +137,7 @@ def ode_bits(
     probability of the values from above. low, high: () or for the last axis; `options` are
     those of `log_prob`.
     """
-    x = dequantise(x0, fold_in(key, 0), low, high, levels)
+    x = dequantise(x0, fold_in(key, 0), low=low, high=high, levels=levels)
     nats = log_prob(denoise, schedule, x, fold_in(key, 1), **options)
     width = jnp.broadcast_to((jnp.asarray(high) - low) / (levels - 1), x0.shape[-1:])
     return -(nats / x0[0].size + jnp.log(width).mean()) / jnp.log(2.0)

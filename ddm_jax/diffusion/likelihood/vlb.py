@@ -24,9 +24,10 @@ from ddm_jax.diffusion.process import (
     posterior,
     reverse_kernel,
 )
+from ddm_jax.diffusion.schedules.base import Rates
 
 
-def prior_term(schedule, x0: X) -> X:
+def prior_term(schedule: Rates, x0: X) -> X:
     """KL(q(x_1 | x_0) || N(0, alpha(1)^2 + sigma(1)^2)), the start of `samplers.prior`; x0's shape.
 
     (x_0^2 SNR / (1 + SNR) - 1 + 1 / (1 + SNR) + log(1 + SNR)) / 2 at t = 1: for variance-preserving
@@ -37,7 +38,7 @@ def prior_term(schedule, x0: X) -> X:
     return 0.5 * (jax.nn.sigmoid(logsnr) * x0**2 + jnp.expm1(log_ratio) - log_ratio)
 
 
-def kl_term(schedule, estimate: Estimate, x0: X, x_t: X, t: T, s: T, variance: str) -> X:
+def kl_term(schedule: Rates, estimate: Estimate, x0: X, x_t: X, *, t: T, s: T, variance: str) -> X:
     """KL(q(x_s | x_t, x_0) || p(x_s | x_t)) in nats, of x0's shape.
 
     (log v' - log v + v / v' - 1 + (mean - mean')^2 / v') / 2 with p's variance v' from
@@ -46,7 +47,7 @@ def kl_term(schedule, estimate: Estimate, x0: X, x_t: X, t: T, s: T, variance: s
     stop the gradient of estimate.x0. Nichol & Dhariwal 2021, arXiv:2102.09672, section 3.1.
     """
     q = posterior(schedule, t, s)
-    _, log_variance = reverse_kernel(schedule, estimate, x_t, t, s, variance)
+    _, log_variance = reverse_kernel(schedule, estimate, x_t, t=t, s=s, variance=variance)
     log_ratio = expand(jnp.log(q.variance), x0) - log_variance
     away = expand(q.of_x0, x0) * (x0 - estimate.x0)
     return 0.5 * (jnp.expm1(log_ratio) - log_ratio + away**2 * jnp.exp(-log_variance))
@@ -56,10 +57,11 @@ DECODERS = ("x0", "published")
 
 
 def decoder_term(
-    schedule,
+    schedule: Rates,
     estimate: Estimate,
     x0: X,
     t: T,
+    *,
     before: T,
     variance: str,
     low: ArrayLike,
@@ -75,12 +77,21 @@ def decoder_term(
     eq. 13. Their code takes Phi for a function of tanh, up to 2e-4 away, and no P below 1e-12; here
     it is Phi itself.
     """
-    log_variance = decoder_log_variance(schedule, estimate, x0, t, before, variance, decoder)
-    return -log_bin(x0, estimate.x0, log_variance, low, high, levels)
+    log_variance = decoder_log_variance(
+        schedule, estimate, x0, t, before=before, variance=variance, decoder=decoder
+    )
+    return -log_bin(x0, estimate.x0, log_variance, low=low, high=high, levels=levels)
 
 
 def decoder_log_variance(
-    schedule, estimate: Estimate, x0: Array, t: Array, before: Array, variance: str, decoder: str
+    schedule: Rates,
+    estimate: Estimate,
+    x0: Array,
+    t: Array,
+    *,
+    before: Array,
+    variance: str,
+    decoder: str,
 ) -> Array:
     """log v of the decoder, shaped to be added to x0; `decoder` is one of DECODERS.
 
@@ -103,7 +114,13 @@ def decoder_log_variance(
 
 
 def log_bin(
-    x0: Array, mean: Array, log_variance: Array, low: ArrayLike, high: ArrayLike, levels: int = 256
+    x0: Array,
+    mean: Array,
+    log_variance: Array,
+    *,
+    low: ArrayLike,
+    high: ArrayLike,
+    levels: int = 256,
 ) -> Array:
     """The logarithm of the share of N(mean, variance) in the bin of x0, right far into the tails.
 
@@ -140,9 +157,10 @@ def bits(nats: X) -> PerExample:
 
 def vlb(
     denoise: Denoise,
-    schedule,
+    schedule: Rates,
     times: Float[Number, "n"],
     x0: X,
+    *,
     key: Keys,
     variance: str,
     low: ArrayLike,
@@ -159,22 +177,22 @@ def vlb(
     """
     times = jnp.asarray(times)
 
-    def noised(t, k):
+    def noised(t: Array, k: Array | int) -> tuple[Array, Estimate, Array]:
         x_t = diffuse(schedule, x0, normal_like(fold_in(key, k), x0), t)
         estimate = denoise(x_t, t)
         return x_t, estimate, ((estimate.x0 - x0) ** 2).reshape(len(x0), -1).mean(1)
 
-    def pair(at):
+    def pair(at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         t, s, k = at
         x_t, estimate, mse = noised(t, k)
-        return bits(kl_term(schedule, estimate, x0, x_t, t, s, variance)), mse
+        return bits(kl_term(schedule, estimate, x0, x_t, t=t, s=s, variance=variance)), mse
 
     last = len(times) - 1
     kl, mse = jax.lax.map(pair, (times[:-1], times[1:], jnp.arange(last)))
     _, estimate, last_mse = noised(times[last], last)
-    ends = (times[last], times[last - 1])
-    how = (variance, low, high, levels, decoder)
-    last_bits = bits(decoder_term(schedule, estimate, x0, *ends, *how))
+    how = {"variance": variance, "decoder": decoder, "low": low, "high": high, "levels": levels}
+    before = times[last - 1]
+    last_bits = bits(decoder_term(schedule, estimate, x0, times[last], before=before, **how))
     prior = bits(prior_term(schedule, x0))
     total = prior + kl.sum(0) + last_bits
     return Bound(total, prior, last_bits, kl, jnp.concatenate([mse, last_mse[None]]))

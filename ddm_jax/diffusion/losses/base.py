@@ -1,12 +1,14 @@
-"""What losses are given and give: batches, parameters, terms; and what an objective is."""
+"""What losses are given and give; and what an objective and a density of training times are."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import Times
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
 from ddm_jax.diffusion.schedules.base import Schedule
@@ -79,3 +81,26 @@ class Objective(ABC):
         self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
     ) -> tuple[Array, Mapping[str, Array]]:
         """The loss (B,) of the network with these parameters, and its parts (B,) by name."""
+
+
+Memory = Any  # a pytree that a density carries from step to step of training
+
+
+class TimeSampler(ABC):
+    """A density of training times, given by its quantiles; this one learns nothing on the way."""
+
+    @abstractmethod
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
+        """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
+
+    def init(self, schedule: Schedule) -> Memory:
+        """What is remembered before the first step of training."""
+        return ()
+
+    def weight(self, t: Times, memory: Memory) -> Array:
+        """The factor that undoes a deliberate preference for some times; t (B,) -> (B,)."""
+        return jnp.ones_like(t)
+
+    def update(self, memory: Memory, t: Times, loss: Times) -> Memory:
+        """The memory after a step whose whole batch had losses (B,) at times (B,)."""
+        return memory

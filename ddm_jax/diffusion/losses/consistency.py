@@ -1,6 +1,8 @@
 """Consistency models: every point of a path is taken to the path's end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.noised import (
     NoisedBatch,
+    Problem,
     aimed,
     predict_noised,
     weighted_error,
@@ -48,7 +51,7 @@ class Consistency(Objective):
         if self.huber <= 0:
             raise ValueError("needs huber > 0")
 
-    def segments(self, step: Array) -> Array:
+    def segments(self, step: Array | int) -> Array:
         """N at an int32 step, (), float32."""
         doublings = jnp.minimum(step // self.every, 30)
         return jnp.minimum(self.first * 2.0**doublings, self.last)
@@ -59,17 +62,19 @@ class Consistency(Objective):
         """(x_s (B, ...) on the path of x_t, and the x_0 (B, ...) that ends it where s <= 0)."""
         return diffuse(schedule, batch.x0, batch.eps, s), batch.x0
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         assert batch.step is not None
         predicted = predict_noised(problem, params, schedule, batch)
         s = batch.t - 1 / self.segments(batch.step)
         above = jnp.maximum(s, 0.0)
         x_s, last = self.neighbour(schedule, batch, predicted.x_t, above)
-        parts = schedule, problem.prediction, problem.noise_cond
-        told = x_s, above, batch.context, batch.keys
-        aim = predict(problem.net, params, *parts, *told).estimate.x0
+        form = problem.parameterisation(schedule)
+        how = {"t": above, "context": batch.context, "keys": batch.keys}
+        aim = predict(problem.net, params, form, x_s, **how).estimate.x0
         aim = jnp.where(expand(s > 0, aim), aim, last)
-        predicted = aimed(problem, schedule, batch.t, predicted, aim)
+        predicted = aimed(problem, schedule, batch.t, predicted, x0=aim)
         error = weighted_error(problem, schedule, batch.t, predicted)
         return jnp.sqrt(error + self.huber**2) - self.huber, {"loss_error": error}
 
@@ -93,5 +98,5 @@ class ConsistencyDistillation(Consistency):
         if batch.teacher is None:
             raise ValueError("distillation needs a teacher")
         unused = jax.random.key(0)  # without churn Heun's method draws nothing
-        x_s, _ = Heun().step(batch.teacher, schedule, x_t, batch.t, s, unused, ())
+        x_s, _ = Heun().step(batch.teacher, schedule, x_t, t=batch.t, s=s, key=unused, memory=())
         return x_s, batch.teacher(x_t, batch.t).x0

@@ -35,5 +35,5 @@ class Teacher(Objective):
             raise ValueError("the teacher's objective needs a teacher")
         predicted = predict_noised(problem, params, schedule, batch)
         aim = batch.teacher(predicted.x_t, batch.t).x0
-        predicted = aimed(problem, schedule, batch.t, predicted, aim)
+        predicted = aimed(problem, schedule, batch.t, predicted, x0=aim)
         return weighted_error(problem, schedule, batch.t, predicted), {}

@@ -8,9 +8,9 @@ from jax import Array
 
 from ddm_jax.diffusion.arrays import fold_in, normal_like
 from ddm_jax.diffusion.conditions import Embedding, Raw, drop, dropped, with_labels
-from ddm_jax.diffusion.losses.base import Batch, Objective, Params, Terms
+from ddm_jax.diffusion.losses.base import Batch, Memory, Objective, Params, Terms, TimeSampler
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem
-from ddm_jax.diffusion.losses.time_samplers import Memory, TimeSampler, uniforms
+from ddm_jax.diffusion.losses.time_samplers import uniforms
 from ddm_jax.diffusion.process import Denoise
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -34,6 +34,7 @@ class Draws(NamedTuple):
         time_sampler: TimeSampler,
         memory: Memory,
         key: Array,
+        *,
         place: Array,
     ) -> Array:
         """Times (B,) for examples at `place` of the whole batch; no gradient passes them."""
@@ -46,10 +47,11 @@ def diffusion_loss(
     schedule: Schedule,
     objective: Objective,
     time_sampler: TimeSampler,
+    *,
     embedding: Embedding,
     draws: Draws,
 ) -> Callable[..., Terms]:
-    """(params, batch, key, memory, teacher=None, step=None) -> the objective's Terms.
+    """(params, batch, key, memory, *, teacher=None, step=None) -> the objective's Terms.
 
     Every draw (time, noise, class, network dropout) comes from the step's key and the example's
     place in the whole batch, so it does not depend on how the batch is split.
@@ -60,14 +62,15 @@ def diffusion_loss(
         batch: Batch,
         key: Array,
         memory: Memory,
+        *,
         teacher: Teacher | None = None,
-        step: Array | None = None,
+        step: Array | int | None = None,
     ) -> Terms:
         of_time, rest = jax.random.split(key)
         keys = jax.vmap(lambda k: jax.random.split(k, 3))(fold_in(rest, batch.place))
         of_noise, of_class, of_net = (keys[:, i] for i in range(3))
         trained = schedule.with_params(params.schedule)
-        t = draws.times(trained, time_sampler, memory, of_time, batch.place)
+        t = draws.times(trained, time_sampler, memory, of_time, place=batch.place)
         raw = batch.cond
         if draws.class_dropout > 0:
             raw = drop(embedding, raw, of_class, draws.class_dropout)

@@ -1,6 +1,8 @@
 """One step that does what two did: progressive distillation, and shortcut models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,13 @@ from jax import Array
 
 from ddm_jax.diffusion.arrays import T, X, expand
 from ddm_jax.diffusion.losses.base import Objective
-from ddm_jax.diffusion.losses.noised import aimed, predict_noised, weighted_error
+from ddm_jax.diffusion.losses.noised import (
+    NoisedBatch,
+    Problem,
+    aimed,
+    predict_noised,
+    weighted_error,
+)
 from ddm_jax.diffusion.predictions import predict
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.samplers.base import exponential_step
@@ -33,16 +41,18 @@ class Progressive(Objective):
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: at least 1 is needed")
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         if batch.teacher is None:
             raise ValueError("progressive distillation needs a teacher")
         k = jnp.clip(jnp.ceil(batch.t * self.steps), 1, self.steps)
         t, m, s = (jnp.maximum(k - back, 0) / self.steps for back in (0.0, 0.5, 1.0))
         predicted = predict_noised(problem, params, schedule, batch._replace(t=t))
-        first, second = two_steps(batch.teacher, schedule, predicted.x_t, t, m, s)
+        first, second = two_steps(batch.teacher, schedule, predicted.x_t, t=t, m=m, s=s)
         share = jnp.where(s > 0, share_of_first(schedule, t, m, s), 0.0)
         aim = second + expand(share, second) * (first - second)
-        predicted = aimed(problem, schedule, t, predicted, aim)
+        predicted = aimed(problem, schedule, t, predicted, x0=aim)
         return weighted_error(problem, schedule, t, predicted), {}
 
 
@@ -68,26 +78,29 @@ class Shortcut(Objective):
         if self.levels < 0:
             raise ValueError(f"levels={self.levels}: needs levels >= 0")
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         assert batch.own is not None
         jumps, level = draw_jumps(batch.own, self.apart, self.levels)
         stride = 2.0**-level
         top = jnp.clip(jnp.ceil(batch.t / stride), 1.0, None) * stride
         t = jnp.where(jumps, top, batch.t)
         s = jnp.where(jumps, t - stride, t)
-        predicted = predict_noised(problem, params, schedule, batch._replace(t=t), s)
+        predicted = predict_noised(problem, params, schedule, batch._replace(t=t), s=s)
 
         def own(x_t: X, t: T, s: T | None = None) -> Estimate:
             told = jnp.where(level == self.levels, t, t if s is None else s)
-            parts = schedule, problem.prediction, problem.noise_cond, x_t, t
-            return predict(problem.net, params, *parts, batch.context, batch.keys, told).estimate
+            form = problem.parameterisation(schedule)
+            how = {"context": batch.context, "keys": batch.keys}
+            return predict(problem.net, params, form, x_t, t=t, s=told, **how).estimate
 
         m = jnp.where(jumps, t - stride / 2, t)
-        first, second = two_steps(own, schedule, predicted.x_t, t, m, s)
+        first, second = two_steps(own, schedule, predicted.x_t, t=t, m=m, s=s)
         share = share_of_first(schedule, t, m, s)
         aim = second + expand(share, second) * (first - second)
         aim = jnp.where(expand(jumps, aim), aim, batch.x0)
-        predicted = aimed(problem, schedule, t, predicted, aim)
+        predicted = aimed(problem, schedule, t, predicted, x0=aim)
         return weighted_error(problem, schedule, t, predicted), {}
 
 
@@ -98,11 +111,11 @@ def draw_jumps(own: Array, apart: float, levels: int) -> tuple[Array, Array]:
 
 
 def two_steps(
-    denoise: Denoise, schedule: Schedule, x_t: X, t: T, m: T, s: T
+    denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, m: T, s: T
 ) -> tuple[Array, Array]:
     """The estimates of x_0 at x_t and, one DDIM step later, at x_m, for jumps t -> m -> s."""
     first = denoise(x_t, t, m).x0
-    x_m = exponential_step(schedule, x_t, first, t, m)
+    x_m = exponential_step(schedule, x_t, first, t=t, s=m)
     return first, denoise(x_m, m, s).x0
 
 

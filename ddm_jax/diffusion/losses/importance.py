@@ -1,11 +1,14 @@
 """Training times drawn where the loss is large, learned from the losses seen so far."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ddm_jax.diffusion.arrays import Times
+from ddm_jax.diffusion.losses.base import TimeSampler
 from ddm_jax.diffusion.schedules.base import Schedule
 
 
@@ -14,12 +17,12 @@ from ddm_jax.diffusion.schedules.base import Schedule
 class History:
     """The last losses at each level, float32 (T, n), and how many there were, int32 (T,)."""
 
-    loss: Array
-    count: Array
+    loss: Any  # arrays, or what a map over the tree puts in their place
+    count: Any
 
 
 @dataclass(frozen=True)
-class Importance:
+class Importance(TimeSampler):
     """Levels i / (T - 1) drawn with p_i ~ sqrt(E[L_i^2]), and losses weighted by 1 / (T p_i).
 
     The expectation is over the last `history` losses of a level; until every level has as many,
@@ -48,18 +51,18 @@ class Importance:
         learned = self.uniform * even + (1 - self.uniform) * root / jnp.where(ready, total, 1.0)
         return jnp.where(ready, learned, even)
 
-    def quantile(self, schedule: Schedule, u: Array, memory: History) -> Array:
+    def quantile(self, schedule: Schedule, u: Times, memory: History) -> Array:
         """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
         rising = jnp.cumsum(self.probabilities(memory))
         level = jnp.searchsorted(rising, u * rising[-1], side="right")
         return jnp.minimum(level, len(rising) - 1) / (len(rising) - 1)
 
-    def weight(self, t: Array, memory: History) -> Array:
+    def weight(self, t: Times, memory: History) -> Array:
         """1 / (T p) at times (B,)."""
         p = self.probabilities(memory)
         return 1 / (len(p) * p[_level(t, memory)])
 
-    def update(self, memory: History, t: Array, loss: Array) -> History:
+    def update(self, memory: History, t: Times, loss: Times) -> History:
         """The history with losses (B,) at times (B,) added in their order."""
         level = _level(t, memory)
         same = level[:, None] == level[None, :]
@@ -73,5 +76,5 @@ class Importance:
         )
 
 
-def _level(t: Array, memory: History) -> Array:
+def _level(t: Times, memory: History) -> Array:
     return jnp.round(t * (len(memory.count) - 1)).astype(jnp.int32)

@@ -1,6 +1,8 @@
 """Mean flows: networks of two times that learn whole jumps along the path, without a teacher."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Predicted, Problem, weighted_error
 from ddm_jax.diffusion.predictions import Output, Prediction, predict
 from ddm_jax.diffusion.process import diffuse, noise_of
-from ddm_jax.diffusion.schedules.base import Rates
+from ddm_jax.diffusion.schedules.base import Rates, Schedule
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,23 @@ class MeanFlow(Objective):
     def asks_null(self) -> bool:
         return self.guidance != 1.0
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         s = second_time(batch, self.apart)
-        parts = schedule, problem.prediction, problem.noise_cond
+        form = problem.parameterisation(schedule)
+        how = {"context": batch.context, "keys": batch.keys, "s": s}
 
         def seen(x: Array, t: Array) -> Output:
-            told = x, t, batch.context, batch.keys
-            return predict(problem.net, params, *parts, *told, s)
+            return predict(problem.net, params, form, x, t=t, **how)
 
         x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
-        x0 = self.guided(problem, params, schedule, batch, x_t)
+        x0 = self.guided(problem, params, schedule, batch, x_t=x_t)
         along = tangent(schedule, x_t, x0, batch.t)
         one = jnp.ones_like(batch.t)
         (f, estimate), (slope, _) = jax.jvp(seen, (x_t, batch.t), (along, one))
         aim = jump_target(
-            schedule, problem.prediction, x_t, batch.t, s, x0=x0, along=along, f=slope
+            schedule, problem.prediction, x_t, t=batch.t, s=s, x0=x0, along=along, f=slope
         )
         predicted = Predicted(x_t, f, jax.lax.stop_gradient(aim), estimate)
         error = weighted_error(problem, schedule, batch.t, predicted)
@@ -68,15 +72,15 @@ class MeanFlow(Objective):
         return error / scale, {"loss_error": error}
 
     def guided(
-        self, problem: Problem, params, schedule: Rates, batch: NoisedBatch, x_t: Array
+        self, problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch, *, x_t: Array
     ) -> Array:
         """x_0 as guidance moves it, (B, ...), where no gradient flows."""
         if not self.asks_null:
             return batch.x0
         assert batch.null is not None and batch.told is not None
-        parts = schedule, problem.prediction, problem.noise_cond
-        told = x_t, batch.t, batch.null, batch.keys, batch.t
-        mean = predict(problem.net, params, *parts, *told).estimate.x0
+        how = {"t": batch.t, "s": batch.t, "context": batch.null, "keys": batch.keys}
+        form = problem.parameterisation(schedule)
+        mean = predict(problem.net, params, form, x_t, **how).estimate.x0
         moved = batch.x0 + (self.guidance - 1) * (batch.x0 - jax.lax.stop_gradient(mean))
         return jnp.where(expand(batch.told, moved), moved, batch.x0)
 
@@ -95,7 +99,7 @@ def tangent(schedule: Rates, x_t: X, x0: X, t: T) -> X:
 
 
 def jump_target(
-    schedule: Rates, prediction: Prediction, x_t: X, t: T, s: T, *, x0: X, along: X, f: X
+    schedule: Rates, prediction: Prediction, x_t: X, *, t: T, s: T, x0: X, along: X, f: X
 ) -> X:
     """What F(x_t, t, s) must be if its jump from t to s ends at one place all along a path.
 

@@ -11,7 +11,7 @@ from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.weightings import Simple
 from ddm_jax.diffusion.noise_conds import NoiseCond
-from ddm_jax.diffusion.predictions import Net, Prediction, predict, target
+from ddm_jax.diffusion.predictions import Net, Parameterisation, Prediction, predict, target
 from ddm_jax.diffusion.process import Denoise, Estimate, diffuse
 from ddm_jax.diffusion.schedules.base import Rates
 
@@ -34,6 +34,10 @@ class Problem(NamedTuple):
     distance: Any = L2()
     values: Values = Values()
 
+    def parameterisation(self, schedule: Rates) -> Parameterisation:
+        """What makes an estimate of the network's F under this schedule."""
+        return Parameterisation(schedule, self.prediction, self.noise_cond)
+
 
 class NoisedBatch(NamedTuple):
     """Examples x0 with noise eps (B, ...), times t (B,), their context and dropout keys (B,).
@@ -51,7 +55,7 @@ class NoisedBatch(NamedTuple):
     keys: Array
     teacher: Denoise | None = None
     own: Array | None = None
-    step: Array | None = None
+    step: Array | int | None = None
     null: Context | None = None
     told: Array | None = None
 
@@ -66,20 +70,20 @@ class Predicted(NamedTuple):
 
 
 def predict_noised(
-    problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch, s: T | None = None
+    problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch, *, s: T | None = None
 ) -> Predicted:
     """Show the network the noised examples; a network of two times is told s too."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
-    parts = schedule, problem.prediction, problem.noise_cond
-    told = x_t, batch.t, batch.context, batch.keys
-    f, estimate = predict(problem.net, params, *parts, *told, s)
+    form = problem.parameterisation(schedule)
+    how = {"t": batch.t, "s": s, "context": batch.context, "keys": batch.keys}
+    f, estimate = predict(problem.net, params, form, x_t, **how)
     rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
-    aim = target(problem.prediction, *rates, batch.x0, batch.eps)
+    aim = target(problem.prediction, *rates, x0=batch.x0, eps=batch.eps)
     return Predicted(x_t, f, aim, estimate)
 
 
 def aimed(
-    problem: Problem, schedule: Rates, t: Array, predicted: Predicted, x0: Array
+    problem: Problem, schedule: Rates, t: Array, predicted: Predicted, *, x0: Array
 ) -> Predicted:
     """What was predicted, with another x0 (B, ...) as the aim, where no gradient flows."""
     x0 = jax.lax.stop_gradient(x0)

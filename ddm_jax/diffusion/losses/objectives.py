@@ -1,6 +1,8 @@
 """What training minimises: the loss of one example, noised and seen by the network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,9 @@ from ddm_jax.diffusion.schedules.base import Schedule
 class Weighted(Objective):
     """distance(sqrt(w) (x0_hat - x_0)), by default w |x0_hat - x_0|^2: the weighting's loss."""
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         predicted = predict_noised(problem, params, schedule, batch)
         return weighted_error(problem, schedule, batch.t, predicted), {}
 
@@ -56,9 +60,11 @@ class VLB(Objective):
     def learns_variance(self) -> bool:
         return self.variance == "learned"
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         predicted = predict_noised(problem, params, schedule, batch)
-        terms = chain_term(problem, schedule, batch, predicted, self.variance)
+        terms = chain_term(problem, schedule, batch, predicted, variance=self.variance)
         prior = bits(prior_term(schedule, batch.x0))
         return schedule.num_timesteps * terms + prior, {"loss_prior": prior}
 
@@ -76,25 +82,30 @@ class Hybrid(Objective):
     chain = True
     learns_variance = True
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         predicted = predict_noised(problem, params, schedule, batch)
         held = predicted.estimate._replace(x0=jax.lax.stop_gradient(predicted.estimate.x0))
         held = predicted._replace(estimate=held)
-        vlb = schedule.num_timesteps * chain_term(problem, schedule, batch, held, "learned")
+        vlb = schedule.num_timesteps * chain_term(
+            problem, schedule, batch, held, variance="learned"
+        )
         simple = weighted_error(problem, schedule, batch.t, predicted)
         return simple + self.scale * vlb, {"loss_simple": simple, "loss_vlb": vlb}
 
 
 def chain_term(
-    problem: Problem, schedule: Schedule, batch: NoisedBatch, predicted: Predicted, variance: str
+    problem: Problem, schedule: Schedule, batch: NoisedBatch, predicted: Predicted, *, variance: str
 ) -> Array:
     """The bound's term at the level of t, in bits per element (B,): KL, or the decoder at t = 0."""
     top = schedule.num_timesteps - 1
     level = jnp.round(batch.t * top)
     upper = jnp.maximum(level, 1.0)
     t, s = upper / top, (upper - 1) / top
-    kl = kl_term(schedule, predicted.estimate, batch.x0, predicted.x_t, t, s, variance)
-    last = decoder_term(schedule, predicted.estimate, batch.x0, s, t, variance, *problem.values)
+    kl = kl_term(schedule, predicted.estimate, batch.x0, predicted.x_t, t=t, s=s, variance=variance)
+    how = {"before": t, "variance": variance, **problem.values._asdict()}
+    last = decoder_term(schedule, predicted.estimate, batch.x0, s, **how)
     return jnp.where(level == 0, bits(last), bits(kl))
 
 
@@ -119,7 +130,9 @@ class Uncertainty(Objective):
     def with_params(self, params: Array) -> "Balanced":
         return Balanced(params)
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         return Balanced(jnp.zeros((self.features,))).loss(problem, params, schedule, batch)
 
 
@@ -138,7 +151,9 @@ class Balanced(Objective):
         waves = jnp.cos(-logsnr[:, None] / 8 * rate + phase)
         return waves @ self.params * np.sqrt(2 / count)
 
-    def loss(self, problem, params, schedule, batch):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
         predicted = predict_noised(problem, params, schedule, batch)
         u = self.log_loss(schedule.logsnr(batch.t))
         weighted = weighted_error(problem, schedule, batch.t, predicted)

@@ -1,54 +1,31 @@
 """Densities of training times on [0, 1], and how a batch draws from them."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import ndtri
 
-from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.arrays import Times, fold_in
+from ddm_jax.diffusion.losses.base import Memory, TimeSampler
 from ddm_jax.diffusion.losses.importance import Importance
 from ddm_jax.diffusion.schedules.base import Schedule
-
-Memory = Any  # a pytree that a density carries from step to step of training
-
-
-class TimeSampler(ABC):
-    """A density of training times, given by its quantiles; this one learns nothing on the way."""
-
-    @abstractmethod
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
-        """The time below which a share u of the draws falls; u (B,) in (0, 1) -> t (B,)."""
-
-    def init(self, schedule: Schedule) -> Memory:
-        """What is remembered before the first step of training."""
-        return ()
-
-    def weight(self, t: Array, memory: Memory) -> Array:
-        """The factor that undoes a deliberate preference for some times; t (B,) -> (B,)."""
-        return jnp.ones_like(t)
-
-    def update(self, memory: Memory, t: Array, loss: Array) -> Memory:
-        """The memory after a step whose whole batch had losses (B,) at times (B,)."""
-        return memory
 
 
 @dataclass(frozen=True)
 class Uniform(TimeSampler):
     """t ~ U(0, 1), continuous."""
 
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
-        return u
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
+        return jnp.asarray(u)
 
 
 @dataclass(frozen=True)
 class Discrete(TimeSampler):
     """t uniform on the levels i / (T - 1), i = 0 .. T - 1. Ho et al. 2020, arXiv:2006.11239."""
 
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
         return jnp.floor(u * schedule.num_timesteps) / (schedule.num_timesteps - 1)
 
 
@@ -62,7 +39,7 @@ class LogNormal(TimeSampler):
     mean: float = -1.2
     std: float = 1.2
 
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
         return jnp.clip(schedule.time(-2 * (self.mean + self.std * ndtri(u))), 0.0, 1.0)
 
 
@@ -73,7 +50,7 @@ class LogitNormal(TimeSampler):
     mean: float = 0.0
     std: float = 1.0
 
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
         return jax.nn.sigmoid(self.mean + self.std * ndtri(u))
 
 
@@ -81,7 +58,7 @@ class LogitNormal(TimeSampler):
 class LogUniform(TimeSampler):
     """Log-SNR uniform between the schedule's ends, so ln(sigma / alpha) is too."""
 
-    def quantile(self, schedule: Schedule, u: Array, memory: Memory) -> Array:
+    def quantile(self, schedule: Schedule, u: Times, memory: Memory) -> Array:
         high, low = schedule.logsnr(jnp.array([0.0, 1.0]))
         return jnp.clip(schedule.time(high + u * (low - high)), 0.0, 1.0)
 

@@ -1,6 +1,6 @@
 """The objective of variational diffusion models, which trains the schedule with the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from ddm_jax.diffusion.arrays import OfTimes, Times
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.distances import L2
-from ddm_jax.diffusion.losses.noised import predict_noised, weighted_error
+from ddm_jax.diffusion.losses.noised import NoisedBatch, Problem, predict_noised, weighted_error
 from ddm_jax.diffusion.losses.weightings import Likelihood
 from ddm_jax.diffusion.process import Estimate, diffuse, marginal_scale
-from ddm_jax.diffusion.schedules.base import signal_rate
+from ddm_jax.diffusion.schedules.base import Schedule, signal_rate
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ class VDM(Objective):
     continuous = True
     unit = "bits per element"
 
-    def loss(self, problem, params, schedule, batch):
-        def logsnr_and_slope(t):
+    def loss(
+        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
+    ) -> tuple[Array, Mapping[str, Array]]:
+        def logsnr_and_slope(t: Array) -> tuple[Array, Array]:
             return jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
 
-        def diffusion(held, inner):
+        def diffusion(held: Any, inner: tuple[Array, Array]) -> Array:
             params, context, ends, power = held
             span = ends[1] - ends[0]
             value, slope = ends[0] + span * inner[0], span * inner[1]
@@ -54,9 +56,8 @@ class VDM(Objective):
         zero = jnp.zeros(())
         x_t = diffuse(schedule, batch.x0, batch.eps, zero)
         direct = Estimate(x_t / schedule.alpha(zero))
-        decoder = bits(
-            decoder_term(schedule, direct, batch.x0, zero, zero, "large", *problem.values)
-        )
+        how = {"before": zero, "variance": "large", **problem.values._asdict()}
+        decoder = bits(decoder_term(schedule, direct, batch.x0, zero, **how))
         prior = bits(prior_term(schedule, batch.x0))
         inside = squared_inside(diffusion)(held, inner)
         parts = {"loss_diffusion": inside, "loss_prior": prior, "loss_decoder": decoder}
@@ -89,14 +90,14 @@ def squared_inside(f: Callable[..., Array]) -> Callable[[Any, Any], Array]:
     """f(held, inner) -> (B,), whose derivative in `inner`, arrays (B,), is that of f^2."""
 
     @jax.custom_vjp
-    def run(held, inner):
+    def run(held: Any, inner: Any) -> Array:
         return f(held, inner)
 
-    def forward(held, inner):
+    def forward(held: Any, inner: Any) -> tuple[Array, Any]:
         out, pull = jax.vjp(f, held, inner)
         return out, (out, pull)
 
-    def backward(saved, cotangent):
+    def backward(saved: Any, cotangent: Array) -> tuple[Any, Any]:
         out, pull = saved
         held, inner = pull(cotangent)
         return held, jax.tree.map(lambda d: 2 * out * d, inner)

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.predictions import PREDICTIONS
+from ddm_jax.diffusion.arrays import Times
+from ddm_jax.diffusion.predictions import PREDICTIONS, Prediction
 from ddm_jax.diffusion.schedules.base import Rates
 
 
@@ -29,7 +30,7 @@ class Simple:
         if self.space not in ("own", *PREDICTIONS):
             raise ValueError(f"space is 'own' or one of {', '.join(PREDICTIONS)}")
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         space = prediction if self.space == "own" else PREDICTIONS[self.space]()
         _, out, _ = space.coefficients(schedule.alpha(t), schedule.sigma(t))
         return 1 / out**2
@@ -41,7 +42,7 @@ class MinSNR:
 
     gamma: float = 5.0
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         return jnp.minimum(jnp.exp(schedule.logsnr(t)), self.gamma)
 
 
@@ -51,7 +52,7 @@ class SoftMinSNR:
 
     gamma: float = 4.0
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         return self.gamma * jax.nn.sigmoid(schedule.logsnr(t) - jnp.log(self.gamma))
 
 
@@ -62,7 +63,7 @@ class P2:
     gamma: float = 1.0
     k: float = 1.0
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         logsnr = schedule.logsnr(t)
         return jnp.exp(logsnr - self.gamma * jnp.logaddexp(jnp.log(self.k), logsnr))
 
@@ -76,7 +77,7 @@ class EDMWeight:
 
     sigma_data: float = 0.5
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         return jnp.exp(schedule.logsnr(t)) + 1 / self.sigma_data**2
 
 
@@ -89,7 +90,7 @@ class SigmoidWeight:
 
     bias: float = -1.0
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         logsnr = schedule.logsnr(t)
         return jnp.exp(logsnr + jax.nn.log_sigmoid(self.bias - logsnr))
 
@@ -101,7 +102,7 @@ class Likelihood:
     Kingma et al. 2021, arXiv:2107.00630, eq. 17; on eps it is g^2 / (2 sigma^2).
     """
 
-    def on_x0(self, schedule: Rates, prediction, t: Array) -> Array:
+    def on_x0(self, schedule: Rates, prediction: Prediction, t: Times) -> Array:
         logsnr, slope = jax.jvp(schedule.logsnr, (t,), (jnp.ones_like(t),))
         return -0.5 * jnp.exp(logsnr) * slope
 

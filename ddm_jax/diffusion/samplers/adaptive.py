@@ -1,17 +1,18 @@
 """The probability-flow ODE with steps chosen by their error, by diffrax."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import expand
+from ddm_jax.diffusion.arrays import Keys, T, X, expand
 from ddm_jax.diffusion.process import Denoise, marginal_scale, probability_flow
-from ddm_jax.diffusion.samplers.base import Sampler, check_among
+from ddm_jax.diffusion.samplers.base import Memory, Sampler, check_among
 from ddm_jax.diffusion.schedules.base import Schedule
 
 # x0_hat turns from the data's mean to x within a few units of half log-SNR: a longer step can leap
@@ -49,7 +50,9 @@ class Adaptive(Sampler):
     def evaluations(self) -> None:
         return None
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         import diffrax  # slow to import, and needed here alone
 
         solver = {
@@ -83,7 +86,9 @@ class Adaptive(Sampler):
         return jax.vmap(solve, own)(x_t / scale_t, start, end) * scale_s, memory
 
 
-def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
+def _slope(
+    denoise: Denoise, schedule: Schedule, x: Array, half: Array
+) -> tuple[Callable[..., Array], Any]:
     """(slope, held): dz/dl = slope(z, l, held) of one example, held what the denoiser closes over.
 
     A denoiser may hold conditions of the batch, so it must not see one example alone: under vmap
@@ -97,12 +102,13 @@ def _slope(denoise: Denoise, schedule: Schedule, x: Array, half: Array):
     held, rest = equinox.partition(converted, equinox.is_array)
 
     @jax.custom_batching.custom_vmap
-    def slope(z, half, held):
+    def slope(z: Array, half: Array, held: Any) -> Array:
         batch = jnp.broadcast_to(z, x.shape), jnp.broadcast_to(half, x.shape[:1])
         return whole(None, None, *batch, held)[0][0]
 
     @slope.def_vmap
-    def whole(size, which, z, half, held):
+    def whole(size: Any, which: Any, *told: Any) -> tuple[Array, bool]:
+        z, half, held = told
         return equinox.combine(held, rest)(z, jnp.broadcast_to(half, x.shape[:1])), True
 
     return slope, held

@@ -58,6 +58,7 @@ class Sampler(ABC):
         denoise: Denoise,
         schedule: Schedule,
         x_t: X,
+        *,
         t: T,
         s: T,
         key: Keys,
@@ -101,7 +102,7 @@ def rates(schedule: Schedule, t: T, x: X) -> tuple[Array, Array, Array]:
     return expand(schedule.alpha(t), x), expand(schedule.sigma(t), x), expand(half, x)
 
 
-def exponential_step(schedule: Schedule, x_t: X, x0: X, t: T, s: T) -> X:
+def exponential_step(schedule: Schedule, x_t: X, x0: X, *, t: T, s: T) -> X:
     """x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - e^-h) x0: DDIM's step from t to s.
 
     The ODE solved exactly for an x_0 that does not change. Lu et al. 2022, arXiv:2211.01095, eq. 9.

@@ -12,8 +12,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.diffusion.arrays import T, X, expand, normal_like
-from ddm_jax.diffusion.samplers.base import Sampler, WithEta, check_among, rates
+from ddm_jax.diffusion.arrays import Keys, T, X, expand, normal_like
+from ddm_jax.diffusion.process import Denoise
+from ddm_jax.diffusion.samplers.base import Memory, Sampler, WithEta, check_among, rates
 from ddm_jax.diffusion.samplers.history import History, excess, no_history, over, phi
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -34,7 +35,9 @@ class DPMpp2M(WithEta):
     def init(self, x: X) -> History:
         return no_history(x, 1)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         (x0_r,), (r,), known = memory
         alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
@@ -67,7 +70,9 @@ class DPMpp3M(WithEta):
     def init(self, x: X) -> History:
         return no_history(x, 2)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         (x0_r, x0_q), (r, q), known = memory
         alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
@@ -119,13 +124,23 @@ class UniPC(Sampler):
     def init(self, x: X) -> tuple[Array, History]:
         return jnp.zeros_like(x), no_history(x, self.order)  # x_r corrected, and estimates
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         x_r, ((x0_r, *x0_older), (r, *older), known) = memory
         x0_t = denoise(x_t, t).x0
-        corrected = self._move(schedule, x_r, r, t, (x0_r, x0_t, *x0_older), (r, t, *older), known)
+        corrected = self._move(
+            schedule, x_r, r, t, x0=(x0_r, x0_t, *x0_older), times=(r, t, *older), known=known
+        )
         x_t = jnp.where(expand(known, x_t) == 0, x_t, corrected)
         x_s = self._move(
-            schedule, x_t, t, s, (x0_t, x0_r, *x0_older)[:-1], (t, r, *older)[:-1], known
+            schedule,
+            x_t,
+            t,
+            s,
+            x0=(x0_t, x0_r, *x0_older)[:-1],
+            times=(t, r, *older)[:-1],
+            known=known,
         )
         return x_s, (x_t, memory[1].push(x0_t, t))
 
@@ -135,6 +150,7 @@ class UniPC(Sampler):
         x_t: X,
         t: T,
         s: T,
+        *,
         x0: Sequence[X],
         times: Sequence[T],
         known: Array,

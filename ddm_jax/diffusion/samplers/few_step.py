@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from ddm_jax.diffusion.arrays import normal_like
-from ddm_jax.diffusion.process import diffuse
-from ddm_jax.diffusion.samplers.base import Sampler
+from ddm_jax.diffusion.arrays import Keys, T, X, normal_like
+from ddm_jax.diffusion.process import Denoise, diffuse
+from ddm_jax.diffusion.samplers.base import Memory, Sampler
+from ddm_jax.diffusion.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Consistency(Sampler):
     def estimate(self) -> str:
         return "end"
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         x0_t = denoise(x_t, t, jnp.zeros_like(t)).x0
         return diffuse(schedule, x0_t, normal_like(key, x_t), s), memory
 

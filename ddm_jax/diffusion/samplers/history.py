@@ -19,10 +19,10 @@ class History(NamedTuple):
     """
 
     values: tuple[Array, ...]
-    times: tuple[Array, ...]
+    times: tuple[ArrayLike, ...]
     known: Array
 
-    def push(self, value: Array, t: Array) -> "History":
+    def push(self, value: Array, t: ArrayLike) -> "History":
         """`value` at time t in front; the oldest is forgotten."""
         length = len(self.values)
         if length == 0:
@@ -88,6 +88,6 @@ def _rule(count: int) -> tuple[np.ndarray, np.ndarray]:
     return v**2 * (3 - 2 * v), weights * 6 * v * (1 - v)
 
 
-def over(a: Array, b: Array) -> Array:
+def over(a: ArrayLike, b: ArrayLike) -> Array:
     """a / b, and 0 where b = 0: before there is a history, and in a step of no length."""
     return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))

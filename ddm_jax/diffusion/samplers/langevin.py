@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ddm_jax.diffusion.arrays import Keys, T, X, expand, fold_in, length, normal_like
 from ddm_jax.diffusion.process import Denoise, forward_kernel, reverse_kernel, score_of
-from ddm_jax.diffusion.samplers.base import Sampler, check_among
+from ddm_jax.diffusion.samplers.base import Memory, Sampler, check_among
 from ddm_jax.diffusion.samplers.history import over
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -43,8 +43,10 @@ class PredictorCorrector(Sampler):
     def evaluations(self) -> int:
         return 1 + self.corrector_steps
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
-        x_s = self._predict(denoise, schedule, x_t, t, s, fold_in(key, 0))
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
+        x_s = self._predict(denoise, schedule, x_t, t, s=s, key=fold_in(key, 0))
         a, sigma_s = (schedule.alpha(t) / schedule.alpha(s)) ** 2, schedule.sigma(s)
         for k in range(self.corrector_steps):
             z = normal_like(fold_in(key, k + 1), x_s)
@@ -55,11 +57,11 @@ class PredictorCorrector(Sampler):
             x_s = x_s + e * score + jnp.sqrt(2 * e) * z
         return x_s, memory
 
-    def _predict(self, denoise: Denoise, schedule: Schedule, x_t: X, t: T, s: T, key: Keys) -> X:
+    def _predict(self, denoise: Denoise, schedule: Schedule, x_t: X, t: T, *, s: T, key: Keys) -> X:
         """x_s of the predictor."""
         estimate, z = denoise(x_t, t), normal_like(key, x_t)
         if self.predictor == "ancestral":
-            mean, log_variance = reverse_kernel(schedule, estimate, x_t, t, s, "small")
+            mean, log_variance = reverse_kernel(schedule, estimate, x_t, t=t, s=s, variance="small")
             return mean + jnp.exp(0.5 * log_variance) * z
         f, _, g2 = (expand(a, x_t) for a in forward_kernel(schedule, s, t))
         score = score_of(schedule, x_t, estimate.x0, t)

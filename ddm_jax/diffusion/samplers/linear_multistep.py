@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ddm_jax.diffusion.arrays import T, X, expand
-from ddm_jax.diffusion.process import noise_of
-from ddm_jax.diffusion.samplers.base import Sampler, check_among, rates
+from ddm_jax.diffusion.arrays import Keys, T, X, expand
+from ddm_jax.diffusion.process import Denoise, noise_of
+from ddm_jax.diffusion.samplers.base import Memory, Sampler, check_among, rates
 from ddm_jax.diffusion.samplers.history import History, excess, no_history, nodes, over
+from ddm_jax.diffusion.schedules.base import Schedule
 
 VARIABLES = ("rho", "log_rho", "t")
 
@@ -39,7 +40,9 @@ class AdamsBashforth(Sampler):
     def init(self, x: X) -> History:
         return no_history(x, self.order - 1)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
         h = lambda_s - lambda_t
@@ -80,7 +83,9 @@ class DEIS(Sampler):
     def init(self, x: X) -> History:
         return no_history(x, self.order - 1)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
         h = lambda_s - lambda_t
@@ -143,7 +148,9 @@ class PNDM(Sampler):
     def init(self, x: X) -> History:
         return no_history(x, 3)
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
         x0_t = denoise(x_t, t).x0
         eps_t = noise_of(schedule, x_t, x0_t, t)

@@ -5,6 +5,7 @@ of the denoiser at the least noisy time, whose estimate of x_0 is the sample. So
 special case at the end, and one step works.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,33 +15,50 @@ from jaxtyping import Float
 
 from ddm_jax.diffusion.arrays import Grid, Keys, T, X, expand, fold_in, normal_like, real
 from ddm_jax.diffusion.process import Denoise, marginal_scale
+from ddm_jax.diffusion.samplers.base import Memory, Sampler
+from ddm_jax.diffusion.schedules.base import Rates, Schedule
 
 
-def integrate(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
+def integrate(
+    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, *, x: X, key: Keys
+) -> X:
     """x at times[0] -> x at times[-1], one `lax.scan` over the pairs (times[k], times[k + 1]).
 
     times: (n,) decreasing, or (n, B) for times of each example's own; a time that comes twice in
     turn changes nothing. key: () or one an example (B,), folded with k for step k.
     """
-    return _walk(denoise, schedule, sampler, times, x, key, lambda x: None)[0]
+    return _walk(denoise, schedule, sampler, times, x=x, key=key, keep=lambda x: None)[0]
 
 
 def trajectory(
-    denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys
+    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, *, x: X, key: Keys
 ) -> Float[Array, "n b *d"]:
     """x at every one of the times, (n, B, ...): the path whose end is `integrate`'s."""
-    _, path = _walk(denoise, schedule, sampler, times, x, key, lambda x: x)
+    _, path = _walk(denoise, schedule, sampler, times, x=x, key=key, keep=lambda x: x)
     return jnp.concatenate([x[None], path])
 
 
-def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
+def _walk(
+    denoise: Denoise,
+    schedule: Schedule,
+    sampler: Sampler,
+    times: Grid,
+    *,
+    x: X,
+    key: Keys,
+    keep: Callable[[Array], Any],
+) -> tuple[Array, Any]:
     """(x at times[-1], keep(x) at times[1:] stacked)."""
     times, memory = jnp.asarray(times), sampler.init(x)
     moved = times[1:] != times[:-1]
 
-    def body(carry, pair):
+    def body(
+        carry: tuple[Array, Memory], pair: tuple[Array, Array, Array]
+    ) -> tuple[tuple[Array, Memory], Any]:
         t, s, k = pair
-        after = sampler.step(denoise, schedule, carry[0], t, s, fold_in(key, k), carry[1])
+        after = sampler.step(
+            denoise, schedule, carry[0], t=t, s=s, key=fold_in(key, k), memory=carry[1]
+        )
         after = jax.tree.map(
             lambda old, new: jnp.where(expand(s == t, new), old, new), carry, after
         )
@@ -55,22 +73,26 @@ def _walk(denoise, schedule, sampler, times, x, key, keep) -> tuple[Array, Any]:
     return x, kept
 
 
-def invert(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
+def invert(
+    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, *, x: X, key: Keys
+) -> X:
     """x at times[-1] -> the x at times[0] that leads there: the grid walked backwards.
 
     For deterministic samplers; exact in the limit of many steps. Song et al. 2020,
     arXiv:2010.02502, section 4.3.
     """
-    return integrate(denoise, schedule, sampler, jnp.asarray(times)[::-1], x, key)
+    return integrate(denoise, schedule, sampler, jnp.asarray(times)[::-1], x=x, key=key)
 
 
-def sample(denoise: Denoise, schedule, sampler, times: Grid, x: X, key: Keys) -> X:
+def sample(
+    denoise: Denoise, schedule: Schedule, sampler: Sampler, times: Grid, *, x: X, key: Keys
+) -> X:
     """The sample x0_hat (B, ...) reached from x at times[0]: integrate, then denoise to s = 0."""
-    x, last = integrate(denoise, schedule, sampler, times, x, key), jnp.asarray(times)[-1]
+    x, last = integrate(denoise, schedule, sampler, times, x=x, key=key), jnp.asarray(times)[-1]
     return denoise(x, last, jnp.zeros_like(last)).x0
 
 
-def prior(schedule, key: Keys, x: X, t: T | float = 1.0) -> X:
+def prior(schedule: Rates, key: Keys, x: X, t: T | float = 1.0) -> X:
     """Start noise of x's shape: N(0, alpha(t)^2 + sigma(t)^2), x_t's variance for unit data.
 
     t is the first time of the grid. For variance-preserving schedules this is N(0, I).

@@ -9,6 +9,7 @@ from jax import Array
 from ddm_jax.diffusion.arrays import Keys, T, X, expand, normal_like
 from ddm_jax.diffusion.process import (
     VARIANCES,
+    Denoise,
     noise_of,
     reverse_kernel,
     score_of,
@@ -16,6 +17,7 @@ from ddm_jax.diffusion.process import (
     snr_gap,
 )
 from ddm_jax.diffusion.samplers.base import (
+    Memory,
     Sampler,
     WithEta,
     check_among,
@@ -42,8 +44,12 @@ class DDPM(Sampler):
     def asks_variance(self) -> bool:
         return self.variance == "learned"
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
-        mean, log_variance = reverse_kernel(schedule, denoise(x_t, t), x_t, t, s, self.variance)
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
+        mean, log_variance = reverse_kernel(
+            schedule, denoise(x_t, t), x_t, t=t, s=s, variance=self.variance
+        )
         return mean + jnp.exp(0.5 * log_variance) * normal_like(key, x_t), memory
 
 
@@ -55,7 +61,9 @@ class DDIM(WithEta):
     eta = 1 is DDPM with the small variance. Song et al. 2020, arXiv:2010.02502, eq. 12 and 16.
     """
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         x0_t = denoise(x_t, t, s).x0
         eps_t = noise_of(schedule, x_t, x0_t, t)
         gap = expand(snr_gap(schedule, t, s), x_t)
@@ -74,8 +82,10 @@ class Euler(Sampler):
     def convergence(self) -> int:
         return 1
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
-        return exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t, s), memory
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
+        return exponential_step(schedule, x_t, denoise(x_t, t, s).x0, t=t, s=s), memory
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,9 @@ class EulerAncestral(WithEta):
 
     eta: float = 1.0
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         alpha_s, sigma_s, lambda_s = rates(schedule, s, x_t)
         _, sigma_t, lambda_t = rates(schedule, t, x_t)
         h = lambda_s - lambda_t
@@ -128,11 +140,13 @@ class Heun(Sampler):
     def convergence(self) -> int | None:
         return None if self.churn else 2
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         if self.churn > 0:
             x_t, t = self._lift(schedule, x_t, t, key)
         x0_t = denoise(x_t, t).x0
-        x_s = exponential_step(schedule, x_t, x0_t, t, s)
+        x_s = exponential_step(schedule, x_t, x0_t, t=t, s=s)
         (alpha_s, _, lambda_s), (_, _, lambda_t) = (rates(schedule, u, x_t) for u in (s, t))
         gain = 0.5 * alpha_s * jnp.expm1(lambda_s - lambda_t)
         return x_s + gain * (denoise(x_s, s).x0 - x0_t), memory
@@ -166,15 +180,17 @@ class Midpoint(Sampler):
     def evaluations(self) -> int:
         return 2
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         m = schedule.time(0.5 * (schedule.logsnr(t) + schedule.logsnr(s)))
         x0_t = denoise(x_t, t).x0
-        x0_m = denoise(exponential_step(schedule, x_t, x0_t, t, m), m).x0
+        x0_m = denoise(exponential_step(schedule, x_t, x0_t, t=t, s=m), m).x0
         # lambda_m of the time that was found, since a discrete schedule's inverse rounds.
         lambda_t, lambda_m, lambda_s = (rates(schedule, u, x_t)[2] for u in (t, m, s))
         gain = -jnp.expm1(lambda_t - lambda_s) * jnp.exp(lambda_m - lambda_t)
         turned = expand(schedule.alpha(s), x_t) * gain * (x0_m - x0_t)
-        return exponential_step(schedule, x_t, x0_t, t, s) + turned, memory
+        return exponential_step(schedule, x_t, x0_t, t=t, s=s) + turned, memory
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,9 @@ class EulerMaruyama(Sampler):
     Song et al. 2021, arXiv:2011.13456, eq. 6.
     """
 
-    def step(self, denoise, schedule, x_t, t, s, key, memory):
+    def step(
+        self, denoise: Denoise, schedule: Schedule, x_t: X, *, t: T, s: T, key: Keys, memory: Memory
+    ) -> tuple[X, Memory]:
         # A discrete schedule has its slopes between the levels, so they are taken in the middle.
         f, g2 = (expand(a, x_t) for a in sde(schedule, 0.5 * (t + s)))
         score = score_of(schedule, x_t, denoise(x_t, t).x0, t)

@@ -2,7 +2,9 @@
 equation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -83,7 +85,7 @@ class Sigmoid(Curve):
         ratio = jnp.expm1(-2 * h * rest) / jnp.expm1(-2 * h * u)
         return h * (rest - u) + jnp.log(ratio) + self._offset()
 
-    def _place(self, log_odds, softplus):
+    def _place(self, log_odds: Any, softplus: Callable[[Any], Any]) -> Any:
         """u of the logarithm of sinh(h (1 - u)) / sinh(h u)."""
         h = self._half()
         top = 2 * h + np.log(-np.expm1(-2 * h))

@@ -56,7 +56,7 @@ class Monotone(VariancePreserving):
         """By bisection; beyond the ends the nearest of them. It has no derivative."""
         logsnr = jax.lax.stop_gradient(real(logsnr))
 
-        def halve(_, bracket):
+        def halve(_: Array, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bracket
             middle = 0.5 * (low + high)
             later = self.logsnr(middle) > logsnr

@@ -41,6 +41,7 @@ class Artist(Protocol):
         path: Path,
         names: Sequence[str],
         columns: Sequence[str],
+        *,
         title: str = "",
     ) -> None:
         """A table (R, K, ...) with R row names and K column titles."""
@@ -58,6 +59,7 @@ class Artist(Protocol):
         x0: np.ndarray,
         path: Path,
         times: np.ndarray,
+        *,
         title: str,
         names: Sequence[str],
     ) -> None:

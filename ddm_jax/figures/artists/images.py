@@ -41,9 +41,10 @@ class Images:
         path: Path,
         names: Sequence[str],
         columns: Sequence[str],
+        *,
         title: str = "",
     ) -> None:
-        plots.strip(self._light(rows), names, columns, title, path)
+        plots.strip(self._light(rows), names, columns, title, path=path)
 
     def forward(
         self, x_t: np.ndarray, path: Path, times: np.ndarray, logsnr: Sequence[float]
@@ -56,11 +57,12 @@ class Images:
         x0: np.ndarray,
         path: Path,
         times: np.ndarray,
+        *,
         title: str,
         names: Sequence[str],
     ) -> None:
         x_t, x0 = self._light(x_t), self._light(x0)
-        plots.reverse_strip(x_t, x0, times, title, names, path)
+        plots.reverse_strip(x_t, x0, times, title, names=names, path=path)
 
     def animation(self, frames: np.ndarray, path: Path, ms: int = 60, hold: int = 1500) -> None:
         _played(self._light(frames), path, ms, hold)

@@ -35,6 +35,7 @@ class Points:
         path: Path,
         names: Sequence[str],
         columns: Sequence[str],
+        *,
         title: str = "",
     ) -> None:
         clouds.ways(rows, self._ends, names, columns, title=title, path=path)
@@ -51,6 +52,7 @@ class Points:
         x0: np.ndarray,
         path: Path,
         times: np.ndarray,
+        *,
         title: str,
         names: Sequence[str],
     ) -> None:

@@ -65,7 +65,7 @@ class EfficientNetLite0(OwnFeatures):
     def load(self, cache: Path, report: Report) -> tuple[Any, str]:
         what, like = "features.name=efficientnet_lite0", shapes(self.net, self.size)
         kept = cache / "weights" / f"efficientnet-lite0-{_LITE0_FILE[:16]}.safetensors"
-        return weights.converted(lambda: _lite0_file(what), kept, like, what, report)
+        return weights.converted(lambda: _lite0_file(what), kept, like, what, report=report)
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         shown = resizing.smooth(resizing.in_colours(255 * unit(self.spec, x)), self.size)
@@ -132,7 +132,7 @@ class Inception(OwnFeatures):
             return weights.read(path, like, what)
         stem = f"inception-{weights.sha256_of(path, what)[:16]}"
         kept = cache / "weights" / f"{stem}.safetensors"
-        return weights.converted(lambda: path, kept, like, what, report)
+        return weights.converted(lambda: path, kept, like, what, report=report)
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         v = RESIZES[self.resize](resizing.in_colours(255 * unit(self.spec, x)), 299)

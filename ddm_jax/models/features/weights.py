@@ -46,7 +46,9 @@ def read(path: Path, like: Any, what: str) -> tuple[Any, str]:
         with safe_open(path, framework="numpy") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             kinds = {name: part.get_dtype() for name, part in parts.items()}
-            compare({n: tuple(p.get_shape()) for n, p in parts.items()}, kinds, like, path, what)
+            compare(
+                {n: tuple(p.get_shape()) for n, p in parts.items()}, kinds, like, path, what=what
+            )
             found = {name: file.get_tensor(name) for name in named(like)}
             written = (file.metadata() or {}).get("sha256")
     except UserError:
@@ -66,7 +68,7 @@ def placed(found: Mapping[str, np.ndarray], like: Any) -> Any:
 
 
 def converted(
-    source: Callable[[], Path], kept: Path, like: Any, what: str, report: Report
+    source: Callable[[], Path], kept: Path, like: Any, what: str, *, report: Report
 ) -> tuple[Any, str]:
     """(weights, their sha256) of the PyTorch file `source()`, kept as the .safetensors file `kept`.
 
@@ -78,7 +80,7 @@ def converted(
             return read(kept, like, what)
         except UserError:
             report(f"{kept} is broken, and is made anew")
-    convert(source(), kept, like, what, report)
+    convert(source(), kept, like, what, report=report)
     return read(kept, like, what)
 
 
@@ -87,6 +89,7 @@ def compare(
     kinds: dict[str, str],
     like: Any,
     path: Path,
+    *,
     what: str,
 ) -> None:
     """UserError where tensors of these shapes and kinds are not those of `like`."""
@@ -109,7 +112,7 @@ def compare(
         )
 
 
-def convert(source: Path, target: Path, like: Any, what: str, report: Report) -> None:
+def convert(source: Path, target: Path, like: Any, what: str, *, report: Report) -> None:
     """Put the tensors of a PyTorch file of weights into `target`, a .safetensors file.
 
     Of `source` tensors alone are read, with no code in it run. UserError as in `read`.
@@ -125,7 +128,7 @@ def convert(source: Path, target: Path, like: Any, what: str, report: Report) ->
         heads = loaded("meta")  # names and shapes, without memory
         shapes = {name: tuple(tensor.shape) for name, tensor in heads.items()}
         kinds = {name: _kind(str(tensor.dtype)) for name, tensor in heads.items()}
-        compare(shapes, kinds, like, source, what)
+        compare(shapes, kinds, like, source, what=what)
         tensors = loaded("cpu")
         arrays = {name: np.ascontiguousarray(tensors[name].numpy()) for name in named(like)}
         digest = digest_of(placed(arrays, like))

@@ -165,13 +165,13 @@ def carry_out(edit: Edit, generator: Generator, weights: Weights, inputs: Inputs
     """Follow the plan of one part of an edit: a pure function of weights and inputs."""
     plan = edit.plan(generator, weights, _told(generator, inputs))
     schedule, key = generator.schedule(weights), generator.sampler_key(jnp.asarray(inputs.numbers))
-    how = plan.denoise, schedule, plan.sampler, plan.times, plan.x, key
+    how = plan.denoise, schedule, plan.sampler, plan.times
     times = jnp.asarray(plan.times)
     if edit.moves:
-        path = trajectory(*how)
+        path = trajectory(*how, x=plan.x, key=key)
         x0 = plan.denoise(path[-1], times[-1], jnp.zeros_like(times[-1])).x0
     else:
-        path, x0 = plan.x[None], sample(*how)
+        path, x0 = plan.x[None], sample(*how, x=plan.x, key=key)
     kept = np.unique(np.rint(np.linspace(0, len(path) - 1, min(FRAMES, len(path)))).astype(int))
     scale = marginal_scale(schedule, times[kept]).reshape(-1, *(1,) * plan.x.ndim)
     seen = generator.codec.decode(path[kept] / scale, weights.borrowed)

@@ -96,7 +96,7 @@ class Inpaint(OfPictures):
         before = generator.codec.encode(inputs.values, weights.borrowed)
         decoded = decoding(generator, weights)
 
-        def finish(x0):
+        def finish(x0: Array) -> Array:
             if inputs.known is None:
                 return decoded(x0)
             return pinned(decoded(x0), inputs.shown, inputs.known)

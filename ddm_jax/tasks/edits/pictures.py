@@ -106,7 +106,7 @@ def noise_behind(generator: Generator, weights: Weights, inputs: Inputs, sampler
     denoise, schedule = unguided(generator, weights, inputs.own), generator.schedule(weights)
     x0 = generator.codec.encode(inputs.values, weights.borrowed)
     key = generator.sampler_key(jnp.arange(len(x0)))
-    return unsample(denoise, schedule, sampler, inputs.times, x0, key)
+    return unsample(denoise, schedule, sampler, inputs.times, x0=x0, key=key)
 
 
 def decibels(generator: Generator, values: np.ndarray, original: np.ndarray) -> np.ndarray:

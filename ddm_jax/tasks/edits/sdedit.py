@@ -49,7 +49,7 @@ class SDEdit(OfPictures):
         times = strength_times(inputs.times, strength)
         x0 = generator.codec.encode(inputs.values, weights.borrowed)
         eps = normal_like(generator.noise_key(jnp.asarray(inputs.numbers)), x0)
-        x = strength_start(generator.schedule(weights), x0, eps, times[0], strength)
+        x = strength_start(generator.schedule(weights), x0, eps, t=times[0], strength=strength)
         denoise = generator.guided(weights, inputs.asked)
         return Plan(x, times, generator.sampler, denoise, decoding(generator, weights))
 
