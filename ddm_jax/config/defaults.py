@@ -11,8 +11,8 @@ COMMON: dict[str, Any] = {
     "seed": 0,  # of the first weights, the order of the data and every draw of training
     "data": {
         # digits, shapes, photo[:flower], tfds:<name>, folder:<path>; waves: tones, waves:<path>;
-        # clips: moving_shapes; volumes: solids; points in the plane: moons, rings, checkerboard,
-        # swiss_roll, mixture
+        # clips: moving_shapes, clips:<path>; volumes: solids; points in the plane: moons, rings,
+        # checkerboard, swiss_roll, mixture
         "name": "digits",
         "split": "train",  # of a TFDS set
         "dir": "",  # where TFDS keeps prepared data; "" for its own default

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,16 @@ def _digest(column: np.ndarray) -> str:
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Parts of an array that need not fit in memory."""
     return (np.asarray(array[start : start + 4096]) for start in range(0, len(array), 4096))
+
+
+def truncate(images: np.memmap, path: Path, kept: int) -> None:
+    """Keep the first `kept` rows of an array that is mapped to the file `path`."""
+    images.flush()
+    if kept < len(images):
+        whole = np.lib.format.open_memmap(
+            path.with_suffix(".cut"), "w+", np.uint8, (kept, *images.shape[1:])
+        )
+        for start in range(0, kept, 1024):
+            whole[start : start + 1024] = images[start : min(start + 1024, kept)]
+        whole.flush()
+        path.with_suffix(".cut").replace(path)

@@ -30,16 +30,17 @@ class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
     name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`; waves: `tones`,
-    `waves:<path>`; clips: `moving_shapes`; volumes: `solids`; or points in the plane: `moons`,
-    `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps prepared data ("" for
-    its own default). downloads: a folder of original files to prepare from. size: pixels after
-    cropping and resizing, (side,) or (height, width), or the samples of a wave, (length,); () for
-    the data's own. channels: 1 or 3, 0 for the data's own. rate: samples a second of waves, 0 for
-    the data's own. frames: of a clip, 0 for the data's own. count: how many synthetic examples to
-    draw. without: names of classes whose examples are left out, though they can be asked for.
-    embeddings: an .npy or .npz with a vector for each example, in their order, where `{split}`
-    stands for the split; "" for those of the data, if any. strict: stop at the first bad file of a
-    folder. cache: folder of the decoded copies ("" for the user's cache folder).
+    `waves:<path>`; clips: `moving_shapes`, `clips:<path>`; volumes: `solids`; or points in the
+    plane: `moons`, `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps
+    prepared data ("" for its own default). downloads: a folder of original files to prepare from.
+    size: pixels after cropping and resizing, (side,) or (height, width), or the samples of a wave,
+    (length,); () for the data's own. channels: 1 or 3, 0 for the data's own. rate: samples a
+    second of waves, 0 for the data's own. frames: of a clip, 0 for the data's own. count: how many
+    synthetic examples to draw. without: names of classes whose examples are left out, though they
+    can be asked for. embeddings: an .npy or .npz with a vector for each example, in their order,
+    where `{split}` stands for the split; "" for those of the data, if any. strict: stop at the
+    first bad file of a folder. cache: folder of the decoded copies ("" for the user's cache
+    folder).
     """
 
     name: str = "digits"

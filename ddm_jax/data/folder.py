@@ -1,17 +1,15 @@
 """`folder:<path>`: the user's own images, in classes or pairs, with what metadata.jsonl says."""
 
-import warnings
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ddm_jax.data.cache import Decoded, cached
-from ddm_jax.data.columns import digests
+from ddm_jax.data.columns import digests, truncate
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
-from ddm_jax.data.found import Found, find, inside, relative, stamp
-from ddm_jax.data.images import BROKEN, SIXTEEN_BIT, fit, read, upright
+from ddm_jax.data.found import Found, checked, find, inside, relative, root_of, stamp
+from ddm_jax.data.images import BROKEN, fit, read, shared_format
 from ddm_jax.data.metadata import Metadata, read_metadata
 from ddm_jax.errors import UserError
 
@@ -29,9 +27,7 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     `Dataset.problems`; with `data.strict` the first such file raises UserError. Files that a link
     leads to outside the folder are not read.
     """
-    root = Path(path).expanduser()
-    if not path or not root.is_dir():
-        raise UserError(f"no folder {str(root)!r}; write --config.data.name=folder:<path>")
+    root = root_of("folder", path)
     files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
     if not files:
         raise UserError(f"no images in {root}; known endings are {', '.join(sorted(SUFFIXES))}")
@@ -60,10 +56,7 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
         return _decode(root, found, metadata, options, path=path, report=report)
 
     data = cached(options.cache, key, make)
-    if data.problems and options.strict:
-        file, reason = data.problems[0]
-        raise UserError(f"{file}: {reason}; mend or remove it, or set --config.data.strict=False")
-    return data
+    return checked(data, options.strict)
 
 
 def _metadata(root: Path) -> Metadata:
@@ -91,7 +84,7 @@ def _decode(
     for column in found.columns:
         files = [e.files[column] for e in found.examples]
         files = [file for file in files if file.is_file() and inside(file, root)]
-        own = _own_format(found.side(root, column), files, options.space, options.channels)
+        own = shared_format(found.side(root, column), files, options.space, options.channels)
         formats[column] = own
         place, shape = path.with_name(f"{column}.npy"), (count, *own[0], own[1])
         arrays[column] = np.lib.format.open_memmap(place, "w+", np.uint8, shape)
@@ -123,7 +116,7 @@ def _decode(
             f"{problems[0][1]}"
         )
     for column, array in arrays.items():
-        _truncate(array, path.with_name(f"{column}.npy"), kept)
+        truncate(array, path.with_name(f"{column}.npy"), kept)
     if refitted:
         height, width = formats["x"][0]
         report(
@@ -136,43 +129,6 @@ def _decode(
     if metadata.vectors is not None:
         columns["embedding"] = np.stack([metadata.vectors[name] for name in names])
     return Decoded(columns, found.classes, problems, written=tuple(arrays))
-
-
-def _truncate(images: np.memmap, path: Path, kept: int) -> None:
-    """Keep the first `kept` rows of the file."""
-    images.flush()
-    if kept < len(images):
-        whole = np.lib.format.open_memmap(
-            path.with_suffix(".cut"), "w+", np.uint8, (kept, *images.shape[1:])
-        )
-        for start in range(0, kept, 1024):
-            whole[start : start + 1024] = images[start : min(start + 1024, kept)]
-        whole.flush()
-        path.with_suffix(".cut").replace(path)
-
-
-def _own_format(
-    root: Path, files: Iterable[Path], space: tuple[int, ...], channels: int
-) -> tuple[tuple[int, ...], int]:
-    """((height, width), channels), and where they are () and 0 those that all readable images
-    share; 1 channel if all are grey.
-    """
-    if space and channels:
-        return space, channels
-    spaces, grey = set(), True
-    for file in files:
-        try:
-            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-                spaces.add(upright(image))
-                grey = grey and image.mode in ("1", "L", *SIXTEEN_BIT)
-        except BROKEN:
-            continue
-    if not space and len(spaces) > 1:
-        raise UserError(
-            f"images in {root} differ in size; set --config.data.size=64, say, or 48,64 (height, "
-            "width)"
-        )
-    return space or (spaces.pop() if spaces else (1, 1)), channels or (1 if grey else 3)
 
 
 def _read(file: Path, root: Path) -> Image.Image:

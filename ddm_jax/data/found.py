@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from ddm_jax.data.dataset import Dataset
+from ddm_jax.errors import UserError
+
 SIDES = {"x": "target", "image": "input"}  # the sub-folders of pairs, by the column that they give
 
 
@@ -86,3 +89,19 @@ def inside(file: Path, root: Path) -> bool:
         return file.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):
         return False
+
+
+def root_of(kind: str, path: str) -> Path:
+    """The folder that `<kind>:<path>` names; UserError where there is none."""
+    root = Path(path).expanduser()
+    if not path or not root.is_dir():
+        raise UserError(f"no folder {str(root)!r}; write --config.data.name={kind}:<path>")
+    return root
+
+
+def checked(data: Dataset, strict: bool) -> Dataset:
+    """The data; UserError of the first file that could not be used, where that is asked for."""
+    if data.problems and strict:
+        file, reason = data.problems[0]
+        raise UserError(f"{file}: {reason}; mend or remove it, or set --config.data.strict=False")
+    return data

@@ -2,10 +2,13 @@
 
 import struct
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+
+from ddm_jax.errors import UserError
 
 MAX_PIXELS = 64_000_000  # a larger picture is taken for a decompression bomb
 # What reading a picture may raise; struct.error comes of EXIF that is cut short.
@@ -32,10 +35,35 @@ def read(file: Path) -> Image.Image:
         raise ValueError("an empty file")
     # Pillow warns of bombs, which are refused here, and of broken EXIF, which does no harm.
     with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,}")
+        _check_size(image)
         image.load()
         image = ImageOps.exif_transpose(image)
+    return _plain(image)
+
+
+def read_frames(file: Path, most: int) -> list[Image.Image]:
+    """The first frames of an animation, at most so many, each as `read` gives a picture."""
+    frames = []
+    with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+        _check_size(image)
+        for k in range(min(most, count_frames(image))):
+            image.seek(k)
+            frames.append(_plain(image.copy()))
+    return frames
+
+
+def count_frames(image: Image.Image) -> int:
+    """How many pictures a file holds, 1 where it is no animation."""
+    return getattr(image, "n_frames", 1)
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels; at most {MAX_PIXELS:,}")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """As 8-bit grey or RGB, on white where it is transparent."""
     if image.mode in SIXTEEN_BIT:
         grey = np.asarray(image, np.float64) / 257
         return Image.fromarray(np.rint(np.clip(grey, 0, 255)).astype(np.uint8))
@@ -58,3 +86,27 @@ def upright(image: Image.Image) -> tuple[int, int]:
         return height, width
     turned = image.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
     return (width, height) if turned else (height, width)
+
+
+def shared_format(
+    root: Path, files: Iterable[Path], space: tuple[int, ...], channels: int
+) -> tuple[tuple[int, ...], int]:
+    """((height, width), channels), and where they are () and 0 those that all readable images
+    share; 1 channel if all are grey.
+    """
+    if space and channels:
+        return space, channels
+    spaces, grey = set(), True
+    for file in files:
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                spaces.add(upright(image))
+                grey = grey and image.mode in ("1", "L", *SIXTEEN_BIT)
+        except BROKEN:
+            continue
+    if not space and len(spaces) > 1:
+        raise UserError(
+            f"images in {root} differ in size; set --config.data.size=64, say, or 48,64 (height, "
+            "width)"
+        )
+    return space or (spaces.pop() if spaces else (1, 1)), channels or (1 if grey else 3)

@@ -10,6 +10,7 @@ from ddm_jax.data import moving_shapes as moving_shapes_
 from ddm_jax.data import shapes as shapes_
 from ddm_jax.data import solids as solids_
 from ddm_jax.data import tones as tones_
+from ddm_jax.data.clips import clips
 from ddm_jax.data.columns import spec_of
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.folder import folder
@@ -156,6 +157,7 @@ SOURCES = {
     "tfds": tfds,
     "folder": folder,
     "waves": waves,
+    "clips": clips,
     **{name: functools.partial(points, name) for name in POINT_SETS},
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
-from ddm_jax.data.found import Found, find, inside, relative, stamp
+from ddm_jax.data.found import Found, checked, find, inside, relative, root_of, stamp
 from ddm_jax.data.wav import Sound, fitted, read_wav
 from ddm_jax.errors import UserError
 
@@ -25,9 +25,7 @@ def waves(path: str, options: DataOptions, report: Report) -> Dataset:
     or followed by silence. What cannot be used is listed in `Dataset.problems`; with `data.strict`
     the first such file raises UserError. Links that lead outside the folder are not followed.
     """
-    root = Path(path).expanduser()
-    if not path or not root.is_dir():
-        raise UserError(f"no folder {str(root)!r}; write --config.data.name=waves:<path>")
+    root = root_of("waves", path)
     if len(options.size) > 1 or options.channels > 1:
         raise UserError(
             "waves are read as one channel; set data.size to their samples, as in 8192, and leave "
@@ -53,10 +51,7 @@ def waves(path: str, options: DataOptions, report: Report) -> Dataset:
             "folders other names, which are those of the classes"
         )
     data = cached(options.cache, key, lambda x: _decode(root, found, options, x, report=report))
-    if data.problems and options.strict:
-        file, reason = data.problems[0]
-        raise UserError(f"{file}: {reason}; mend or remove it, or set --config.data.strict=False")
-    return data
+    return checked(data, options.strict)
 
 
 def _decode(

@@ -9,6 +9,7 @@ from conftest import ROOT
 from PIL import Image
 
 import launch
+from ddm_jax.data import moving_shapes
 
 pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.slow]
 
@@ -86,3 +87,24 @@ def test_they_are_measured_by_their_oracle_and_examined(run, capsys):
     assert "data against the same reference: agreement 1.0000" in said
     assert launch.main(["--mode", "doctor", *where]) in (0, 1)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_folder_of_clips_is_trained_on_and_its_classes_are_asked_for(tmp_path, capsys):
+    clips = moving_shapes.draw(np.arange(6), 8, 12)
+    for k, clip in enumerate(clips):
+        first, *others = map(Image.fromarray, clip)
+        folder = tmp_path / "clips" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        first.save(folder / f"{k}.gif", save_all=True, append_images=others)
+    run = tmp_path / "run"
+    config = ("--config", f"{ROOT}/configs/moving_shapes.py", "--workdir", str(run))
+    own = keys(*TINY, f"data.name=clips:{tmp_path / 'clips'}", "evaluate.reference_count=6")
+    assert launch.main([*config, *own]) == 0
+    sample = ("--mode", "sample", "--workdir", str(run), "--prompt", "b")
+    assert launch.main([*sample]) == 0
+    found = arrays(run / "samples")
+    assert found["images"].shape == (4, 8, 12, 12, 3) and (found["labels"] == 1).all()
+    capsys.readouterr()
+    assert launch.main([*config, *own, "--config.data.frames=4", "--config.train.steps=3"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "data.frames" in error
