@@ -2153,6 +2153,35 @@ DOMAINS = (
         ("test_residual_mlp", "formula"),
     ),
 )
+OF_CLIPS = "test_clips"
+FRAMES = (
+    Mutation(
+        "turns of blocks",
+        "DiT.__call__",
+        "i % len(turns)",
+        "0",
+        (DIT, "places_in_turn"),
+    ),
+    Mutation("tokens of a frame", "grouped", "over == 'space'", "over == 'time'", (DIT, "groups")),
+    Mutation("tokens of a place", "ungrouped", "h.swapaxes(1, 2)", "h", (DIT, "groups")),
+    Mutation("rope of groups", "Settings.group", "self.grid[:1]", "self.grid[1:2]", (DIT, "turn")),
+    Mutation("frame 10 after 9", "_in_order", "int(p)", "0", (OF_CLIPS, "come_back_to_the_bit")),
+    Mutation("all frames", "read_frames", "image.seek(k)", "image.seek(0)", (OF_CLIPS, "drawn")),
+    Mutation(
+        "frames enough",
+        "_decode",
+        "counts.get(example.name, frames) < frames",
+        "False",
+        (OF_CLIPS, "said"),
+    ),
+    Mutation(
+        "clips of others",
+        "_count",
+        "inside(file, root)",
+        "True",
+        (OF_CLIPS, "is_named"),
+    ),
+)
 WAVES, OF_TONES, OF_SOUNDS = "test_waves", "test_tones", "test_sounds"
 HEARD = (
     Mutation("tones", "tones", "k + 1", "k + 2", (OF_TONES, "its_partials")),
@@ -2259,6 +2288,7 @@ MORE_AXES = (
     ),
 )
 ALL = (
+    *FRAMES,
     *MORE_AXES,
     *DOMAINS,
     *HEARD,

@@ -1,10 +1,6 @@
 """The diffusion transformer, for data of any number of spatial dimensions."""
 
-from dataclasses import dataclass
-from typing import Literal, cast
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn.initializers import Initializer
@@ -17,102 +13,13 @@ from ddm_jax.models.layers import (
     space_to_depth,
     zero_init,
 )
-from ddm_jax.models.positions import places, sines_and_cosines, turned
+from ddm_jax.models.positions import sines_and_cosines
+from ddm_jax.models.transformer import Block, Settings, modulated
 
 POSITIONS = ("sincos", "rope", "none")
 KERNELS = ("xla", "cudnn")
+ATTENTIONS = ("joint", "factorised")
 _FREQUENCIES = 256  # elements of the embedding of the noise before it is mapped
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all blocks of a network share.
-
-    grid: of the tokens, by whose places queries are turned; () for no turn. train: whether dropout
-    acts.
-    """
-
-    heads: int
-    dropout: float
-    qk_norm: bool
-    kernel: str
-    dtype: jnp.dtype
-    grid: tuple[int, ...] = ()
-    train: bool = False
-
-
-def modulated(h: Array, shift: Array, scale: Array) -> Array:
-    """n(h) (1 + scale) + shift, n the layer norm without parameters; h (B, N, D), others (B, D)."""
-    normed = nn.LayerNorm(epsilon=1e-6, use_bias=False, use_scale=False, dtype=h.dtype)(h)
-    return normed * (1 + scale[:, None]) + shift[:, None]
-
-
-class Attend(nn.Module):
-    """softmax(q k^T / sqrt(d)) v: queries of h (B, N, D), keys and values of `of` (B, M, D').
-
-    mask: (B, M) bool, True for what has weight. With qk_norm queries and keys are divided by the
-    root of their mean square, Henry et al. 2020, arXiv:2010.04245. `zero` starts the output at 0.
-    The softmax is float32. The kernel of cuDNN is for half precision, and has no derivatives in
-    forward mode.
-    """
-
-    settings: Settings
-    zero: bool = False
-
-    @nn.compact
-    def __call__(self, h: Array, of: Array, mask: Array | None = None) -> Array:
-        s, channels = self.settings, h.shape[-1]
-
-        def split(name: str, a: Array) -> Array:
-            a = nn.Dense(channels, kernel_init=kernel_init, dtype=s.dtype, name=name)(a)
-            return a.reshape(*a.shape[:-1], s.heads, channels // s.heads)
-
-        q, k, v = split("q", h), split("k", of), split("v", of)
-        if s.qk_norm:
-            q, k = (
-                nn.RMSNorm(epsilon=1e-6, dtype=s.dtype, name=f"{name}_norm")(a)
-                for name, a in (("q", q), ("k", k))
-            )
-        if s.grid:
-            q, k = (turned(a, places(s.grid)).astype(s.dtype) for a in (q, k))
-        there = None if mask is None else mask[:, None, None]
-        kernel = cast(Literal["xla", "cudnn"], s.kernel)
-        out = jax.nn.dot_product_attention(q, k, v, mask=there, implementation=kernel)
-        init = zero_init if self.zero else kernel_init
-        proj = nn.Dense(channels, kernel_init=init, dtype=s.dtype, name="proj")
-        return proj(out.reshape(h.shape))
-
-
-class Block(nn.Module):
-    """h + g_1 attention(m_1(h)), + attention to the context's sequence, + g_2 MLP(m_2(h)).
-
-    m is `modulated`; its shifts and scales, and the gates g, are an affine map of the embedding
-    (B, D) that starts at 0, so that a block starts as the identity (adaLN-Zero). Attention to the
-    sequence starts at 0 too; Chen et al. 2023, arXiv:2310.00426, section 2.3.
-    """
-
-    settings: Settings
-    ratio: int
-
-    @nn.compact
-    def __call__(self, h: Array, emb: Array, context: Context) -> Array:
-        s, channels = self.settings, h.shape[-1]
-
-        def dense(width: int, name: str, zero: bool = False) -> nn.Dense:
-            init = zero_init if zero else kernel_init
-            return nn.Dense(width, kernel_init=init, dtype=s.dtype, name=name)
-
-        parts = jnp.split(dense(6 * channels, "modulation", zero=True)(nn.swish(emb)), 6, -1)
-        shift1, scale1, gate1, shift2, scale2, gate2 = parts
-        normed = modulated(h, shift1, scale1)
-        h = h + gate1[:, None] * Attend(s, name="attention")(normed, normed)
-        if context.sequence is not None:
-            across = Settings(s.heads, s.dropout, s.qk_norm, s.kernel, s.dtype)
-            told = context.sequence.astype(s.dtype)
-            h = h + Attend(across, zero=True, name="across")(h, told, context.mask)
-        wide = nn.gelu(dense(self.ratio * channels, "wide")(modulated(h, shift2, scale2)))
-        wide = nn.Dropout(s.dropout, deterministic=not s.train)(wide)
-        return h + gate2[:, None] * dense(channels, "narrow")(wide)
 
 
 class DiT(nn.Module):
@@ -125,7 +32,10 @@ class DiT(nn.Module):
     the embedding of the noise, and its sequence attended to. `position`: sincos adds sines and
     cosines of a token's place, rope turns queries and keys by it, none tells no place. `skips`:
     what comes out of block i is put beside what goes into block depth - 1 - i, and both are mapped
-    to `channels`; Bao et al. 2022, arXiv:2209.12152. `remat`: blocks are computed again in the
+    to `channels`; Bao et al. 2022, arXiv:2209.12152. `attention`: joint, of all tokens to all, or
+    factorised, in turn within a frame (one place on the first axis) and through time (along that
+    axis): T + N / T keys a token for N, with the same parameters; Ma et al. 2024, arXiv:2401.03048,
+    variant 1. `remat`: blocks are computed again in the
     backward pass. `kernel`: xla or cudnn, see Attend. The output is float32, and zero at
     initialisation.
     """
@@ -139,6 +49,7 @@ class DiT(nn.Module):
     position: str = "sincos"
     qk_norm: bool = False
     skips: bool = False
+    attention: str = "joint"
     dropout: float = 0.0
     dtype: str = "float32"
     remat: bool = False
@@ -161,6 +72,7 @@ class DiT(nn.Module):
         for name, given, known in (
             ("position", self.position, POSITIONS),
             ("kernel", self.kernel, KERNELS),
+            ("attention", self.attention, ATTENTIONS),
             ("dtype", self.dtype, ("float32", "bfloat16")),
         ):
             if given not in known:
@@ -171,6 +83,11 @@ class DiT(nn.Module):
             raise ValueError(f"channels={self.channels} must divide by {2 * axes} for sincos")
         if self.position == "rope" and self.channels // self.heads < 2 * axes:
             raise ValueError(f"rope needs heads of at least {2 * axes} channels")
+        if self.attention == "factorised" and (len(space) < 2 or self.depth < 2):
+            raise ValueError(
+                "attention=factorised takes turns of two blocks on data of two axes or more, as "
+                "clips are; set attention=joint"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
         if any(size % self.patch for size in space):
@@ -205,14 +122,16 @@ class DiT(nn.Module):
         h = dense(self.channels, "patches")(x.reshape(len(x), -1, x.shape[-1]))
         if self.position == "sincos" and axes:
             h = h + jnp.asarray(sines_and_cosines(grid, self.channels), dtype)
-        turns = grid if self.position == "rope" else ()
-        how = self.heads, self.dropout, self.qk_norm, self.kernel, dtype, turns, train
+        how = self.heads, self.dropout, self.qk_norm, self.kernel, dtype, grid
+        rope = self.position == "rope" and bool(axes)
+        turns = ("all",) if self.attention == "joint" else ("space", "time")
         block, seen = nn.remat(Block) if self.remat else Block, []
         half = (self.depth - 1) // 2 if self.skips else 0
         for i in range(self.depth):
             if i >= self.depth - half:
                 h = dense(self.channels, f"skip{i}")(jnp.concatenate([h, seen.pop()], -1))
-            h = block(Settings(*how), self.ratio, name=f"block{i}")(h, emb, context)
+            own = Settings(*how, over=turns[i % len(turns)], rope=rope, train=train)
+            h = block(own, self.ratio, name=f"block{i}")(h, emb, context)
             if i < half:
                 seen.append(h)
         last = nn.Dense(2 * self.channels, kernel_init=zero_init, dtype=dtype, name="modulation")

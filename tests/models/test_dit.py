@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ddm_jax.diffusion.conditions import Context
-from ddm_jax.models.dit import Block, DiT, Settings
+from ddm_jax.models.dit import DiT
 from ddm_jax.models.layers import depth_to_space, space_to_depth
 from ddm_jax.models.positions import places, sines_and_cosines, turned
+from ddm_jax.models.transformer import Block, Settings, grouped, ungrouped
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -102,6 +103,59 @@ def test_the_sequence_is_read_where_the_mask_says():
     other = run(told.at[0, 1].add(1.0))
     assert abs(other[0] - out[0]).max() > 1e-4
     np.testing.assert_allclose(other[1], out[1], atol=1e-6)
+
+
+def test_factorised_attention_is_that_of_frames_and_of_places_in_turn():
+    """A token sees its frame in one block, its own place at all times in the next: all after two.
+
+    The parameters are those of joint attention, which a clip of one frame gives.
+    """
+    x = normal(2, 6, 4, 6, 3)
+    given = dict(channels=16, heads=2, patch=2, qk_norm=True, position="rope")
+    joint, apart = (DiT(3, **given, depth=2, attention=a) for a in ("joint", "factorised"))
+    apart.check(x.shape[1:-1])
+    weights = awake(apart, x, NOISE)
+    assert jax.tree.map(jnp.shape, weights) == jax.tree.map(jnp.shape, awake(joint, x, NOISE))
+
+    def moved(attention, depth, cell):
+        """Which tokens (3, 2, 3) change where the first channel of a cell does."""
+        module = DiT(3, **given, depth=depth, attention=attention)
+        params = {k: v for k, v in weights["params"].items() if k != "block1" or depth == 2}
+        run = jax.jit(lambda x: module.apply({"params": params}, x, NOISE))
+        change = abs(run(x.at[0, *cell, 0].add(1.0)) - run(x))
+        assert (change[1] == 0).all()
+        return np.asarray(change[0].reshape(3, 2, 2, 2, 3, 2, 3).max((1, 3, 5, 6)) > 1e-6)
+
+    own_frame = np.zeros((3, 2, 3), bool)
+    own_frame[1] = True
+    np.testing.assert_array_equal(moved("factorised", 1, (2, 0, 0)), own_frame)
+    assert moved("factorised", 2, (2, 0, 0)).all() and moved("joint", 1, (2, 0, 0)).all()
+    once = x[:, :2]  # one frame of tokens
+    alone = {"params": {k: v for k, v in weights["params"].items() if k != "block1"}}
+    plain = DiT(3, **{**given, "position": "none"}, depth=1)
+    split = plain.clone(attention="factorised")
+    expected = jax.jit(plain.apply)(alone, once, NOISE)
+    np.testing.assert_allclose(jax.jit(split.apply)(alone, once, NOISE), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("over", ["all", "space", "time"])
+def test_groups_are_put_together_again(over):
+    h = jnp.arange(2 * 24 * 5.0).reshape(2, 24, 5)
+    groups = grouped(h, (4, 2, 3), over)
+    assert groups.shape == {"all": (2, 24, 5), "space": (8, 6, 5), "time": (12, 4, 5)}[over]
+    np.testing.assert_array_equal(ungrouped(groups, (4, 2, 3), over), h)
+    frame = {"all": h[0], "space": h[0, :6], "time": h[0, ::6]}[over]
+    np.testing.assert_array_equal(groups[0], frame)
+
+
+def test_factorised_attention_needs_two_axes_and_two_blocks():
+    for space, depth in (((8,), 2), ((), 2), ((4, 4, 4), 1)):
+        with pytest.raises(ValueError, match="set attention=joint"):
+            DiT(3, **{**SMALL, "depth": depth}, position="rope", attention="factorised").check(
+                space
+            )
+    with pytest.raises(ValueError, match="attention is one of joint, factorised"):
+        DiT(3, **SMALL, attention="axial").check((4, 4))
 
 
 def test_derivatives_in_forward_mode_are_those_of_differences():
