@@ -18,7 +18,11 @@ SHARES = 4
 @pytest.mark.parametrize(
     "share",
     [
-        pytest.param(i, marks=pytest.mark.xdist_group(f"mutations {i}"), id=f"quarter{i}")
+        pytest.param(
+            i,
+            marks=[pytest.mark.xdist_group(f"mutations {i}"), *[pytest.mark.telling] * (i == 0)],
+            id=f"quarter{i}",
+        )
         for i in range(SHARES)
     ],
 )

@@ -106,6 +106,7 @@ def test_a_new_task_is_trained_and_resumed_by_the_same_loop(tmp_path):
     assert "loss_by_level" not in last
 
 
+@pytest.mark.telling
 def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
     """A source of floats, a codec and an artist: nothing else knows that these are no images."""
     settings = (
@@ -145,6 +146,7 @@ def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
     assert "bits per dimension are of values with levels" in result.stderr
 
 
+@pytest.mark.telling
 def test_new_rows_are_under_the_laws_and_obey_them():
     """Every parametrised law runs for them, in the test files as they are."""
     select = " or ".join(ROWS.values())

@@ -37,6 +37,7 @@ def test_the_setup_commands_are_those_of_ci():
     assert 'pip install --quiet -e ".[test]"' in script and "\npytest\n" in script
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, quick_compilation):
     (tmp_path / "configs").symlink_to(ROOT / "configs")

@@ -63,6 +63,7 @@ def test_every_model_has_a_tiny_size():
     assert TINY.keys() == MODELS.keys() | CLASSIFIERS.keys() | AUTOENCODERS.keys()
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_classifier):

@@ -55,7 +55,6 @@ def files_of(run):
     return {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
-@pytest.mark.slow
 def test_a_classifier_logs_its_accuracy_and_draws_its_guesses(tiny_classifier):
     row = logs.read(tiny_classifier / "metrics.jsonl")[-1]
     assert 0 <= row["accuracy"] <= 1 and row["loss"] == pytest.approx(np.log(10), abs=0.3)
@@ -100,6 +99,7 @@ def guided_by(run, scale=4):
     )
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_samples_are_guided_by_another_run_and_named_by_its_weights(
     tiny_run, tiny_classifier, tmp_path, capfd
@@ -179,7 +179,6 @@ def test_a_broken_record_of_what_is_borrowed_is_one_line(text, teacher, tmp_path
     assert code == 2 and "borrowed.json is broken" in err and err.count("\n") == 1
 
 
-@pytest.mark.slow
 def test_a_run_starts_from_another_as_far_as_it_fits(teacher, tmp_path, capsys):
     init = f"init.run={teacher}@3"
     still = ("optim.name=sgd", "optim.lr=1e-30", "train.steps=1", init)

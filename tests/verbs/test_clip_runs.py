@@ -47,6 +47,7 @@ def arrays(folder):
         return dict(found)
 
 
+@pytest.mark.telling
 def test_samples_are_drawn_and_clips_play(run, tmp_path):
     name, folder = run
     where = ("--workdir", str(folder))

@@ -60,6 +60,7 @@ def test_a_run_goes_on_wherever_its_vectors_lie(run, folder, capsys):
     assert code == 0 and "resuming at step 2" in out, err
 
 
+@pytest.mark.telling
 def test_samples_are_of_the_vectors_that_are_asked_for_dealt_in_turn(run, folder, capsys):
     two = folder / "two.npy"
     got, path = images_of(capsys, run, "--prompt", two)

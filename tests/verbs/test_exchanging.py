@@ -62,6 +62,7 @@ def bits_of(leaves):
     return [leaf.tobytes() for leaf in leaves]
 
 
+@pytest.mark.telling
 def test_an_imported_run_is_a_run_and_comes_back(imported, capsys, tmp_path):
     """It can be opened to be measured; what is exported of it is bit by bit its own."""
     run, out = tmp_path / "run", tmp_path / "out"

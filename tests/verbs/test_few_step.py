@@ -28,6 +28,7 @@ def train(capsys, run, *settings):
     return answer(capsys, *SMALL, *(f"--config.{s}" for s in settings), "--workdir", run)
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["mean_flow", "shortcut"])
 def test_jumps_start_from_a_run_of_one_time(objective, teacher, tmp_path, capsys):

@@ -35,6 +35,7 @@ def drawn(capfd, run, *arguments):
     return images_of(capfd, run, *arguments)[0]
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_prompts_are_dealt_in_turn_and_stored(run, capfd):
     got = drawn(capfd, run, "--prompt", RED, "--prompt", BLUE)
@@ -56,7 +57,6 @@ def generated(run, *ask, **guidance):
     return np.asarray(jax.jit(told.generate)(opened.load().weights, np.arange(4)))
 
 
-@pytest.mark.slow
 def test_an_example_is_of_its_own_prompt(run):
     both, red = generated(run, RED, BLUE), generated(run, RED)
     np.testing.assert_allclose(both[::2], red[::2], atol=1e-5)

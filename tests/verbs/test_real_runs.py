@@ -35,6 +35,7 @@ def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
         assert picture.mode == "RGB" and picture.width > 4 * 32
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path, capfd):
     """README command 1, and >= 95 % of 500 samples are what was asked for."""

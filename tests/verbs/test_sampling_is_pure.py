@@ -49,6 +49,7 @@ def in_batches_of(size, trained):
     return dataclasses.replace(generator, options=options), weights
 
 
+@pytest.mark.telling
 def test_images_are_the_same_for_every_batch_size_and_device_count(trained):
     base = draw(trained, 16, one_device())
     assert base.shape == (17, 8, 8, 1) and base.std() > 0.05

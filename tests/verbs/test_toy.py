@@ -71,6 +71,7 @@ def test_edits_of_points(toy, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.telling
 def test_points_are_measured_examined_and_reported(toy, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(toy, run)

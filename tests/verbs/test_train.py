@@ -80,6 +80,7 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
     assert losses[0][6] == losses[1][6]
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 @pytest.mark.parametrize("number, times, code", [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
 def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
@@ -277,6 +278,7 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     assert not any("teacher" in key for leaves in state_of(tmp_path)[1].values() for key in leaves)
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_ten_random_kills_leave_no_trace(tmp_path):
     """SIGKILL at random moments after the first checkpoint; the end is bit-identical."""
@@ -321,6 +323,7 @@ def end_of_two(both, code=0, second=None):
     return outputs
 
 
+@pytest.mark.telling
 @pytest.mark.slow
 def test_two_processes_train_save_and_resume_like_one(tmp_path):
     """Their weights are those of one device; only the first process speaks and writes."""

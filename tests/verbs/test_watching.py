@@ -15,7 +15,7 @@ from ddm_jax.verbs.comparing import Result
 from ddm_jax.verbs.opened import Loaded
 from ddm_jax.verbs.watching import Watch
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SETTINGS = (
     *("--config", ROOT / "configs/quickstart.py", *TINY),
@@ -43,6 +43,7 @@ def rows_of(run):
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_stays_and_is_what_evaluation_says(tmp_path, capsys):
     run = tmp_path / "run"
     code, out, err = answer(capsys, *SETTINGS, "--workdir", run)
@@ -64,6 +65,7 @@ def test_the_best_checkpoint_stays_and_is_what_evaluation_says(tmp_path, capsys)
     assert rows_of(run)[-1] == least
 
 
+@pytest.mark.slow
 def test_an_interrupted_measurement_is_made_when_the_run_goes_on(tmp_path, capsys, monkeypatch):
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert answer(capsys, *SETTINGS, "--workdir", whole)[0] == 0

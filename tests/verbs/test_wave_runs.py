@@ -47,6 +47,7 @@ def arrays(folder):
         return dict(found)
 
 
+@pytest.mark.telling
 def test_samples_are_waves_that_can_be_seen_and_heard(run, tmp_path):
     asked = keys("sample.ask=('A3 220 Hz',)", "sample.film=2")
     assert launch.main(["--mode", "sample", "--workdir", str(run), *asked]) == 0
