@@ -1,12 +1,12 @@
 """8 x 8 digits in one or two evaluations: a consistency model on a CPU.
 
 python launch.py --config configs/digits_consistency.py
-python launch.py --config configs/digits_consistency.py:tuned --config.init.run=runs/digits_edm
 python launch.py --mode sample --workdir runs/digits_consistency --config.sample.steps=1
 
-The first starts from nothing, with one part of [0, 1], where training is that of the mean, and cuts
-it ever finer; `:mean` is that mean alone, whose run `:tuned` starts from, in fewer steps:
-python launch.py --config configs/digits_consistency.py:mean --workdir runs/digits_edm
+This starts from nothing, with one part of [0, 1], where training is that of the mean, and cuts it
+ever finer; `:mean` is that mean alone, whose run `:tuned` starts from, in fewer steps:
+python launch.py --config configs/digits_consistency.py:mean --workdir runs/digits_mean
+python launch.py --config configs/digits_consistency.py:tuned --workdir runs/digits_tuned
 """
 
 from configs import base
@@ -36,6 +36,7 @@ def get_config(variant: str = "whole"):
     config.objective.name = "consistency"
     config.objective.consistency.update(first=1, last=128, every=100)
     if variant == "tuned":
+        config.init.run = "runs/digits_mean"
         config.objective.consistency.first = 2
         config.optim.lr = 3e-4
         config.train.steps = 500

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
+_EDGE = 208  # grey of the lines around images
 LINES = 8  # of a caption
 FORWARD = "x_t = alpha x_0 + sigma eps; below t the share of signal in the variance"
 
@@ -179,8 +180,11 @@ class _Sheet:
         self.paper, self.texts = np.full((height, width, 3), 255, np.uint8), []
 
     def place(self, tile: np.ndarray, x: int, y: int) -> None:
-        """A uint8 image (h, w, 1 or 3) with its upper left corner at (x, y)."""
-        self.paper[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+        """A uint8 image (h, w, 1 or 3) with its upper left corner at (x, y), within a grey line
+        that shows where a white one ends."""
+        height, width = tile.shape[:2]
+        self.paper[y - 1 : y + height + 1, x - 1 : x + width + 1] = _EDGE
+        self.paper[y : y + height, x : x + width] = tile
 
     def write(self, x: float, y: float, text: str, ha: str, *, va: str, **style: Any) -> None:
         self.texts.append(((x, y, text), {"ha": ha, "va": va, **style}))

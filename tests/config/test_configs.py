@@ -87,6 +87,11 @@ def test_a_config_trains_samples_and_resumes(name, tmp_path, monkeypatch, tiny_c
         first = ["--config", f"configs/{name}:autoencoder", "--workdir", str(lender), *own]
         assert launch.main([*first, "--config.train.steps=2"]) == 0
         small.append(f"--config.codec.latent.run={lender}")
+    if config.init.run:
+        lender, whole = tmp_path / "mean", name.partition(":")[0]
+        first = ["--config", f"configs/{whole}:mean", "--workdir", str(lender), *small]
+        assert launch.main([*first, "--config.train.steps=2"]) == 0
+        small.append(f"--config.init.run={lender}")
     arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
     assert launch.main([*arguments, "--config.train.steps=2"]) == 0
     if config.task == "autoencoder":

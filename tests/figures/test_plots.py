@@ -51,6 +51,9 @@ def test_a_strip_shows_every_pixel_and_title(channels, tmp_path):
     # The last tile lies 4 + 8 pixels from the right edge and 4 from the lower one.
     tile = np.broadcast_to(plots.enlarged(plots.to_uint8(rows))[1, 2], (64, 64, 3))
     np.testing.assert_array_equal(found[-68:-4, -76:-12], tile)
+    # A grey line around it, without which a white mask could not be seen on white paper.
+    edges = found[-69, -77:-11], found[-4, -77:-11], found[-69:-3, -77], found[-69:-3, -12]
+    assert all((edge == 208).all() for edge in edges)
 
 
 def test_text_stays_inside_the_picture():
