@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
             "did you mean 'ddim'? choose one of adams",
         ),
         ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
-        ((*QUICK, "--config.data.name=digts"), "choose one of checkerboard, digits"),
+        ((*QUICK, "--config.data.name=digts"), "choose one of checkerboard, clips, digits"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 500 (int), not abc"),
         ((*QUICK, "--config.data.strict=maybe"), "takes values like False (bool), not maybe"),
         ((*QUICK, "--config.model.ddpm_unet.multipliers=1,a"), "takes values like (1, 2)"),
