@@ -11,7 +11,7 @@ from conftest import ROOT, environment
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 
-SHARES = 4
+SHARES = 8
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ SHARES = 4
         pytest.param(
             i,
             marks=[pytest.mark.xdist_group(f"mutations {i}"), *[pytest.mark.telling] * (i == 0)],
-            id=f"quarter{i}",
+            id=f"eighth{i}",
         )
         for i in range(SHARES)
     ],

@@ -79,7 +79,6 @@ def children(process):
     return list(map(int, listed.split()))
 
 
-@pytest.mark.telling
 @pytest.mark.slow
 def test_twelve_cells_end_as_if_nothing_had_killed_the_sweep(tmp_path):
     """SIGKILL of the sweep alone, then of the sweep and its runs; each time started again."""

@@ -169,7 +169,6 @@ def test_a_classifier_of_latents_guides_a_run_on_the_same_latents(
     assert code == 2 and "the same codec" in err
 
 
-@pytest.mark.telling
 @pytest.mark.slow
 def test_a_kill_leaves_no_trace_in_either_run(tiny_autoencoder, tmp_path):
     """SIGKILL between two checkpoints and the same command again: the end is bit-identical."""
