@@ -17,7 +17,6 @@ from ddm_jax.diffusion.losses.noised import (
     predict_noised,
     weighted_error,
 )
-from ddm_jax.diffusion.predictions import predict
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.samplers.one_step import Heun
 from ddm_jax.diffusion.schedules.base import Schedule
@@ -70,9 +69,10 @@ class Consistency(Objective):
         s = batch.t - 1 / self.segments(batch.step)
         above = jnp.maximum(s, 0.0)
         x_s, last = self.neighbour(schedule, batch, predicted.x_t, above)
-        form = problem.parameterisation(schedule)
-        how = {"t": above, "context": batch.context, "keys": batch.keys}
-        aim = predict(problem.net, params, form, x_s, **how).estimate.x0
+        seen = problem.predict(
+            params, schedule, x_s, t=above, context=batch.context, keys=batch.keys
+        )
+        aim = seen.estimate.x0
         aim = jnp.where(expand(s > 0, aim), aim, last)
         predicted = aimed(problem, schedule, batch.t, predicted, x0=aim)
         error = weighted_error(problem, schedule, batch.t, predicted)

@@ -17,7 +17,6 @@ from ddm_jax.diffusion.losses.noised import (
     predict_noised,
     weighted_error,
 )
-from ddm_jax.diffusion.predictions import predict
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.samplers.base import exponential_step
 from ddm_jax.diffusion.schedules.base import Rates, Schedule
@@ -91,9 +90,9 @@ class Shortcut(Objective):
 
         def own(x_t: X, t: T, s: T | None = None) -> Estimate:
             told = jnp.where(level == self.levels, t, t if s is None else s)
-            form = problem.parameterisation(schedule)
-            how = {"context": batch.context, "keys": batch.keys}
-            return predict(problem.net, params, form, x_t, t=t, s=told, **how).estimate
+            return problem.predict(
+                params, schedule, x_t, t=t, context=batch.context, keys=batch.keys, s=told
+            ).estimate
 
         m = jnp.where(jumps, t - stride / 2, t)
         first, second = two_steps(own, schedule, predicted.x_t, t=t, m=m, s=s)

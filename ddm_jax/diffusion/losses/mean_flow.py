@@ -11,7 +11,7 @@ from jax import Array
 from ddm_jax.diffusion.arrays import T, Times, X, expand
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Predicted, Problem, weighted_error
-from ddm_jax.diffusion.predictions import Output, Prediction, predict
+from ddm_jax.diffusion.predictions import Output, Prediction
 from ddm_jax.diffusion.process import diffuse, noise_of
 from ddm_jax.diffusion.schedules.base import Rates, Schedule
 
@@ -52,11 +52,11 @@ class MeanFlow(Objective):
         self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
     ) -> tuple[Array, Mapping[str, Array]]:
         s = second_time(batch, self.apart)
-        form = problem.parameterisation(schedule)
-        how = {"context": batch.context, "keys": batch.keys, "s": s}
 
         def seen(x: Array, t: Array) -> Output:
-            return predict(problem.net, params, form, x, t=t, **how)
+            return problem.predict(
+                params, schedule, x, t=t, context=batch.context, keys=batch.keys, s=s
+            )
 
         x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
         x0 = self.guided(problem, params, schedule, batch, x_t=x_t)
@@ -78,9 +78,10 @@ class MeanFlow(Objective):
         if not self.asks_null:
             return batch.x0
         assert batch.null is not None and batch.told is not None
-        how = {"t": batch.t, "s": batch.t, "context": batch.null, "keys": batch.keys}
-        form = problem.parameterisation(schedule)
-        mean = predict(problem.net, params, form, x_t, **how).estimate.x0
+        seen = problem.predict(
+            params, schedule, x_t, t=batch.t, context=batch.null, keys=batch.keys, s=batch.t
+        )
+        mean = seen.estimate.x0
         moved = batch.x0 + (self.guidance - 1) * (batch.x0 - jax.lax.stop_gradient(mean))
         return jnp.where(expand(batch.told, moved), moved, batch.x0)
 

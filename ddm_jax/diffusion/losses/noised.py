@@ -11,7 +11,14 @@ from ddm_jax.diffusion.conditions import Context
 from ddm_jax.diffusion.losses.distances import L2
 from ddm_jax.diffusion.losses.weightings import Simple
 from ddm_jax.diffusion.noise_conds import NoiseCond
-from ddm_jax.diffusion.predictions import Net, Parameterisation, Prediction, predict, target
+from ddm_jax.diffusion.predictions import (
+    Net,
+    Output,
+    Parameterisation,
+    Prediction,
+    predict,
+    target,
+)
 from ddm_jax.diffusion.process import Denoise, Estimate, diffuse
 from ddm_jax.diffusion.schedules.base import Rates
 
@@ -37,6 +44,21 @@ class Problem(NamedTuple):
     def parameterisation(self, schedule: Rates) -> Parameterisation:
         """What makes an estimate of the network's F under this schedule."""
         return Parameterisation(schedule, self.prediction, self.noise_cond)
+
+    def predict(
+        self,
+        params: Any,
+        schedule: Rates,
+        x_t: Array,
+        *,
+        t: T,
+        context: Context,
+        keys: Array | None = None,
+        s: T | None = None,
+    ) -> Output:
+        """`predictions.predict` by this network under this schedule."""
+        form = self.parameterisation(schedule)
+        return predict(self.net, params, form, x_t, t=t, context=context, keys=keys, s=s)
 
 
 class NoisedBatch(NamedTuple):
@@ -74,9 +96,9 @@ def predict_noised(
 ) -> Predicted:
     """Show the network the noised examples; a network of two times is told s too."""
     x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
-    form = problem.parameterisation(schedule)
-    how = {"t": batch.t, "s": s, "context": batch.context, "keys": batch.keys}
-    f, estimate = predict(problem.net, params, form, x_t, **how)
+    f, estimate = problem.predict(
+        params, schedule, x_t, t=batch.t, context=batch.context, keys=batch.keys, s=s
+    )
     rates = schedule.alpha(batch.t), schedule.sigma(batch.t)
     aim = target(problem.prediction, *rates, x0=batch.x0, eps=batch.eps)
     return Predicted(x_t, f, aim, estimate)
