@@ -3,7 +3,7 @@
 import itertools
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,40 +94,70 @@ def _decode(
         except _BROKEN as error:
             problems.append((example.name, str(error) or type(error).__name__))
     frames = options.frames or _shared(root, counts)
-    usable, longer = [], sum(count > frames for count in counts.values())
-    for example in found.examples:
-        if counts.get(example.name, frames) < frames:
-            few = f"has {counts[example.name]} frames, fewer than {frames}"
-            problems.append((example.name, few))
-        elif example.name in counts:
-            usable.append(example)
-    space, channels = shared_format(
-        root, (files[e.name][0] for e in usable), options.space, options.channels
-    )
-    x = np.lib.format.open_memmap(
-        path, "w+", np.uint8, (max(1, len(usable)), frames, *space, channels)
-    )
+    few = {name: count for name, count in counts.items() if count < frames}
+    problems += [(name, f"has {n} frames, fewer than {frames}") for name, n in few.items()]
+    usable = [e for e in found.examples if e.name in counts and e.name not in few]
+    shown = {e.name: files[e.name][:frames] for e in usable}
+    space, channels = _format(root, list(shown.values()), frames, options)
+
+    shape = (max(1, len(usable)), frames, *space, channels)
+    x = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     kept: list[Example] = []
+    refitted = 0
     for i, example in enumerate(usable):
         if i % 100 == 0:
             report(f"decoding {root}: {i:,} of {len(usable):,}")
         try:
-            pictures = _read(files[example.name], root, frames)
+            pictures = _read(shown[example.name], frames)
             x[len(kept)] = [fit(picture, space, channels) for picture in pictures]
         except _BROKEN as error:
             problems.append((example.name, str(error) or type(error).__name__))
             continue
         kept.append(example)
+        refitted += any(picture.size != space[::-1] for picture in pictures)
     if not kept:
         raise UserError(
             f"none of the clips in {root} can be used; the first, {problems[0][0]}: "
             f"{problems[0][1]}"
         )
     truncate(x, path, len(kept))
-    if longer:
-        report(f"{root}: of {longer:,} longer clips the first {frames} frames are taken")
+    longer, (height, width) = sum(counts[e.name] > frames for e in kept), space
+    for count, text in (
+        (longer, f"longer: cut to their first {frames} frames"),
+        (
+            refitted,
+            f"of other sizes: cropped around their centre to {height}:{width} and resized to "
+            f"{height} x {width} pixels",
+        ),
+    ):
+        if count:
+            report(f"{root}: {count:,} of {len(kept):,} clips were {text}")
     columns = {"label": np.array([example.label for example in kept], np.int32)}
     return Decoded(columns if found.classes else {}, found.classes, problems, {"kind": "clip"})
+
+
+def _format(
+    root: Path, shown: Sequence[list[Path]], frames: int, options: DataOptions
+) -> tuple[tuple[int, ...], int]:
+    """((height, width), channels) of clips, in whose every frame colours are looked for.
+
+    A GIF whose first frame is grey may have colours in its others, of which its header says
+    nothing.
+    """
+    own = shared_format(root, itertools.chain(*shown), options.space, options.channels)
+    if own[1] == 3 or options.channels:
+        return own
+    animated = (files for files in shown if files[0].suffix.lower() in ANIMATED)
+    return own[0], 3 if any(_coloured(files, frames) for files in animated) else 1
+
+
+def _coloured(files: list[Path], frames: int) -> bool:
+    """Whether any frame of a clip is other than grey."""
+    try:
+        pictures = [np.asarray(picture.convert("RGB")) for picture in _read(files, frames)]
+    except _BROKEN:
+        return False
+    return any((picture != picture[..., :1]).any() for picture in pictures)
 
 
 def _count(files: list[Path], root: Path) -> int:
@@ -140,11 +170,11 @@ def _count(files: list[Path], root: Path) -> int:
         return count_frames(image)
 
 
-def _read(files: list[Path], root: Path, frames: int) -> list[Image.Image]:
-    """The first frames of a clip; raises one of _BROKEN."""
+def _read(files: list[Path], frames: int) -> list[Image.Image]:
+    """So many frames of a clip; raises one of _BROKEN."""
     if files[0].suffix.lower() in ANIMATED:
         return read_frames(files[0], frames)
-    return [read(file) for file in itertools.islice(files, frames)]
+    return [read(file) for file in files]
 
 
 def _shared(root: Path, counts: Mapping[str, int]) -> int:

@@ -89,14 +89,13 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     return (np.asarray(array[start : start + 4096]) for start in range(0, len(array), 4096))
 
 
-def truncate(images: np.memmap, path: Path, kept: int) -> None:
+def truncate(column: np.memmap, path: Path, kept: int) -> None:
     """Keep the first `kept` rows of an array that is mapped to the file `path`."""
-    images.flush()
-    if kept < len(images):
-        whole = np.lib.format.open_memmap(
-            path.with_suffix(".cut"), "w+", np.uint8, (kept, *images.shape[1:])
-        )
+    column.flush()
+    if kept < len(column):
+        shape = (kept, *column.shape[1:])
+        whole = np.lib.format.open_memmap(path.with_suffix(".cut"), "w+", column.dtype, shape)
         for start in range(0, kept, 1024):
-            whole[start : start + 1024] = images[start : min(start + 1024, kept)]
+            whole[start : start + 1024] = column[start : min(start + 1024, kept)]
         whole.flush()
         path.with_suffix(".cut").replace(path)

@@ -75,10 +75,33 @@ def test_sizes_and_lengths_are_brought_to_what_is_asked_and_that_is_said(tmp_pat
     data = load(tmp_path, said.append, frames=8, size=(16,), channels=1)
     assert data.spec.shape == (8, 16, 16, 1) and data.spec.count == 2
     assert data.problems == (("short", "has 5 frames, fewer than 8"),)
-    assert any("of 1 longer clips the first 8 frames are taken" in line for line in said)
+    assert any("1 of 2 clips were longer: cut to their first 8 frames" in line for line in said)
+    assert any("1 of 2 clips were of other sizes" in line and "16 x 16" in line for line in said)
     first = load(tmp_path, frames=3, size=(16,))
     assert first.spec.shape == (3, 16, 16, 3) and first.spec.count == 3
     np.testing.assert_array_equal(first.columns["x"][2], CLIPS[2][:3])
+
+
+def test_colours_and_sizes_are_looked_for_in_every_frame(tmp_path):
+    """A clip that begins in grey keeps its colours, and a frame of another size is not hidden."""
+    faded = CLIPS[0].copy()
+    faded[0] = faded[0].mean(-1, keepdims=True)
+    frames_in(tmp_path / "stills/a", faded)
+    Image.fromarray(faded[0, ..., 0]).save(tmp_path / "stills/a/0.png")
+    np.testing.assert_array_equal(load(tmp_path / "stills").columns["x"], [faded])
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    first = Image.fromarray(ramp)  # all greys, which a GIF says of its first frame alone
+    others = [Image.fromarray(frame) for frame in faded[1:]]
+    (tmp_path / "gif").mkdir()
+    first.save(tmp_path / "gif/a.gif", save_all=True, append_images=others)
+    with Image.open(tmp_path / "gif/a.gif") as image:
+        assert image.mode == "L"
+    assert load(tmp_path / "gif").spec.shape == (8, 16, 16, 3)
+    gif(tmp_path / "grey/a.gif", np.stack([np.roll(ramp, k, 0) for k in range(8)]))
+    assert load(tmp_path / "grey").spec.shape == (8, 16, 16, 1)
+    Image.fromarray(CLIPS[0, 0, :9]).save(tmp_path / "stills/a/3.png")
+    with pytest.raises(UserError, match="differ in size"):
+        load(tmp_path / "stills")
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_is_read(tmp_path):
