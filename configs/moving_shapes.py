@@ -13,7 +13,8 @@ def get_config():
     config.data.update(name="moving_shapes", count=20_000)
     config.model.name = "dit"
     config.model.dit.update(channels=96, depth=4, heads=4, patch=4)
-    config.prediction.name = "v"
+    config.prediction.name = "x0"
+    config.weighting.simple.space = "v"
     config.condition.name = "classes"
     config.loss.class_dropout = 0.1
     config.guidance.name = "classifier_free"

@@ -224,12 +224,13 @@ def cache_folder(tmp_path_factory):
 
 @contextlib.contextmanager
 def compiled_fast():
-    """As FAST, for this process."""
+    """As FAST, for this process; where it was so before, it stays so."""
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     try:
         yield
     finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")

@@ -4,30 +4,48 @@ Commands for several hosts are parsed alone, and setup commands compared with th
 """
 
 import importlib
-import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterable
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY_CODER, TINY_TEXT, TINY_UNET
+from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT, TINY_UNET, trained_once
 from PIL import Image
 
 import launch
 from ddm_jax.command_line import parse
+from ddm_jax.config.load import default_workdir
 from ddm_jax.config.tables import COMMON_TABLES
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.tasks.diffusion import Diffusion
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-COMMANDS = [
-    part.strip() for block in BLOCKS for line in block.splitlines() for part in line.split("&&")
-]
-LAUNCHES = [c for c in COMMANDS if c.startswith("python launch.py")]
-# TINY_UNET shrinks the quickstart's model; the others need a patch and sizes of their own.
-SMALL = (*TINY_UNET, "--config.model.ddpm_unet.attention=()")
 ONE_OF_SEVERAL = ("--distributed", "--coordinator")
+
+
+def commands_of(text: str) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [part.strip() for b in blocks for line in b.splitlines() for part in line.split("&&")]
+
+
+def launches(commands: Iterable[str]) -> list[str]:
+    return [command for command in commands if command.startswith("python launch.py")]
+
+
+def alone(commands: Iterable[str]) -> list[str]:
+    """Those that are for one process."""
+    return [c for c in commands if not any(flag in c for flag in ONE_OF_SEVERAL)]
+
+
+COMMANDS = commands_of(README)
+LAUNCHES = launches(COMMANDS)
+# The commands of each part, by its title.
+PARTS = {
+    part.partition("\n")[0]: commands
+    for part in re.split(r"\n## ", README)
+    if (commands := alone(launches(commands_of(part))))
+}
 
 
 def test_the_setup_commands_are_those_of_ci():
@@ -37,80 +55,149 @@ def test_the_setup_commands_are_those_of_ci():
     assert 'pip install --quiet -e ".[test]"' in script and "\npytest\n" in script
 
 
+def keys(*settings: str) -> list[str]:
+    return [f"--config.{setting}" for setting in settings]
+
+
+# What makes a mode take seconds, and the training of a config other than the quickstart.
+FEWER = {
+    "sample": keys("sample.steps=3"),
+    "edit": keys("sample.steps=3"),
+    "doctor": keys("doctor.examples=8", "doctor.levels=3", "doctor.samples=0"),
+    "evaluate": keys("evaluate.count=4", "evaluate.steps=4", "evaluate.ode_steps=3")
+    + keys("evaluate.samples=20", "evaluate.reference_count=40"),
+}
+SMALL = (*TINY_UNET, "--config.model.ddpm_unet.attention=()")
+SMALLER = {
+    "configs/quickstart.py": TINY,
+    "configs/shapes_text.py": TINY_TEXT,
+    "configs/digits_latent.py:autoencoder": TINY_CODER,
+    "configs/digits_classifier.py": keys("train.steps=2", "train.batch=8", "train.sample_every=0")
+    + keys("optim.warmup=0"),
+}
+
+
+def needs_sets(shown: str) -> bool:
+    """Whether a command reads what is prepared in the development data, or a run that did."""
+    return any(name in shown for name in ("fashion", "cifar", "runs/imported"))
+
+
+def shrunk(shown: str) -> list[str]:
+    """The arguments of a command, and settings with which it takes seconds."""
+    arguments = [argument.replace("@500", "@6") for argument in shlex.split(shown)[2:]]
+    flags, overrides = parse(arguments)
+    config = flags.config or ""
+    if "fashion" in shown or "cifar" in shown:
+        arguments += keys(f"data.dir={SHARED / 'tfds'}", "data.split=test")
+    if "cifar" in config:
+        arguments += keys("data.size=8")
+    if flags.mode == "import":
+        return arguments + keys("data.channels=1")
+    if flags.mode == "evaluate" and flags.workdir == "runs/digits_classifier":
+        return arguments + keys("evaluate.count=4", "evaluate.levels=2")
+    if flags.mode != "train":
+        return arguments + FEWER.get(flags.mode, [])
+    if config.endswith("config.json"):
+        return arguments
+    given = "".join((*overrides, *flags.sweep)) if flags.sweep else "".join(overrides)
+    settings = SMALL if "ddpm_unet" in given else SMALLER.get(config, SMALL)
+    few = [s for s in settings if s.partition("=")[0].removeprefix("--config.") not in given]
+    if "train.steps=" in given:
+        few += keys("train.steps=8")
+    if "evaluate_every" in given:
+        few += keys("train.evaluate_every=3", "evaluate.samples=8", "evaluate.reference_count=9")
+    return arguments + few
+
+
+def trains(shown: str) -> str | None:
+    """The folder of the run that a command trains."""
+    flags, _ = parse(shlex.split(shown)[2:])
+    if flags.mode == "train" and not flags.sweep and not flags.dry_run:
+        return str(flags.workdir or default_workdir(flags.config))
+    return None
+
+
+def borrowed(part: str) -> dict[str, str]:
+    """Runs that a part needs and that another part trains, by folder with their commands."""
+    known: dict[str, str] = {}
+    for shown in LAUNCHES:
+        known.setdefault(trains(shown) or "", shown)
+    own, needed = set(), {}
+    for shown in PARTS[part]:
+        used = set(re.findall(r"runs/\w+", shown)) - own - {trains(shown)}
+        needed |= {folder: known[folder] for folder in used if folder in known}
+        own.add(trains(shown))
+    return needed
+
+
+# What must lie there after a part: so many files, with this text but for spaces.
+LEFT = {
+    "The command line": {
+        "runs/quickstart/checkpoints/8": (1, ""),
+        "runs/student/borrowed.json": (1, "sha256"),
+    },
+    "Sweeps": {
+        "runs/quickstart_sweep/*/samples/step_6.png": (3, ""),
+        "runs/quickstart_sweep/sweep.html": (1, "channels=32,lr=0.001"),
+    },
+    "Pictures as a condition": {
+        "runs/pairs/data.json": (1, '"picture":[32,32,3]'),
+        "runs/shapes_upscale/samples/*.npz": (1, ""),
+    },
+    "Measuring": {"report.html": (1, "quickstart"), "runs/quickstart/doctor/*.json": (1, "")},
+    "Your own data": {
+        "runs/mine/samples": (1, ""),
+        "runs/mine/data_report.json": (1, '"file":"blue/broken.png"'),
+    },
+}
+
+
+def test_what_parts_leave_is_asked_of_parts_that_exist():
+    assert LEFT.keys() <= PARTS.keys()
+    assert sum(map(len, PARTS.values())) == len(alone(LAUNCHES)) > 50
+
+
 @pytest.mark.telling
 @pytest.mark.slow
-def test_launch_commands_run_in_the_order_shown(tmp_path, monkeypatch, capsys, quick_compilation):
+@pytest.mark.parametrize(
+    "part", [pytest.param(p, marks=pytest.mark.xdist_group(f"README: {p}")) for p in PARTS]
+)
+def test_launch_commands_run_in_the_order_shown(
+    part, tmp_path, tmp_path_factory, monkeypatch, capsys, quick_compilation
+):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
     for name, value in FAST.items():  # for the cells of sweeps
         monkeypatch.setenv(name, value)
+    users_files(tmp_path)
+    for folder, shown in borrowed(part).items():
+        name = f"README_{folder.replace('/', '_')}"
+        shutil.move(trained_once(tmp_path_factory, name, shrunk(shown)), tmp_path / folder)
+    for shown in PARTS[part]:
+        if needs_sets(shown) and not (SHARED / "tfds").exists():
+            continue
+        well = (0, 1) if "doctor" in shown else (0,)  # a run of a few steps is not healthy
+        assert launch.main(shrunk(shown)) in well, shown + capsys.readouterr().err
+    for pattern, (count, text) in LEFT.get(part, {}).items():
+        found = list(tmp_path.glob(pattern))
+        assert len(found) == count, (pattern, found)
+        assert not text or text in "".join(found[0].read_text().split()), pattern
+
+
+def users_files(folder):
+    """What a user has who types the commands: images, pairs, a mask, a network of diffusers."""
     for name in ("red/a.png", "blue/b.png", "blue/c.jpg"):
-        (tmp_path / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 50), name.split("/")[0]).save(tmp_path / "my_images" / name)
-    (tmp_path / "my_images/blue/broken.png").write_text("no picture")
-    Image.new("L", (40, 50), "white").save(tmp_path / "me.png")
+        (folder / "my_images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 50), name.split("/")[0]).save(folder / "my_images" / name)
+    (folder / "my_images/blue/broken.png").write_text("no picture")
+    Image.new("L", (40, 50), "white").save(folder / "me.png")
     mask = Image.new("L", (40, 50), "black")
     mask.paste("white", (0, 0, 20, 50))
-    mask.save(tmp_path / "mask.png")
+    mask.save(folder / "mask.png")
     for name in ("small.png", "my_pairs/input/a.png", "my_pairs/target/a.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 30), "red").save(tmp_path / name)
-    shutil.copytree(ROOT / "tests/exchange/pipeline", tmp_path / "ddpm-cifar10-32")
-    ran = 0
-    for shown in LAUNCHES:
-        arguments = shlex.split(shown)[2:]
-        if any(flag in arguments for flag in ONE_OF_SEVERAL):
-            continue
-        if "fashion" in shown or "cifar" in shown:
-            if not (SHARED / "tfds").exists():
-                continue
-            arguments += [f"--config.data.dir={SHARED / 'tfds'}", "--config.data.split=test"]
-        if "runs/imported" in shown and not (SHARED / "tfds").exists():
-            continue
-        if "cifar" in shown:
-            arguments.append("--config.data.size=8")
-        if "import" in arguments:
-            arguments.append("--config.data.channels=1")
-        arguments = [argument.replace("@500", "@6") for argument in arguments]
-        if "configs/shapes_text.py" in arguments:
-            arguments += TINY_TEXT
-        elif "configs/digits_latent.py:autoencoder" in arguments:
-            arguments += TINY_CODER
-        elif "configs/digits_classifier.py" in arguments:
-            arguments += [f"--config.train.{s}" for s in ("steps=2", "batch=8", "sample_every=0")]
-            arguments.append("--config.optim.warmup=0")
-        elif "runs/digits_classifier" in arguments:
-            arguments += ["--config.evaluate.count=4", "--config.evaluate.levels=2"]
-        elif "evaluate" in arguments:
-            few = ("count=4", "steps=4", "ode_steps=3", "samples=20", "reference_count=40")
-            arguments += [f"--config.evaluate.{s}" for s in few]
-        elif "doctor" in arguments:
-            arguments += [f"--config.doctor.{s}" for s in ("examples=8", "levels=3", "samples=0")]
-        elif "report" in arguments:
-            pass
-        elif "--mode" in arguments:
-            arguments.append("--config.sample.steps=3")
-        elif "runs/quickstart/config.json" not in arguments:
-            swept = re.findall(r"[\w.]+(?=[,)=])", shown) if "--sweep" in shown else ()
-            arguments += [a for a in SMALL if a.partition("=")[0][9:] not in swept]
-            if "steps=600" in shown:
-                arguments.append("--config.train.steps=8")
-            elif "evaluate_every" in shown:
-                few = ("train.evaluate_every=3", "evaluate.samples=8", "evaluate.reference_count=9")
-                arguments += [f"--config.{s}" for s in few]
-        well = (0, 1) if "doctor" in arguments else (0,)  # a run of a few steps is not healthy
-        assert launch.main(arguments) in well, shown + capsys.readouterr().err
-        ran += 1
-    assert ran >= len(LAUNCHES) - 6
-    assert (tmp_path / "runs/quickstart/checkpoints/8").exists()
-    assert (tmp_path / "runs/mine/samples").exists()
-    assert json.loads((tmp_path / "runs/pairs/data.json").read_text())["picture"] == [32, 32, 3]
-    assert list((tmp_path / "runs/shapes_upscale/samples").glob("*.npz"))
-    assert (tmp_path / "runs/student/borrowed.json").exists()
-    assert len(list(tmp_path.glob("runs/quickstart_sweep/*/samples/step_6.png"))) == 3
-    assert "channels=32,lr=0.001" in (tmp_path / "runs/quickstart_sweep/sweep.html").read_text()
-    (left_out,) = json.loads((tmp_path / "runs/mine/data_report.json").read_text())
-    assert left_out["file"] == "blue/broken.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 30), "red").save(folder / name)
+    shutil.copytree(ROOT / "tests/exchange/pipeline", folder / "ddpm-cifar10-32")
 
 
 @pytest.mark.parametrize("flag", ONE_OF_SEVERAL)

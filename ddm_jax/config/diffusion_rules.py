@@ -5,6 +5,7 @@ which they are, so that it judges new rows too; others go by a setting, as `vari
 """
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from ddm_jax.tasks.diffusion import Diffusion
 
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
+FILLED = 0.9  # of the dimensions of noise, by a network that takes it away
 HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
 
 
@@ -139,6 +141,21 @@ def scale_of_the_input(task: Diffusion) -> Iterator[Finding]:
         )
 
 
+def noise_through_a_narrow_network(task: Diffusion) -> Iterator[Finding]:
+    """Clean data fill few dimensions, noise fills all: Li & He 2025, arXiv:2511.13720."""
+    size = math.prod(task.model.shape)
+    rank = task.model.net.rank(task.model.shape)
+    seen = curves(task.model.schedule, task.model.prediction)
+    noise = abs(seen.c_skip) * seen.sigma  # of the part of x_0 that c_out F has to give
+    asked = (noise > abs(seen.c_out) / 2).any()  # F's own share of noise above a half
+    if rank < FILLED * size and asked:
+        yield dangerous(
+            f"the network's outputs fill {rank:,} dimensions and this prediction asks them for "
+            f"noise in {size:,}, so that samples stay noisy; take prediction.name=x0 with "
+            "weighting.simple.space=v, a wider network or smaller patches"
+        )
+
+
 def noise_cond_in_half_precision(task: Diffusion) -> Iterator[Finding]:
     if task.model.net.dtype == "float32":
         return
@@ -185,5 +202,6 @@ RULES = (
     untrained_end,
     signal_at_the_start,
     scale_of_the_input,
+    noise_through_a_narrow_network,
     noise_cond_in_half_precision,
 )

@@ -6,7 +6,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import Norm, divides, downsample, frequency_embedding, zero_init
+from ddm_jax.models.layers import (
+    Norm,
+    divides,
+    downsample,
+    frequency_embedding,
+    rank_of_patches,
+    zero_init,
+)
 
 
 class DDMUNet(nn.Module):
@@ -40,6 +47,10 @@ class DDMUNet(nn.Module):
         if self.embedding < 4 or self.embedding % 2:
             raise ValueError(f"embedding={self.embedding}: an even number from 4 on is needed")
         divides(space, len(self.channels) - 1, "channels")
+
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        return rank_of_patches(shape, 1, self.channels[0])
 
     @nn.compact
     def __call__(

@@ -5,7 +5,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import Conv, Norm, depth_to_space, space_to_depth, upsample
+from ddm_jax.models.layers import (
+    Conv,
+    Norm,
+    depth_to_space,
+    rank_of_patches,
+    space_to_depth,
+    upsample,
+)
 from ddm_jax.models.levels import Levels
 
 
@@ -47,6 +54,10 @@ class DDPMUNet(nn.Module):
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""
         Levels.of(self, groups=self.groups).check(space, self.patch)
+
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        return rank_of_patches(shape, self.patch, self.channels * self.multipliers[0])
 
     @nn.compact
     def __call__(

@@ -41,6 +41,13 @@ class Network(Protocol):
         """Raises ValueError where the settings cannot work on images of size `space`."""
         ...
 
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs of one noise_cond can fill, of those of x, (*space, C).
+
+        Fewer than x has where the last layers are narrower than what they put out.
+        """
+        ...
+
     def init(self, rngs: Array, *args: Any) -> dict: ...
 
     def apply(self, variables: dict, *args: Any, **kwargs: Any) -> Array: ...

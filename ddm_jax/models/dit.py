@@ -9,6 +9,7 @@ from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import (
     depth_to_space,
     kernel_init,
+    rank_of_patches,
     sinusoidal_embedding,
     space_to_depth,
     zero_init,
@@ -96,6 +97,10 @@ class DiT(nn.Module):
                 f"data of {shape} do not divide into patches of {self.patch}; set model.dit.patch "
                 "to what divides it"
             )
+
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill: the last norm takes one of each token's."""
+        return rank_of_patches(shape, self.patch, self.channels - 1)
 
     @nn.compact
     def __call__(

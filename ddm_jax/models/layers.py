@@ -85,6 +85,12 @@ def space_to_depth(x: Array, patch: int) -> Array:
     return x.reshape(*x.shape[: space + 1], -1)
 
 
+def rank_of_patches(shape: tuple[int, ...], patch: int, channels: int) -> int:
+    """How many dimensions (*space, C) has that are laid out in patches by layers of `channels`."""
+    positions = math.prod(size // patch for size in shape[:-1])
+    return positions * min(channels, shape[-1] * patch ** (len(shape) - 1))
+
+
 def depth_to_space(x: Array, patch: int) -> Array:
     """The inverse of space_to_depth."""
     space = x.ndim - 2

@@ -32,6 +32,10 @@ class MLP(nn.Module):
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden={self.hidden}: at least one layer of at least 1 is needed")
 
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        return min(int(np.prod(shape)), *self.hidden)
+
     @nn.compact
     def __call__(
         self,

@@ -41,6 +41,10 @@ class ResidualMLP(nn.Module):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
 
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        return min(int(np.prod(shape)), self.channels)
+
     @nn.compact
     def __call__(
         self,

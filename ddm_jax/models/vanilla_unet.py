@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import divides, pool_max, sinusoidal_embedding
+from ddm_jax.models.layers import divides, pool_max, rank_of_patches, sinusoidal_embedding
 
 he_init = nn.initializers.he_normal()
 
@@ -36,6 +36,10 @@ class VanillaUNet(nn.Module):
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
         divides(space, len(self.channels) - 1, "channels")
+
+    def rank(self, shape: tuple[int, ...]) -> int:
+        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        return rank_of_patches(shape, 1, self.channels[0])
 
     @nn.compact
     def __call__(

@@ -252,6 +252,13 @@ FINDINGS = [
         ("prediction.name=edm",),
     ),
     (
+        "noise_through_a_narrow_network",
+        ("model.name=residual_mlp", "model.residual_mlp.channels=32"),
+        False,
+        "fill 32 dimensions and this prediction asks them for noise in 64",
+        ("prediction.name=x0", "weighting.simple.space=v"),
+    ),
+    (
         "noise_cond_in_half_precision",
         ("model.ddpm_unet.dtype=bfloat16", "noise_cond.name=noise_variance"),
         False,
@@ -476,15 +483,18 @@ def test_a_classifier_needs_classes():
 
 # Published with signal left where sampling starts from noise, and so in our configs of them.
 PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of the variance"}
+# The shapes of examples that are no images.
+OTHERS = {"tones": (512, 1), "moving_shapes": (8, 16, 16, 3), "solids": (12, 12, 12, 1)}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
 def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(load_config(str(path)))
-    space = data_options(config).space or SPEC.shape[:2]
+    image = *(data_options(config).space or SPEC.shape[:2]), 1
     about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
     about["learnt"] = learnt(shapes.captions(shapes.attributes(np.arange(500))), 512)
-    spec = dataclasses.replace(SPEC, name=config.data.name, shape=(*space, 1), **about)
+    about["shape"] = OTHERS.get(config.data.name, image)
+    spec = dataclasses.replace(SPEC, name=config.data.name, **about)
     lenders = {"judge": "digits_classifier", "autoencoder": "digits_latent.py:autoencoder"}
     lent = {role: task_of(lenders[role], spec) for role in loans(config)}
     if "autoencoder" in lent:
