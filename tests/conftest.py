@@ -109,8 +109,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
-    longest = ("test_mutations.py", "test_real_runs.py", "test_readme.py", "test_configs.py")
-    items.sort(key=lambda item: item.path.name not in longest)
+    longest = ("test_real_runs.py", "test_readme.py", "test_mutations.py", "test_configs.py")
+    ranks = {name: rank for rank, name in enumerate(longest)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(longest)))
 
 
 def one_device() -> Layout:

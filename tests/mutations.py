@@ -1669,6 +1669,37 @@ EXCHANGED = (
         ("test_files", "other_tensors"),
     ),
 )
+RANKS = (
+    Mutation("rank of dit", "DiT.rank", "self.channels - 1", "self.channels", ("test_rank", "dit")),
+    Mutation(
+        "rank of ddpm_unet",
+        "DDPMUNet.rank",
+        "self.channels * self.multipliers[0]",
+        "self.channels * self.multipliers[-1]",
+        ("test_rank", "ddpm_unet"),
+    ),
+    Mutation(
+        "rank of mlp",
+        "MLP.rank",
+        "min(int(np.prod(shape)), *self.hidden)",
+        "min(int(np.prod(shape)), self.hidden[0])",
+        ("test_rank", "mlp"),
+    ),
+    Mutation(
+        "rank of patches",
+        "rank_of_patches",
+        "patch ** (len(shape) - 1)",
+        "patch",
+        ("test_rank", "wide"),
+    ),
+    Mutation(
+        "noise asked of a network",
+        "noise_through_a_narrow_network",
+        "abs(seen.c_skip) * seen.sigma",
+        "seen.sigma",
+        ("test_validate", "narrow"),
+    ),
+)
 HEALTH = (
     Mutation(
         "affine error",
@@ -2325,6 +2356,7 @@ ALL = (
     *OF_SETS,
     *FEATURES,
     *EXCHANGED,
+    *RANKS,
     *HEALTH,
 )
 

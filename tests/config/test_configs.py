@@ -92,7 +92,13 @@ def train_and_kill(arguments, step, monkeypatch):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.telling] * (name not in OTHER_VARIANTS))
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xdist_group(f"config {name}"),
+                *[pytest.mark.telling] * (name not in OTHER_VARIANTS),
+            ],
+        )
         for name in CONFIGS
     ],
 )

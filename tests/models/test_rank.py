@@ -14,9 +14,9 @@ NARROW = {
     "residual_mlp": ({"channels": 6, "depth": 1}, (2, 4, 1), 6),
     "dit": ({"channels": 8, "depth": 1, "heads": 2, "patch": 4}, (4, 8, 1), 14),
     "ddpm_unet": (
-        {"channels": 4, "multipliers": (1,), "blocks": 1, "attention": (), "patch": 4},
-        (4, 8, 1),
-        8,
+        {"channels": 4, "multipliers": (1, 2), "blocks": 1, "attention": (), "patch": 4},
+        (8, 8, 1),
+        16,
     ),
     "vanilla_unet": ({"channels": (2,)}, (4, 4, 3), 32),
     "ddm_unet": ({"channels": (2,), "depth": 1, "embedding": 4}, (4, 4, 3), 32),

@@ -278,9 +278,9 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     assert not any("teacher" in key for leaves in state_of(tmp_path)[1].values() for key in leaves)
 
 
-@pytest.mark.telling
 @pytest.mark.slow
-def test_ten_random_kills_leave_no_trace(tmp_path):
+@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.telling), 10])
+def test_random_kills_leave_no_trace(kills, tmp_path):
     """SIGKILL at random moments after the first checkpoint; the end is bit-identical."""
     steps = (
         "--config.train.steps=1000",
@@ -291,7 +291,7 @@ def test_ten_random_kills_leave_no_trace(tmp_path):
     whole, run = tmp_path / "whole", tmp_path / "run"
     ok(launch(*MLP, *steps, "--workdir", whole, **FAST))
     dice = random.Random(0)
-    for _ in range(10):
+    for _ in range(kills):
         process = start(*MLP, *steps, "--workdir", run, **FAST)
         for line in process.stdout:
             if line.startswith("step") and list(run.glob("checkpoints/[0-9]*")):
