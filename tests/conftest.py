@@ -99,16 +99,18 @@ TINY_TEXT = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Files that take longest come first, so that the two processes end together.
+def pytest_itemcollected(item):
+    """The tests of a file stay in one process, for the sake of what they share.
 
-    The tests of a file stay together, for the sake of what they share, but for those that have a
-    group of their own.
+    Only those that have a group of their own do not. pytest-xdist reads the groups before any
+    `pytest_collection_modifyitems` of ours.
     """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+    if not item.get_closest_marker("xdist_group"):
+        item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(ROOT))))
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take longest come first, so that the two processes end together."""
     longest = ("test_real_runs.py", "test_readme.py", "test_mutations.py", "test_configs.py")
     ranks = {name: rank for rank, name in enumerate(longest)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(longest)))
