@@ -1,4 +1,4 @@
-"""The processes of the tests deal them out by file, so that what a file's tests share is made once."""
+"""The tests of a file stay in one process, so that what they share is made once."""
 
 import os
 
