@@ -72,7 +72,7 @@ SHORT = (
 # The quickstart with the network that compiles fastest, for tests of what is done with any.
 TINY = (
     "--config.model.name=residual_mlp",
-    "--config.model.residual_mlp.channels=32",
+    "--config.model.residual_mlp.channels=64",
     "--config.model.residual_mlp.depth=1",
     "--config.optim.lr=2e-2",
     *SHORT,

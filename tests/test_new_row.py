@@ -113,7 +113,7 @@ def test_a_new_kind_of_data_is_trained_on_drawn_and_sampled(tmp_path):
         "data.name=sines",
         "codec.name=halved",
         "model.name=mlp",
-        "model.mlp.hidden=(16,)",
+        "model.mlp.hidden=(64,)",
         "loss.class_dropout=0",
         "train.steps=2",
         "train.batch=8",

@@ -17,7 +17,7 @@ from ddm_jax.training.checkpoint import Checkpoints
 QUICK = (
     *("--config", "configs/quickstart.py", *TINY),
     "--config.condition.name=nothing",
-    *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)"),
+    *("--config.model.name=mlp", "--config.model.mlp.hidden=(64,)"),
     "--config.train.batch=8",
     "--config.train.log_every=1",
     "--config.sample.count=2",

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 STEPS = tuple(a for a in SHORT if a.startswith(("--config.train", "--config.sample")))
 SMALL = (
     *("--config", str(ROOT / "configs/base.py")),
-    *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)", *STEPS),
+    *("--config.model.name=mlp", "--config.model.mlp.hidden=(64,)", *STEPS),
     *("--config.prediction.name=v", "--config.sample.steps=2"),
 )
 
@@ -188,7 +188,7 @@ def test_a_run_starts_from_another_as_far_as_it_fits(teacher, tmp_path, capsys):
     assert any((taken[key] != own[key]).any() for key in own)  # step 3 is not step 6
     record = json.loads((tmp_path / "same" / "borrowed.json").read_text())
     assert record["init"]["step"] == 3
-    deeper = [a.replace("(16,)", "(16,8)") for a in SMALL]
+    deeper = [a.replace("(64,)", "(64,8)") for a in SMALL]
     settings = [f"--config.{s}" for s in still]
     code, out, err = answer(capsys, *deeper, *settings, "--workdir", tmp_path / "deeper")
     assert code == 0 and "3 arrays do not fit and start afresh" in out, err

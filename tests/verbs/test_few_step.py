@@ -9,7 +9,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SMALL = (
     *("--config", str(ROOT / "configs/base.py")),
-    *("--config.model.name=mlp", "--config.model.mlp.hidden=(16,)"),
+    *("--config.model.name=mlp", "--config.model.mlp.hidden=(64,)"),
     *(a for a in SHORT if a.startswith(("--config.train", "--config.sample"))),
     *("--config.schedule.name=flow", "--config.prediction.name=velocity"),
     *("--config.noise_cond.name=time", "--config.timesteps.name=trailing"),

@@ -35,7 +35,7 @@ MLP = (
     *TINY,
     "--config.model.name=mlp",
     "--config.condition.name=nothing",
-    "--config.model.mlp.hidden=(16,)",
+    "--config.model.mlp.hidden=(64,)",
     "--config.guidance.name=none",
 )
 TABLES = {**COMMON_TABLES, **Diffusion.tables, "classifier": Classifier.tables["model"]}

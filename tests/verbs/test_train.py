@@ -43,7 +43,8 @@ MLP = (
     *QUICK,
     "--config.model.name=mlp",
     "--config.condition.name=nothing",
-    "--config.model.mlp.hidden=(16,)",
+    "--config.model.mlp.hidden=(64,)",
+    "--config.optim.lr=5e-3",
     "--config.guidance.name=none",
 )
 

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SMALL = (
     *("model.name=mlp", "model.mlp.hidden=(16,)", "data.count=20", "optim.warmup=0"),
+    *("prediction.name=x0", "weighting.simple.space=v"),
     *("train.batch=8", "train.steps=2", "train.sample_every=0", "train.save_every=1"),
     *("sample.count=24", "sample.batch=8", "sample.steps=2", "sample.film=2"),
     "loss.class_dropout=0.2",
