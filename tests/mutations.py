@@ -1686,6 +1686,13 @@ RANKS = (
         ("test_rank", "mlp"),
     ),
     Mutation(
+        "rank of mlp",
+        "MLP.rank",
+        "min(int(np.prod(shape)), *self.hidden)",
+        "min(int(np.prod(shape)), self.hidden[-1])",
+        ("test_rank", "narrowest"),
+    ),
+    Mutation(
         "rank of patches",
         "rank_of_patches",
         "patch ** (len(shape) - 1)",

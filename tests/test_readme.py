@@ -99,7 +99,7 @@ def shrunk(shown: str) -> list[str]:
         return arguments + FEWER.get(flags.mode, [])
     if config.endswith("config.json"):
         return arguments
-    given = "".join((*overrides, *flags.sweep)) if flags.sweep else "".join(overrides)
+    given = "".join((*overrides, *(flags.sweep or ())))
     settings = SMALL if "ddpm_unet" in given else SMALLER.get(config, SMALL)
     few = [s for s in settings if s.partition("=")[0].removeprefix("--config.") not in given]
     if "train.steps=" in given:

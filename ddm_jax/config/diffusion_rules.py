@@ -22,7 +22,7 @@ from ddm_jax.tasks.diffusion import Diffusion
 
 SIGNAL = 1e-3  # SNR that pure noise may be taken for
 AMPLIFIED = 1e3  # how far an error of the network may be magnified in x0_hat
-FILLED = 0.9  # of the dimensions of noise, by a network that takes it away
+FILLED = 0.9  # share of the dimensions of noise that a network must reach to take it away
 HALF = 2.0**-8  # between neighbours of bfloat16 just below 1
 
 
@@ -150,8 +150,8 @@ def noise_through_a_narrow_network(task: Diffusion) -> Iterator[Finding]:
     asked = (noise > abs(seen.c_out) / 2).any()  # F's own share of noise above a half
     if rank < FILLED * size and asked:
         yield dangerous(
-            f"the network's outputs fill {rank:,} dimensions and this prediction asks them for "
-            f"noise in {size:,}, so that samples stay noisy; take prediction.name=x0 with "
+            f"the network's outputs have {rank:,} degrees of freedom and this prediction asks them "
+            f"for noise of {size:,}, so that samples stay noisy; take prediction.name=x0 with "
             "weighting.simple.space=v, a wider network or smaller patches"
         )
 

@@ -56,7 +56,7 @@ class DDPMUNet(nn.Module):
         Levels.of(self, groups=self.groups).check(space, self.patch)
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        """Of how many numbers an output for x, (*space, C), is a function."""
         return rank_of_patches(shape, self.patch, self.channels * self.multipliers[0])
 
     @nn.compact

@@ -42,9 +42,9 @@ class Network(Protocol):
         ...
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs of one noise_cond can fill, of those of x, (*space, C).
+        """Of how many numbers an output for x, (*space, C), is a function, at one noise_cond.
 
-        Fewer than x has where the last layers are narrower than what they put out.
+        Fewer than x has where layers on the way out are narrower than what they put out.
         """
         ...
 

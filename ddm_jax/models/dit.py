@@ -99,7 +99,7 @@ class DiT(nn.Module):
             )
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs can fill: the last norm takes one of each token's."""
+        """Of how many numbers an output is a function: the last norm takes one of each token's."""
         return rank_of_patches(shape, self.patch, self.channels - 1)
 
     @nn.compact

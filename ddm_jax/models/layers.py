@@ -86,7 +86,7 @@ def space_to_depth(x: Array, patch: int) -> Array:
 
 
 def rank_of_patches(shape: tuple[int, ...], patch: int, channels: int) -> int:
-    """How many dimensions (*space, C) has that are laid out in patches by layers of `channels`."""
+    """Of how many numbers (*space, C) is a function where `channels` numbers make a patch."""
     positions = math.prod(size // patch for size in shape[:-1])
     return positions * min(channels, shape[-1] * patch ** (len(shape) - 1))
 

@@ -33,7 +33,7 @@ class MLP(nn.Module):
             raise ValueError(f"hidden={self.hidden}: at least one layer of at least 1 is needed")
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        """Of how many numbers an output for x, (*space, C), is a function."""
         return min(int(np.prod(shape)), *self.hidden)
 
     @nn.compact

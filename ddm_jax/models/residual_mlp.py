@@ -42,7 +42,7 @@ class ResidualMLP(nn.Module):
             raise ValueError(f"dropout lies in [0, 1), not {self.dropout}")
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        """Of how many numbers an output for x, (*space, C), is a function."""
         return min(int(np.prod(shape)), self.channels)
 
     @nn.compact

@@ -38,7 +38,7 @@ class VanillaUNet(nn.Module):
         divides(space, len(self.channels) - 1, "channels")
 
     def rank(self, shape: tuple[int, ...]) -> int:
-        """How many dimensions its outputs can fill, of those of x, (*space, C)."""
+        """Of how many numbers an output for x, (*space, C), is a function."""
         return rank_of_patches(shape, 1, self.channels[0])
 
     @nn.compact

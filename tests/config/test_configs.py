@@ -70,11 +70,11 @@ def test_every_model_has_a_tiny_size():
 
 
 class Killed(BaseException):
-    """What ends a process at once."""
+    """Passes every handler of errors."""
 
 
 def train_and_kill(arguments, step, monkeypatch):
-    """As launch.py where the process is gone as soon as a step is on the disk."""
+    """As launch.py where nothing more is done once a step is given to be saved."""
     whole = Checkpoints.save
 
     def save(self, at, state):

@@ -12,7 +12,7 @@ from ddm_jax.config.assemble import assemble, loans, make_task
 from ddm_jax.config.fits import check_fit
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import complete, data_options
-from ddm_jax.data import shapes
+from ddm_jax.data import shapes, sources
 from ddm_jax.data.dataset import Latents, Spec
 from ddm_jax.errors import UserError
 from ddm_jax.models.conditions.bpe import learnt
@@ -255,7 +255,7 @@ FINDINGS = [
         "noise_through_a_narrow_network",
         ("model.name=residual_mlp", "model.residual_mlp.channels=32"),
         False,
-        "fill 32 dimensions and this prediction asks them for noise in 64",
+        "have 32 degrees of freedom and this prediction asks them for noise of 64",
         ("prediction.name=x0", "weighting.simple.space=v"),
     ),
     (
@@ -483,18 +483,19 @@ def test_a_classifier_needs_classes():
 
 # Published with signal left where sampling starts from noise, and so in our configs of them.
 PUBLISHED = {"fashion_mlp": "13.2% of the variance", "single_image": "0.2% of the variance"}
-# The shapes of examples that are no images.
-OTHERS = {"tones": (512, 1), "moving_shapes": (8, 16, 16, 3), "solids": (12, 12, 12, 1)}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
 def test_no_config_of_ours_is_dangerous_but_as_published(path):
     config = complete(load_config(str(path)))
-    image = *(data_options(config).space or SPEC.shape[:2]), 1
+    options = data_options(config)
+    if config.data.name in ("tones", "moving_shapes", "solids"):
+        shape = sources.load(dataclasses.replace(options, count=20)).spec.shape
+    else:
+        shape = *(options.space or SPEC.shape[:2]), 1
     about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
     about["learnt"] = learnt(shapes.captions(shapes.attributes(np.arange(500))), 512)
-    about["shape"] = OTHERS.get(config.data.name, image)
-    spec = dataclasses.replace(SPEC, name=config.data.name, **about)
+    spec = dataclasses.replace(SPEC, name=config.data.name, shape=shape, **about)
     lenders = {"judge": "digits_classifier", "autoencoder": "digits_latent.py:autoencoder"}
     lent = {role: task_of(lenders[role], spec) for role in loans(config)}
     if "autoencoder" in lent:

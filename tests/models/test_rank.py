@@ -1,4 +1,4 @@
-"""How many dimensions the outputs of a network fill is what it says, from its Jacobian."""
+"""Outputs of a network are a function of as many numbers as it says."""
 
 import math
 
@@ -41,6 +41,10 @@ def test_the_rank_is_that_of_what_the_network_puts_out(name, quick_compilation):
     out = np.asarray(jax.jit(net.apply)(params, x, told), np.float64).reshape(count, -1)
     sizes = np.linalg.svd(out - out.mean(0), compute_uv=False)
     assert (sizes > 1e-4 * sizes[0]).sum() == rank
+
+
+def test_an_mlp_is_as_wide_as_its_narrowest_layer():
+    assert MODELS["mlp"](out_channels=1, hidden=(5, 9)).rank((2, 4, 1)) == 5
 
 
 def test_a_wide_network_fills_all():
