@@ -164,6 +164,13 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
     assert code == 0 and "--config.train.steps=8" in out and "workdir: runs/run" in out
 
 
+def test_a_wrong_name_is_named_in_the_folder_of_a_run_too(tiny_run, capsys):
+    where = (*QUICK, *TINY, "--workdir", tiny_run)
+    code, _, err = answer(capsys, *where, "--config.model.name=residual_mlpp")
+    assert code == 2 and err.startswith("error: unknown model 'residual_mlpp'; did you mean")
+    assert err.count("\n") == 1
+
+
 def test_two_processes_cannot_train_in_one_folder(capsys, tmp_path):
     from ddm_jax.lock import locked
 

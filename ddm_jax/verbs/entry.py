@@ -11,7 +11,7 @@ from ddm_jax import borrowing, runs
 from ddm_jax.config.assemble import loans
 from ddm_jax.config.load import leaves, used
 from ddm_jax.config.setup import Setup
-from ddm_jax.config.tables import data_options
+from ddm_jax.config.tables import check_names, data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.lock import locked
@@ -39,6 +39,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
     layout = all_devices()
     with ExitStack() as stack:
         with together(layout):
+            check_names(config)
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
