@@ -167,6 +167,11 @@ def environment(devices: int = 1, **environ: str) -> dict[str, str]:
     return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1", **environ}
 
 
+def keys(*settings: str) -> list[str]:
+    """Settings as flags of the command line."""
+    return [f"--config.{setting}" for setting in settings]
+
+
 def answer(capsys, *arguments) -> tuple[int, str, str]:
     """(exit code, output, errors) of launch.py, run in this process."""
     code = launch_.main(list(map(str, arguments)))

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT, TINY_UNET, trained_once
+from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT, TINY_UNET, keys, trained_once
 from PIL import Image
 
 import launch
@@ -55,10 +55,6 @@ def test_the_setup_commands_are_those_of_ci():
     assert 'pip install --quiet -e ".[test]"' in script and "\npytest\n" in script
 
 
-def keys(*settings: str) -> list[str]:
-    return [f"--config.{setting}" for setting in settings]
-
-
 # What makes a mode take seconds, and the training of a config other than the quickstart.
 FEWER = {
     "sample": keys("sample.steps=3"),
@@ -77,9 +73,13 @@ SMALLER = {
 }
 
 
+def reads_set(shown: str) -> bool:
+    return "fashion" in shown or "cifar" in shown
+
+
 def needs_sets(shown: str) -> bool:
     """Whether a command reads what is prepared in the development data, or a run that did."""
-    return any(name in shown for name in ("fashion", "cifar", "runs/imported"))
+    return reads_set(shown) or "runs/imported" in shown
 
 
 def shrunk(shown: str) -> list[str]:
@@ -87,7 +87,7 @@ def shrunk(shown: str) -> list[str]:
     arguments = [argument.replace("@500", "@6") for argument in shlex.split(shown)[2:]]
     flags, overrides = parse(arguments)
     config = flags.config or ""
-    if "fashion" in shown or "cifar" in shown:
+    if reads_set(shown):
         arguments += keys(f"data.dir={SHARED / 'tfds'}", "data.split=test")
     if "cifar" in config:
         arguments += keys("data.size=8")

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, keys
 from PIL import Image
 
 import launch
@@ -22,10 +22,6 @@ TINY = (
     "prediction.name=v",  # of x_0 an untrained network draws frames that are all alike
 )
 SHAPES = {"moving_shapes": (8, 16, 16, 3), "solids": (12, 12, 12, 1)}
-
-
-def keys(*settings):
-    return [f"--config.{setting}" for setting in settings]
 
 
 @pytest.fixture(scope="module", params=SHAPES)

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, keys
 
 import launch
 from ddm_jax.data.points import POINT_SETS
@@ -22,10 +22,6 @@ TINY = (
     *("evaluate.samples=40", "evaluate.batch=40", "doctor.examples=40", "doctor.samples=20"),
 )
 TOY = f"{ROOT}/configs/toy.py"
-
-
-def keys(*settings):
-    return [f"--config.{setting}" for setting in settings]
 
 
 @pytest.fixture(scope="module")

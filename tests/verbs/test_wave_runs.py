@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, keys
 
 import launch
 from ddm_jax.data import sources, tones
@@ -22,10 +22,6 @@ TINY = (
     *("evaluate.samples=12", "evaluate.batch=12", "doctor.examples=12", "doctor.samples=0"),
 )
 CONFIG = f"{ROOT}/configs/tones.py"
-
-
-def keys(*settings):
-    return [f"--config.{setting}" for setting in settings]
 
 
 @pytest.fixture(scope="module")
