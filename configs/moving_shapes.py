@@ -1,8 +1,13 @@
-"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and direction are told.
+r"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and direction are told.
 
 python launch.py --config configs/moving_shapes.py
 
 `data.moving_shapes.oracle` reads shape, colour and velocity of what is drawn.
+After these 4,000 steps a clip has a clean ground, one colour and a motion, but its shape is rough
+and changes on the way; the oracle reads 0.4 % of 240 clips as asked:
+
+python launch.py --mode evaluate --workdir runs/moving_shapes --config.evaluate.samples=240 \
+    --config.evaluate.metrics=agreement --config.features.name=oracle
 """
 
 from configs import base
