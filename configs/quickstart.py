@@ -10,14 +10,14 @@ def get_config():
     config = base.get_config()
     config.data.name = "digits"
     config.model.ddpm_unet.update(
-        channels=32, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0
+        channels=24, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0
     )
     config.condition.name = "classes"
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
-    config.optim.update(lr=2e-3, warmup=100, decay="cosine")
+    config.optim.update(lr=3e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.995
-    config.train.update(steps=500, batch=128, log_every=50, save_every=100, sample_every=250)
+    config.train.update(steps=800, batch=64, log_every=100, save_every=200, sample_every=400)
     config.sample.update(count=100, batch=100, steps=20)
     config.guidance.name = "classifier_free"
     return config

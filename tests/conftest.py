@@ -111,8 +111,8 @@ def pytest_itemcollected(item):
 
 def pytest_collection_modifyitems(items):
     """Files that take longest come first, so that the two processes end together."""
-    longest = ("test_real_runs.py", "test_readme.py", "test_mutations.py", "test_configs.py")
-    ranks = {name: rank for rank, name in enumerate(longest)}
+    longest = ("real_runs", "readme", "mutations", "new_row", "train", "configs")
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(longest)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(longest)))
 
 

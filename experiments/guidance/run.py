@@ -3,7 +3,8 @@
     python launch.py --config configs/digits_classifier.py
     python launch.py --config configs/digits_guided.py
     python launch.py --config configs/quickstart.py --config.model.ddpm_unet.channels=64 \\
-        --config.optim.lr=1e-3
+        "--config.model.ddpm_unet.attention=(4,)" --config.train.batch=128 \\
+        --config.train.steps=500 --config.optim.lr=1e-3
     python experiments/guidance/run.py [folder of the runs]
 
 Draws 500 digits at each scale, ten classes in turn, by classifier guidance on the unconditional

@@ -274,7 +274,7 @@ FINDINGS = [
     ),
     (
         "average_longer_than_the_run",
-        ("optim.warmup=500",),
+        ("optim.warmup=800",),
         False,
         "never reaches",
         ("optim.warmup=50",),

@@ -99,7 +99,6 @@ def guided_by(run, scale=4):
     )
 
 
-@pytest.mark.telling
 @pytest.mark.slow
 def test_samples_are_guided_by_another_run_and_named_by_its_weights(
     tiny_run, tiny_classifier, tmp_path, capfd

@@ -35,7 +35,6 @@ def drawn(capfd, run, *arguments):
     return images_of(capfd, run, *arguments)[0]
 
 
-@pytest.mark.telling
 @pytest.mark.slow
 def test_prompts_are_dealt_in_turn_and_stored(run, capfd):
     got = drawn(capfd, run, "--prompt", RED, "--prompt", BLUE)
