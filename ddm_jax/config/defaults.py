@@ -153,7 +153,7 @@ DIFFUSION: dict[str, Any] = {
         "write": "",  # a file to write this run's curve to; "" for none
     },
     "edit": {
-        "name": "interpolate",  # interpolate, sdedit, invert, inpaint
+        "name": "interpolate",  # interpolate, sdedit, invert, inpaint, upscale
         "interpolate": {
             "pair": (0, 1),  # images between whose noises it walks
             "frames": 24,

@@ -92,9 +92,11 @@ def inside(file: Path, root: Path) -> bool:
 
 
 def root_of(kind: str, path: str) -> Path:
-    """The folder that `<kind>:<path>` names; UserError where there is none."""
+    """The folder that `<kind>:<path>` names; UserError where it names none or there is none."""
+    if not path:
+        raise UserError(f"name the folder of the data, as in --config.data.name={kind}:my_{kind}")
     root = Path(path).expanduser()
-    if not path or not root.is_dir():
+    if not root.is_dir():
         raise UserError(f"no folder {str(root)!r}; write --config.data.name={kind}:<path>")
     return root
 

@@ -247,6 +247,8 @@ def test_folders_that_cannot_be_used_are_answered_with_the_remedy(tmp_path):
         load(tmp_path)
     with pytest.raises(UserError, match="no folder .*write --config.data.name=waves:<path>"):
         load(tmp_path / "gone")
+    with pytest.raises(UserError, match="name the folder .*data.name=waves:my_waves"):
+        load("")
     (tmp_path / "a.wav").write_text("x")
     with pytest.raises(UserError, match="none of the sounds in .* can be used; the first, a.wav"):
         load(tmp_path)

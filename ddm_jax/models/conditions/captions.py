@@ -58,7 +58,7 @@ class Captions(Plain, ABC):
         if not self.spec.captioned:
             raise ValueError(
                 f"text needs data with captions, which {self.spec.name} has not; take "
-                "condition.name=nothing, or put a metadata.jsonl into the folder"
+                "condition.name=nothing, or a folder of images with captions in a metadata.jsonl"
             )
 
     def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
