@@ -15,7 +15,6 @@ python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a r
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from typing import NoReturn
 
 import absl.logging
 
+from ddm_jax import files
 from ddm_jax.errors import RunError, UserError
 
 MODES = ("train", "sample", "evaluate", "edit", "doctor", "report", "import", "export")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        files.forget_output()
         return 1
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)

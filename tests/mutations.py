@@ -2340,6 +2340,22 @@ MORE_AXES = (
         (STACKS, "each_axis"),
     ),
 )
+ENDS = (
+    Mutation(
+        "signals",
+        "Signals.__init__",
+        "it != signal.SIG_IGN",
+        "True",
+        ("test_train", "terminal_that_closes"),
+    ),
+    Mutation(
+        "signals",
+        "Signals.seen",
+        "unheard and self.layout.processes == 1",
+        "False",
+        ("test_train", "nobody_reads"),
+    ),
+)
 ALL = (
     *FRAMES,
     *MORE_AXES,
@@ -2365,6 +2381,7 @@ ALL = (
     *EXCHANGED,
     *RANKS,
     *HEALTH,
+    *ENDS,
 )
 
 if __name__ == "__main__":

@@ -131,10 +131,22 @@ def bad_level(metrics: Metrics) -> str:
 
 
 class Progress:
-    """A live bar on a terminal, plain lines elsewhere; silent on all processes but the first."""
+    """A live bar on a terminal, plain lines elsewhere; silent on all processes but the first.
+
+    unheard: whether what was written did not arrive, as where a pipe or a terminal has gone. What
+    follows goes nowhere then, and raises nothing.
+    """
 
     def __init__(self, steps: int, quiet: bool = False):
-        self.quiet, self.steps, self._bar = quiet, steps, None
+        self.quiet, self.steps, self._bar, self.unheard = quiet, steps, None, False
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            self.unheard = True
+            files.forget_output()
 
     def begin(self, step: int) -> None:
         """Start the clock, and the bar where there is a terminal, at `step`."""
@@ -153,29 +165,34 @@ class Progress:
         )
         self._bar = Bar(*columns)
         self._task = self._bar.add_task("compiling", completed=step, total=self.steps)
-        self._bar.start()
+        with self._written():
+            self._bar.start()
 
     def advance(self, step: int) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=step)
+            with self._written():
+                self._bar.update(self._task, completed=step)
 
     def row(self, row: dict[str, Any]) -> None:
         """Show a metrics row."""
         text = f"loss {row['loss']:.4f}  {row['images_per_s']:,.0f} images/s"
         if self._bar:
-            self._bar.update(self._task, completed=row["step"], description=text)
+            with self._written():
+                self._bar.update(self._task, completed=row["step"], description=text)
         elif not self.quiet:
             done = max(row["step"] - self._first, 1)
             left = (time.monotonic() - self._began) / done * (self.steps - row["step"])
             clock = time.strftime("%H:%M:%S", time.gmtime(left))
-            print(f"step {row['step']:,}/{self.steps:,}  {text}  {clock} left", flush=True)
+            self.say(f"step {row['step']:,}/{self.steps:,}  {text}  {clock} left")
 
     def say(self, line: str) -> None:
-        if self._bar:
-            self._bar.console.print(line, markup=False, highlight=False)
-        elif not self.quiet:
-            print(line, flush=True)
+        with self._written():
+            if self._bar:
+                self._bar.console.print(line, markup=False, highlight=False)
+            elif not self.quiet:
+                print(line, flush=True)
 
     def close(self) -> None:
         if self._bar:
-            self._bar.stop()
+            with self._written():
+                self._bar.stop()

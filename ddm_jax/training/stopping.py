@@ -8,15 +8,18 @@ from ddm_jax.training.layout import Layout, preempted
 
 
 class Signals:
-    """Remembers SIGTERM and Ctrl-C until the step at hand is done; a second Ctrl-C cuts short.
+    """Remembers a signal to end until the step at hand is done; a second Ctrl-C cuts short.
 
-    With several processes the runtime takes SIGTERM and all processes agree on a step.
+    The signals are SIGTERM, Ctrl-C, and SIGHUP, which the end of a terminal sends; one that is
+    ignored, as SIGHUP is under nohup, stays so. With several processes the runtime takes SIGTERM
+    and all processes agree on a step.
     """
 
     def __init__(self, layout: Layout):
         self.layout, self.number = layout, 0
-        watched = (signal.SIGINT, signal.SIGTERM) if layout.processes == 1 else ()
-        self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
+        watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if layout.processes == 1 else ()
+        old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
+        self._old = {number: it for number, it in old.items() if it != signal.SIG_IGN}
 
     def __enter__(self) -> "Signals":
         for number in self._old:
@@ -32,8 +35,14 @@ class Signals:
         if number == signal.SIGINT:  # a scheduler may send SIGTERM twice
             signal.signal(number, self._old[number])
 
-    def seen(self, step: int) -> bool:
-        """Whether to stop after `step`."""
+    def seen(self, step: int, unheard: bool = False) -> bool:
+        """Whether to stop after `step`.
+
+        unheard: nobody reads what the run says any longer. A single process takes that for
+        SIGPIPE; one of several goes on, since the others know nothing of it.
+        """
         if preempted(self.layout, step):
             self.number = signal.SIGTERM
+        if unheard and self.layout.processes == 1:
+            self.number = self.number or signal.SIGPIPE
         return self.number != 0

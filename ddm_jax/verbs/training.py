@@ -77,7 +77,7 @@ def train(
                 step += 1
                 in_flight.append((step, metrics))
                 report(setup, layout, records, settle(in_flight, IN_FLIGHT - 1))
-                stop = signals.seen(step)
+                stop = signals.seen(step, progress.unheard)
                 draw = options.sample_every and step % options.sample_every == 0 and not stop
                 measure = watch and watch.due(step) and not stop
                 save = stop or measure or step % options.save_every == 0 or step == options.steps
@@ -95,7 +95,7 @@ def train(
                         watch.measure(setup.average.read(state.ema_params), step, progress.say)
                 if stop:
                     break
-            stopped = signals.seen(step)
+            stopped = signals.seen(step, progress.unheard)
 
         if stopped:
             progress.say(

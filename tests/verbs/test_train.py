@@ -1,9 +1,11 @@
 """Whole runs: resuming bit for bit after any end, and stopping well."""
 
+import os
 import random
 import shutil
 import signal
 import socket
+import sys
 import time
 
 import jax
@@ -243,6 +245,36 @@ def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path)
         np.testing.assert_array_equal(leaf, kept)
     written = {path.name for path in tmp_path.iterdir()}
     assert "done.json" in written and not written & {"samples", "forward.png"}
+
+
+@pytest.mark.parametrize(
+    ("ignored", "code", "last"), [(False, 129, 2), (True, 0, 3)], ids=["terminal", "nohup"]
+)
+def test_a_terminal_that_closes_stops_a_run_which_saves(
+    ignored, code, last, mlp, quick_compilation, monkeypatch, tmp_path
+):
+    setup, data = mlp
+    notes = Notes()
+    monkeypatch.setattr(notes, "draw", lambda *_: signal.raise_signal(signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        assert training.train(setup, data, tmp_path, one_device(), preview=notes) == code
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert state_of(tmp_path)[0] == last
+    assert (tmp_path / "done.json").exists() == (code == 0)
+
+
+def test_a_run_that_nobody_reads_saves_and_ends(mlp, quick_compilation, monkeypatch, tmp_path):
+    setup, data = mlp
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as output, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", output)
+        os.close(reader)
+        code = training.train(setup, data, tmp_path, one_device(), preview=Notes())
+    assert code == 128 + signal.SIGPIPE and state_of(tmp_path)[0] == 1
+    assert [row["step"] for row in logs.read(tmp_path / "metrics.jsonl")] == [1]
 
 
 def test_borrowed_weights_reach_the_loss_as_arguments(
