@@ -15,6 +15,7 @@ python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a r
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -26,6 +27,8 @@ import absl.logging
 from ddm_jax import files
 from ddm_jax.errors import RunError, UserError
 
+# What a path can be refused for by the system, whatever it was to be used for.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 MODES = ("train", "sample", "evaluate", "edit", "doctor", "report", "import", "export")
 
 
@@ -44,9 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except MemoryError as error:
+        print(f"error: there is not the memory for this, {error}; ask for less", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         files.forget_output()
         return 1
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        where = f"{str(error.filename)[:60]!r}" if error.filename else "a file"
+        print(f"error: {where}: {error.strerror}; take another place", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130

@@ -8,6 +8,7 @@ from ddm_jax.diffusion.likelihood.vlb import DECODERS
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
+MOST = 2**31  # images have numbers below it
 WEIGHTS = ("averaged", "raw")  # of a run: those that samples are drawn with, those of its last step
 
 
@@ -76,13 +77,12 @@ class SampleOptions:
 
     def __post_init__(self):
         for name in ("count", "batch", "steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+            if not 1 <= getattr(self, name) < MOST:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1 and below 2^31")
         for name in ("evaluations", "film"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
-        if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"seed={self.seed} must lie below 2^63, and not below -2^63")
+        check_seed(self.seed)
         _whole("classes", self.classes)
         if not all(isinstance(text, str) for text in self.ask):
             raise ValueError(f"ask takes prompts, as in ('a red circle',), not {self.ask}")
@@ -137,13 +137,16 @@ class EvaluateOptions:
     probes: int = 1
 
     def __post_init__(self):
+        check_seed(self.seed)
         for name in ("count", "batch", "ode_steps", "probes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.steps < 0 or self.steps == 1:
             raise ValueError(f"steps={self.steps} must be at least 2, or 0 for all levels")
-        if self.samples < 2:
-            raise ValueError(f"samples={self.samples} must be at least 2, to be compared as a set")
+        if not 2 <= self.samples < MOST:
+            raise ValueError(
+                f"samples={self.samples} must be at least 2, to be a set, and below 2^31"
+            )
         if self.reference_count < 0 or self.reference_count == 1:
             raise ValueError(
                 f"reference_count={self.reference_count} must be at least 2, or 0 for all"
@@ -176,6 +179,7 @@ class DoctorOptions:
     write: str = ""
 
     def __post_init__(self):
+        check_seed(self.seed)
         for name, least in (("examples", 2), ("levels", 3), ("samples", 0), ("batch", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
@@ -213,6 +217,7 @@ class AccuracyOptions:
     levels: int = 11
 
     def __post_init__(self):
+        check_seed(self.seed)
         if self.batch < 1 or self.levels < 2 or self.count < 0:
             raise ValueError("batch must be at least 1, levels at least 2 and count at least 0")
         _of_weights(self.weights)
@@ -233,6 +238,7 @@ class ReconstructionOptions:
     weights: str = "averaged"
 
     def __post_init__(self):
+        check_seed(self.seed)
         if self.batch < 1 or self.count < 0:
             raise ValueError("batch must be at least 1 and count at least 0")
         _of_weights(self.weights)
@@ -241,6 +247,12 @@ class ReconstructionOptions:
 def _of_weights(name: str) -> None:
     if name not in WEIGHTS:
         raise unknown("evaluate.weights", name, WEIGHTS)
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError for a seed that is no integer of 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed={seed} must lie below 2^63, and not below -2^63")
 
 
 def _whole(name: str, values: tuple) -> None:

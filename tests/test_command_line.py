@@ -1,6 +1,7 @@
 """Every misuse gets one clear line with the remedy, exit code 2 and no traceback."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,17 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.data.name=tfds:cifar11"), "did you mean 'cifar10"),
         ((*QUICK, "--config.data.name=folder:/nowhere"), "folder:<path>"),
         ((*QUICK, "--process", "1"), "go together"),
+        ((*QUICK, *"--coordinator a:1 --process 5 --processes 2".split()), "they count from 0"),
+        ((*QUICK, *"--coordinator a --process 0 --processes 2".split()), "no host:port"),
+        ((*QUICK, "--config.seed=9223372036854775808"), "must lie below 2^63"),
+        ((*QUICK, "--config.evaluate.seed=-9223372036854775809"), "must lie below 2^63"),
+        ((*QUICK, "--config.sample.count=1000000000000"), "below 2^31"),
+        ((*QUICK, "--config.evaluate.samples=1000000000000"), "below 2^31"),
+        (
+            ("--config", "configs/shapes.py", "--config.data.size=1000000"),
+            "not the memory for this, Unable to allocate",
+        ),
+        (("--mode", "sample", "--workdir", "a" * 300), "too long; take another place"),
         (("--mode", "sample", "--workdir", "/nowhere"), "train first"),
     ],
     ids=lambda a: " ".join(a)[-60:] if isinstance(a, tuple) else "",
@@ -64,6 +76,21 @@ def test_misuse_is_answered_in_one_line(arguments, remedy, capsys, tmp_path):
     assert code == 2
     assert remedy in err and err.startswith("error: ") and err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def get_config():\n    return None\n", "get_config() of .* gives NoneType"),
+        ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),
+        ("def get_config(:\n", "SyntaxError"),
+    ],
+)
+def test_a_config_file_that_gives_no_config_is_answered_in_one_line(text, said, capsys, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    code, _, err = answer(capsys, "--config", tmp_path / "mine.py", "--dry_run")
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(said.replace("()", r"\(\)"), err)
 
 
 def test_missing_cifar_data_are_answered_without_a_traceback(tmp_path):

@@ -30,7 +30,11 @@ def load_config(path: str) -> ConfigDict:
             return _from_plain(translated(json.loads(file.read_text())))
         except (ValueError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} is no config in JSON: {error}") from error
-    return call_file(path, {"get_config": (argument,) if argument else ()})
+    config = call_file(path, {"get_config": (argument,) if argument else ()})
+    if not isinstance(config, ConfigDict):
+        kind = type(config).__name__
+        raise UserError(f"get_config() of {path} gives {kind}; let it return the ConfigDict")
+    return config
 
 
 def _found(path: str) -> tuple[Path, str]:
@@ -62,7 +66,7 @@ def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
         for function, arguments in functions.items():
             if function in module:
                 return module[function](*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")
         text = " ".join(str(error).split())

@@ -5,6 +5,7 @@ the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state 
 everywhere and can be saved or read as it is by every process.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -183,8 +184,12 @@ def join_processes(
     """Make this process one of several, before the first array; nothing to do for one alone."""
     given = (coordinator, processes, process)
     if any(g is not None for g in given):
-        if any(g is None for g in given):
+        if coordinator is None or processes is None or process is None:
             raise UserError("--coordinator, --processes and --process go together")
+        if not 0 <= process < processes:
+            raise UserError(f"--process {process} of --processes {processes}: they count from 0")
+        if not re.fullmatch(r".+:\d+", coordinator):
+            raise UserError(f"--coordinator {coordinator} is no host:port, as in host0:1234")
         jax.distributed.initialize(coordinator, processes, process)
     elif auto:
         try:
