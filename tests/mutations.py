@@ -2355,6 +2355,13 @@ ENDS = (
         "False",
         ("test_train", "nobody_reads"),
     ),
+    Mutation(
+        "checkpoints",
+        "Checkpoints._unproven",
+        "saved - proven",
+        "saved - saved",
+        ("test_checkpoint", "sums_that_are_none"),
+    ),
 )
 ALL = (
     *FRAMES,

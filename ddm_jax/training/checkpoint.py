@@ -121,6 +121,8 @@ class Checkpoints:
         try:
             digests = ocp.args.Composite(sha256=ocp.args.JsonRestore())
             sums = self._manager.restore(step, args=digests)["sha256"]
+            if unproven := self._unproven(step, sums, fields):
+                return f"there are no sha256 sums of {unproven}"
             names = {name: name if name in sums else _FORMER.get(name, name) for name in fields}
             present = {name: saved for name, saved in names.items() if saved in sums}
             read = {saved: ocp.args.StandardRestore() for saved in present.values()}
@@ -137,6 +139,13 @@ class Checkpoints:
                 if not np.isfinite(leaf).all():
                     return f"{name}{key} is not finite"
         return {name: _today(leaves) for name, leaves in found.items()}
+
+    def _unproven(self, step: int, sums: Any, fields: tuple[str, ...]) -> str:
+        """The fields that are saved and of which `sums` has no sums by leaf, as text."""
+        known = sums if isinstance(sums, dict) else {}
+        saved = {name for name in fields if (self.directory / str(step) / name).exists()}
+        proven = {name for name, leaves in known.items() if isinstance(leaves, dict)}
+        return ", ".join(sorted(saved - proven))
 
     def _existed(self) -> bool:
         """Whether there was a checkpoint, damaged or removed as it may be now."""

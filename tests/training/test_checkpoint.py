@@ -115,6 +115,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path)
     assert read(tmp_path / "c")[0][0] == 3
 
 
+@pytest.mark.parametrize("sums", ["[]", "{}", "null", '{"params": []}', '{"step": {}}', "[" * 9999])
+def test_sums_that_are_none_are_damage_too(sums, tmp_path):
+    write(tmp_path / "c", 1, 2, keep=2)
+    (tmp_path / "c" / "2" / "sha256" / "metadata").write_text(sums)
+    (step, fields), lines = read(tmp_path / "c")
+    assert step == 1 and "checkpoint 2 is damaged" in lines[0]
+    assert_same(fields, state_at(1))
+
+
 def test_where_none_is_usable_nothing_begins_anew_until_a_copy_is_back(tmp_path):
     write(tmp_path / "c", 1, 2)
     shutil.copytree(tmp_path / "c" / "2", tmp_path / "copy")
