@@ -2344,8 +2344,8 @@ ENDS = (
     Mutation(
         "signals",
         "Signals.__init__",
-        "it != signal.SIG_IGN",
-        "True",
+        "watched[:2]",
+        "watched",
         ("test_train", "terminal_that_closes"),
     ),
     Mutation(

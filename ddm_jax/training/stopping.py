@@ -10,16 +10,17 @@ from ddm_jax.training.layout import Layout, preempted
 class Signals:
     """Remembers a signal to end until the step at hand is done; a second Ctrl-C cuts short.
 
-    The signals are SIGTERM, Ctrl-C, and SIGHUP, which the end of a terminal sends; one that is
-    ignored, as SIGHUP is under nohup, stays so. With several processes the runtime takes SIGTERM
+    The signals are SIGTERM, Ctrl-C, and SIGHUP, which the end of a terminal sends, unless it is
+    ignored, as under nohup. With several processes the runtime takes SIGTERM
     and all processes agree on a step.
     """
 
     def __init__(self, layout: Layout):
         self.layout, self.number = layout, 0
         watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if layout.processes == 1 else ()
-        old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
-        self._old = {number: it for number, it in old.items() if it != signal.SIG_IGN}
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            watched = watched[:2]
+        self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
 
     def __enter__(self) -> "Signals":
         for number in self._old:
