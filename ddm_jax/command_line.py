@@ -24,8 +24,8 @@ from typing import NoReturn
 
 import absl.logging
 
-from ddm_jax import files
 from ddm_jax.errors import RunError, UserError
+from ddm_jax.output import forget_output
 
 # What a path can be refused for by the system, whatever it was to be used for.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: there is not the memory for this, {error}; ask for less", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        files.forget_output()
+        forget_output()
         return 1
     except OSError as error:
         if error.errno not in REFUSED:

@@ -1,9 +1,7 @@
 """Files that are there whole or not at all, however a process ends."""
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +10,6 @@ from typing import Any
 import numpy as np
 
 from ddm_jax.errors import UserError
-
-
-def forget_output() -> None:
-    """Let what is written to standard output go nowhere, since nobody reads it any longer."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:

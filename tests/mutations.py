@@ -2344,8 +2344,8 @@ ENDS = (
     Mutation(
         "signals",
         "Signals.__init__",
-        "watched[:2]",
-        "watched",
+        "signal.getsignal(signal.SIGHUP) != signal.SIG_IGN",
+        "True",
         ("test_train", "terminal_that_closes"),
     ),
     Mutation(

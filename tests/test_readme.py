@@ -15,7 +15,7 @@ from PIL import Image
 
 import launch
 from ddm_jax.command_line import parse
-from ddm_jax.config.load import default_workdir
+from ddm_jax.config.load import default_workdir, load_config
 from ddm_jax.config.tables import COMMON_TABLES
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.tasks.diffusion import Diffusion
@@ -84,7 +84,7 @@ def needs_sets(shown: str) -> bool:
 
 def shrunk(shown: str) -> list[str]:
     """The arguments of a command, and settings with which it takes seconds."""
-    arguments = [argument.replace("@600", "@6") for argument in shlex.split(shown)[2:]]
+    arguments = [argument.replace("@800", "@6") for argument in shlex.split(shown)[2:]]
     flags, overrides = parse(arguments)
     config = flags.config or ""
     if reads_set(shown):
@@ -198,6 +198,14 @@ def users_files(folder):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (20, 30), "red").save(folder / name)
     shutil.copytree(ROOT / "tests/exchange/pipeline", folder / "ddpm-cifar10-32")
+
+
+def test_the_steps_that_are_named_are_those_of_the_quickstart():
+    """It is trained on, and its step of before, by which samples are guided, is kept then."""
+    train = load_config(str(ROOT / "configs/quickstart.py")).train
+    (longer,) = re.findall(r"quickstart\.py --config\.train\.steps=(\d+)", README)
+    (kept,) = re.findall(r"runs/quickstart@(\d+)", README)
+    assert int(kept) == train.steps == int(longer) - train.save_every and train.keep == 2
 
 
 @pytest.mark.parametrize("flag", ONE_OF_SEVERAL)

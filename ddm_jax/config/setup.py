@@ -9,7 +9,7 @@ import optax
 from jax import Array
 
 from ddm_jax.data.dataset import DataOptions, Spec
-from ddm_jax.options import TrainOptions
+from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
 from ddm_jax.training.optim import Optim

@@ -9,7 +9,7 @@ from ddm_jax.config.defaults import DEFAULTS
 from ddm_jax.config.schema import build, choice, part, section
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.errors import UserError, unknown
-from ddm_jax.options import TrainOptions
+from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks import TASKS
 from ddm_jax.tasks.base import RunName, Task
 from ddm_jax.training.averages import AVERAGES

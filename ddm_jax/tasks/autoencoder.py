@@ -18,7 +18,7 @@ from ddm_jax.diffusion.losses.distances import DISTANCES
 from ddm_jax.models.autoencoder import AUTOENCODERS
 from ddm_jax.models.bottlenecks import BOTTLENECKS, Bottleneck
 from ddm_jax.models.codecs import Pixels
-from ddm_jax.options import ReconstructionOptions
+from ddm_jax.options.measuring import ReconstructionOptions
 from ddm_jax.tasks.base import Build, Loan
 from ddm_jax.tasks.similarity import psnr
 from ddm_jax.training.base import Constants, View

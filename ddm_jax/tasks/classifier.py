@@ -22,7 +22,8 @@ from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.classifier import CLASSIFIERS
 from ddm_jax.models.codecs import CODECS
-from ddm_jax.options import AccuracyOptions, ClassifierOptions
+from ddm_jax.options.measuring import AccuracyOptions
+from ddm_jax.options.training import ClassifierOptions
 from ddm_jax.tasks.base import AUTOENCODER, Build, Loan
 from ddm_jax.training.base import Constants, View
 

@@ -33,7 +33,9 @@ from ddm_jax.models.codecs import CODECS
 from ddm_jax.models.conditions import CONDITIONS
 from ddm_jax.models.diffusion_model import DiffusionModel
 from ddm_jax.models.features import FEATURES, Features
-from ddm_jax.options import DoctorOptions, EvaluateOptions, LossOptions, SampleOptions
+from ddm_jax.options.measuring import DoctorOptions, EvaluateOptions
+from ddm_jax.options.sampling import SampleOptions
+from ddm_jax.options.training import LossOptions
 from ddm_jax.tasks.base import AUTOENCODER, Build, Loan, RunName
 from ddm_jax.tasks.edits import EDITS, Edit
 from ddm_jax.tasks.generator import Generator

@@ -19,7 +19,7 @@ from ddm_jax.diffusion.samplers.base import Sampler
 from ddm_jax.diffusion.samplers.loop import prior, sample, trajectory
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.diffusion_model import DiffusionModel
-from ddm_jax.options import SampleOptions
+from ddm_jax.options.sampling import SampleOptions
 from ddm_jax.tasks.base import Weights
 
 ENDLESS = -jnp.inf, jnp.inf  # the range of an x that has none, which nothing clips

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ddm_jax import files
+from ddm_jax.output import forget_output
 from ddm_jax.training.step import LEVELS, Metrics
 
 
@@ -146,7 +147,7 @@ class Progress:
             yield
         except OSError:
             self.unheard = True
-            files.forget_output()
+            forget_output()
 
     def begin(self, step: int) -> None:
         """Start the clock, and the bar where there is a terminal, at `step`."""
@@ -168,17 +169,17 @@ class Progress:
         with self._written():
             self._bar.start()
 
-    def advance(self, step: int) -> None:
+    def advance(self, step: int, text: str | None = None) -> None:
+        """Move the bar, where there is one, and put `text` beside it."""
         if self._bar:
             with self._written():
-                self._bar.update(self._task, completed=step)
+                self._bar.update(self._task, completed=step, description=text)
 
     def row(self, row: dict[str, Any]) -> None:
         """Show a metrics row."""
         text = f"loss {row['loss']:.4f}  {row['images_per_s']:,.0f} images/s"
         if self._bar:
-            with self._written():
-                self._bar.update(self._task, completed=row["step"], description=text)
+            self.advance(row["step"], text)
         elif not self.quiet:
             done = max(row["step"] - self._first, 1)
             left = (time.monotonic() - self._began) / done * (self.steps - row["step"])

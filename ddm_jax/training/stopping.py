@@ -11,15 +11,14 @@ class Signals:
     """Remembers a signal to end until the step at hand is done; a second Ctrl-C cuts short.
 
     The signals are SIGTERM, Ctrl-C, and SIGHUP, which the end of a terminal sends, unless it is
-    ignored, as under nohup. With several processes the runtime takes SIGTERM
-    and all processes agree on a step.
+    ignored, as under nohup. With several processes the runtime takes SIGTERM and all processes
+    agree on a step.
     """
 
     def __init__(self, layout: Layout):
         self.layout, self.number = layout, 0
-        watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if layout.processes == 1 else ()
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-            watched = watched[:2]
+        hang_up = [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
+        watched = (signal.SIGINT, signal.SIGTERM, *hang_up) if layout.processes == 1 else ()
         self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
 
     def __enter__(self) -> "Signals":

@@ -4,7 +4,7 @@ Each verb is a function, in a notebook as on the command line:
 
     from ddm_jax import verbs
 
-    verbs.train("configs/quickstart.py", overrides=["--config.train.steps=600"])
+    verbs.train("configs/quickstart.py", overrides=["--config.train.steps=1000"])
     verbs.sample("runs/quickstart", overrides=["--config.sample.count=64"])
     run = verbs.open("runs/quickstart")
     images = run.setup.task.generator.generate(run.load().weights, jax.numpy.arange(8))
@@ -26,7 +26,7 @@ def train(
 ) -> int:
     """Train the config file `config` in `workdir`, by default `runs/<config name>`.
 
-    overrides: as on the command line, `--config.train.steps=600`. Returns the exit code, 0 at the
+    overrides: as on the command line, `--config.train.steps=1000`. Returns the exit code, 0 at the
     end. Raises UserError for whatever is wrong, with the remedy, and RunError for a run that had
     to stop.
     """

@@ -15,7 +15,7 @@ from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.samplers.one_step import DDIM, DDPM
 from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.errors import UserError
-from ddm_jax.options import TrainOptions
+from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks import TASKS
 
 CONFIGS = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")

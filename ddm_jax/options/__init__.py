@@ -1,0 +1,1 @@
+"""The sections of a config that are plain settings."""

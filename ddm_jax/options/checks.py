@@ -1,0 +1,11 @@
+"""What settings of several sections are held to."""
+
+from ddm_jax.errors import UserError
+
+MOST = 2**31  # images have numbers below it
+
+
+def check_seed(name: str, seed: int) -> None:
+    """UserError for a seed, the setting `name`, that is no integer of 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise UserError(f"{name}={seed} must lie below 2^63, and not below -2^63")

@@ -1,0 +1,63 @@
+"""How a network is trained: the sections `loss`, `classifier` and `train`."""
+
+from dataclasses import dataclass
+
+from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
+from ddm_jax.errors import unknown
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The `loss` section. class_dropout: how often the class is replaced by the null class;
+    uniforms: how the times of a batch are drawn together, a row of time_samplers.UNIFORMS."""
+
+    class_dropout: float = 0.0
+    uniforms: str = "independent"
+
+    def __post_init__(self):
+        if not 0 <= self.class_dropout <= 1:
+            raise ValueError(f"class_dropout lies in [0, 1], not {self.class_dropout}")
+        if self.uniforms not in UNIFORMS:
+            raise unknown("loss.uniforms", self.uniforms, UNIFORMS)
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """The `classifier` section. noisy: whether it is trained on noised examples, or on examples as
+    they are; uniforms: how the times of a batch are drawn together, a row of
+    time_samplers.UNIFORMS.
+    """
+
+    noisy: bool = True
+    uniforms: str = "stratified"
+
+    def __post_init__(self):
+        if self.uniforms not in UNIFORMS:
+            raise unknown("classifier.uniforms", self.uniforms, UNIFORMS)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
+    those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
+    evaluate_every: the metrics of `evaluate`, at the end too (0: never); the checkpoint that is
+    best by the first of them stays, as `<folder>@best`.
+    """
+
+    steps: int = 10000
+    batch: int = 128
+    accumulate: int = 1
+    log_every: int = 100
+    save_every: int = 1000
+    sample_every: int = 2000
+    evaluate_every: int = 0
+    keep: int = 2
+    keep_every: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("sample_every", "evaluate_every", "keep_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0 for never")
