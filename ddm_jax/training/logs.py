@@ -171,9 +171,8 @@ class Progress:
 
     def advance(self, step: int, text: str | None = None) -> None:
         """Move the bar, where there is one, and put `text` beside it."""
-        if self._bar:
-            with self._written():
-                self._bar.update(self._task, completed=step, description=text)
+        if self._bar:  # it draws itself, from a thread of its own
+            self._bar.update(self._task, completed=step, description=text)
 
     def row(self, row: dict[str, Any]) -> None:
         """Show a metrics row."""
