@@ -11,7 +11,7 @@ def get_config():
     config = base.get_config("classifier")
     config.data.name = "tfds:fashion_mnist"
     config.augment.name = "mirror"
-    config.model.unet_encoder.update(channels=32, multipliers=(1, 2, 2), blocks=1)
+    config.model.unet_encoder.update(channels=32, multipliers=(1, 2), patch=2)
     config.classifier.noisy = False
     config.optim.update(lr=2e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.99

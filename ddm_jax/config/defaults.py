@@ -56,6 +56,7 @@ COMMON: dict[str, Any] = {
         "evaluate_every": 0,  # the metrics of evaluate; 0: never
         "keep": 2,  # newest checkpoints that stay
         "keep_every": 0,  # those at its multiples stay too; 0: none
+        "hang_timeout": 3600.0,  # seconds without a step that end a run; 0: never
     },
     "init": {"run": ""},  # a run whose weights the first ones are taken from, as far as they fit
 }
@@ -173,6 +174,7 @@ CLASSIFIER: dict[str, Any] = {
             "channels": 32,  # of the first level
             "multipliers": (1, 2),
             "blocks": 1,
+            "patch": 1,  # blocks of pixels folded into channels, for speed
             "attention": (),
             "heads": 4,  # of attention, that of the pooling too
             "dropout": 0.1,

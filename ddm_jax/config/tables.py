@@ -34,6 +34,7 @@ FREE = (
     "train.evaluate_every",
     "train.keep",
     "train.keep_every",
+    "train.hang_timeout",
     "data.dir",
     "data.downloads",
     "data.cache",

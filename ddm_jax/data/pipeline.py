@@ -78,9 +78,17 @@ def feed(
 
 
 def prefetch(
-    make: Callable[[int], Any], start: int, stop: int, depth: int = 2
+    make: Callable[[int], Any],
+    start: int,
+    stop: int,
+    depth: int = 2,
+    *,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Generator[Any, None, None]:
-    """make(start), ..., make(stop - 1) in order, made `depth` ahead in a thread."""
+    """make(start), ..., make(stop - 1) in order, made `depth` ahead in a thread.
+
+    It ends early where the one that is awaited has not come when `given_up` becomes true.
+    """
     ready: queue.Queue = queue.Queue(maxsize=depth)
     ended = threading.Event()
 
@@ -100,17 +108,27 @@ def prefetch(
         except Exception as error:
             put((None, error))
 
+    def awaited() -> tuple[Any, Exception | None] | None:
+        while not given_up():
+            try:
+                return ready.get(timeout=0.1)
+            except queue.Empty:
+                continue
+        return None
+
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
         for _ in range(start, stop):
-            item, error = ready.get()
+            if (found := awaited()) is None:
+                return
+            item, error = found
             if error is not None:
                 raise error
             yield item
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=1.0)  # one that waits for data for ever is left behind
 
 
 def prepare(

@@ -1,7 +1,8 @@
 """The table of data sources: each turns DataOptions into a Dataset."""
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,8 @@ from ddm_jax.data.prepared import tfds
 from ddm_jax.data.vectors import with_vectors
 from ddm_jax.data.waves import waves
 from ddm_jax.errors import UserError, unknown
+
+BLOCK = 2**21  # numbers of the examples that are drawn at a time
 
 
 def digits(argument: str, options: DataOptions, report: Report) -> Dataset:
@@ -45,8 +48,7 @@ def shapes(argument: str, options: DataOptions, report: Report) -> Dataset:
         raise UserError(
             f"shapes of {size} pixels cannot be told apart; set data.size to 12 or more"
         )
-    blocks = np.array_split(np.arange(options.count), max(1, options.count // 1000))
-    images = np.concatenate([shapes_.draw(block, size) for block in blocks])
+    images = _drawn(lambda index: shapes_.draw(index, size), options.count, (size, size, 3))
     attributes = shapes_.attributes(np.arange(options.count))
     captions = np.array(shapes_.captions(attributes))
     columns = {"x": images, "label": shapes_.labels(attributes), "text": captions}
@@ -97,8 +99,8 @@ def moving_shapes(argument: str, options: DataOptions, report: Report) -> Datase
     """`data.count` synthetic clips of `data.frames` (default 8) frames, `data.size` (16) a side."""
     side = _cube("moving_shapes", argument, options, moving_shapes_.SIDE)
     frames, index = options.frames or moving_shapes_.FRAMES, np.arange(options.count)
-    blocks = np.array_split(index, max(1, options.count // 1000))
-    clips = np.concatenate([moving_shapes_.draw(block, frames, side) for block in blocks])
+    shape = (frames, side, side, 3)
+    clips = _drawn(lambda index: moving_shapes_.draw(index, frames, side), options.count, shape)
     label = moving_shapes_.labels(moving_shapes_.motion(index, frames, side))
     columns = {"x": clips, "label": label.astype(np.int32)}
     about = {"kind": "clip", "mirrors": False}
@@ -108,11 +110,23 @@ def moving_shapes(argument: str, options: DataOptions, report: Report) -> Datase
 def solids(argument: str, options: DataOptions, report: Report) -> Dataset:
     """`data.count` synthetic volumes of `data.size` (default 12) cells a side."""
     side = _cube("solids", argument, options, solids_.SIDE)
-    index = np.arange(options.count)
-    blocks = np.array_split(index, max(1, options.count // 1000))
-    volumes = np.concatenate([solids_.draw(block, side) for block in blocks])
-    columns = {"x": volumes, "label": solids_.labels(index)}
+    volumes = _drawn(lambda index: solids_.draw(index, side), options.count, (*[side] * 3, 1))
+    columns = {"x": volumes, "label": solids_.labels(np.arange(options.count))}
     return Dataset(spec_of("solids", columns, solids_.CLASSES, kind="volume"), columns)
+
+
+def _drawn(
+    draw: Callable[[np.ndarray], np.ndarray], count: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Examples 0 to count - 1 of `shape`, uint8, drawn in blocks; MemoryError before any work."""
+    if (size := count * math.prod(shape)) > np.iinfo(np.intp).max:
+        raise MemoryError(f"{size:,} bytes for {count:,} examples")
+    drawn = np.empty((count, *shape), np.uint8)
+    each = max(1, BLOCK // math.prod(shape))
+    for start in range(0, count, each):
+        index = np.arange(start, min(start + each, count))
+        drawn[index] = draw(index)
+    return drawn
 
 
 def _cube(name: str, argument: str, options: DataOptions, own: int) -> int:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT
-from ddm_jax.models.layers import Norm, kernel_init
+from ddm_jax.models.layers import Norm, kernel_init, space_to_depth
 from ddm_jax.models.levels import Levels
 
 
@@ -39,14 +39,15 @@ class UNetEncoder(nn.Module):
     """log p(y | x, noise) up to a constant: (B, *space, C), (B,) -> (B, classes), float32.
 
     The way down and the middle of a U-Net, and attention pooling. The noise_cond enters as in the
-    U-Net. The output is zero at initialisation. Dhariwal & Nichol 2021, arXiv:2105.05233,
-    section 4 and appendix H.
+    U-Net, and `patch` folds blocks of pixels into channels, as there. The output is zero at
+    initialisation. Dhariwal & Nichol 2021, arXiv:2105.05233, section 4 and appendix H.
     """
 
     classes: int
     channels: int = 32
     multipliers: tuple[int, ...] = (1, 2)
     blocks: int = 1
+    patch: int = 1
     attention: tuple[int, ...] = ()
     heads: int = 4
     dropout: float = 0.1
@@ -56,7 +57,7 @@ class UNetEncoder(nn.Module):
 
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on examples of size `space`."""
-        Levels.of(self).check(space)
+        Levels.of(self).check(space, self.patch)
 
     def __call__(self, x: Array, noise_cond: Array, train: bool = False) -> Array:
         return self.both(x, noise_cond, train)[1]
@@ -66,7 +67,8 @@ class UNetEncoder(nn.Module):
         """(what the last layer reads (B, d), its output (B, classes))."""
         dtype, levels = jnp.dtype(self.dtype), Levels.of(self, NO_CONTEXT, train)
         emb = levels.embed(noise_cond)
-        h = levels.middle(levels.down(x.astype(dtype), emb)[-1], emb)
+        x = space_to_depth(x.astype(dtype), self.patch)
+        h = levels.middle(levels.down(x, emb)[-1], emb)
         h = AttentionPool(self.heads, dtype, name="pool")(nn.swish(Norm(dtype, name="norm")(h)))
         out = nn.Dense(self.classes, kernel_init=nn.initializers.zeros, name="out")
         seen = nn.swish(h)

@@ -1,5 +1,6 @@
 """How a network is trained: the sections `loss`, `classifier` and `train`."""
 
+import math
 from dataclasses import dataclass
 
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
@@ -41,7 +42,8 @@ class TrainOptions:
     """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
     those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
     evaluate_every: the metrics of `evaluate`, at the end too (0: never); the checkpoint that is
-    best by the first of them stays, as `<folder>@best`.
+    best by the first of them stays, as `<folder>@best`. hang_timeout: seconds without a step after
+    which a run ends, with exit code 75 (0: never).
     """
 
     steps: int = 10000
@@ -53,6 +55,7 @@ class TrainOptions:
     evaluate_every: int = 0
     keep: int = 2
     keep_every: int = 0
+    hang_timeout: float = 3600.0
 
     def __post_init__(self):
         for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
@@ -61,3 +64,7 @@ class TrainOptions:
         for name in ("sample_every", "evaluate_every", "keep_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0 for never")
+        if not 0 <= self.hang_timeout < math.inf:
+            raise ValueError(
+                f"hang_timeout={self.hang_timeout} is a number of seconds, as 3600, or 0 for never"
+            )

@@ -35,6 +35,11 @@ class Signals:
         if number == signal.SIGINT:  # a scheduler may send SIGTERM twice
             signal.signal(number, self._old[number])
 
+    @property
+    def pending(self) -> bool:
+        """Whether one has come."""
+        return self.number != 0
+
     def seen(self, step: int, unheard: bool = False) -> bool:
         """Whether to stop after `step`.
 
@@ -45,4 +50,4 @@ class Signals:
             self.number = signal.SIGTERM
         if unheard and self.layout.processes == 1:
             self.number = self.number or signal.SIGPIPE
-        return self.number != 0
+        return self.pending

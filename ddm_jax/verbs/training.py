@@ -1,7 +1,7 @@
 """Train in a folder: the loop around the one compiled step."""
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout, broadcast, together
 from ddm_jax.training.step import Metrics, TrainState
 from ddm_jax.training.stopping import Signals
+from ddm_jax.training.watchdog import STALLED, Watchdog
 from ddm_jax.training.weights import fitted
 from ddm_jax.verbs.previews import Preview
 from ddm_jax.verbs.watching import Watch
@@ -41,10 +42,10 @@ def train(
 
     preview: what is drawn. watch: what is measured, if anything. borrowed: the weights of other
     runs by their role, for the loss; a fresh run starts from those with the role "init", as far as
-    they fit. Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, whose
-    state is then saved. Raises RunError for a loss or a state that is not finite, of which nothing
-    is saved, and where there were checkpoints but none is usable. Where one process cannot write,
-    all raise.
+    they fit. Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, 75 where
+    no data came for `train.hang_timeout` seconds; the state is then saved. Raises RunError for a
+    loss or a state that is not finite, of which nothing is saved, and where there were checkpoints
+    but none is usable. Where one process cannot write, all raise.
     """
     options = setup.train
     layout.split_batch(options.batch, options.accumulate)
@@ -71,36 +72,46 @@ def train(
         constants = constants_of(setup, data, layout, borrowed)
         key = layout.replicate(setup.train_key())
         in_flight: deque[tuple[int, Metrics]] = deque()
-        with Signals(layout) as signals, closing(feeds(setup, data, layout, step)) as batches:
+        saved = step
+        signals, watchdog = Signals(layout), Watchdog(options.hang_timeout)
+        batches = feeds(setup, data, layout, step, given_up=ending(layout, signals, watchdog))
+        with signals, watchdog, closing(batches):
             for batch in batches:
                 state, metrics = compiled(state, batch, constants, key)
                 step += 1
+                watchdog.step()
                 in_flight.append((step, metrics))
                 report(setup, layout, records, settle(in_flight, IN_FLIGHT - 1))
-                stop = signals.seen(step, progress.unheard)
+                if stop := signals.seen(step, progress.unheard):
+                    watchdog.leaving()
                 draw = options.sample_every and step % options.sample_every == 0 and not stop
                 measure = watch and watch.due(step) and not stop
-                save = stop or measure or step % options.save_every == 0 or step == options.steps
-                if save or draw:
+                save = step % options.save_every == 0 or step == options.steps
+                if stop or draw or measure or save:
                     report(setup, layout, records, settle(in_flight, 0))
-                if save:
                     if checkpoints and watch:
                         checkpoints.spared = watch.best
                     write_state(layout, checkpoints, step, state)
+                    saved = step
                 if draw:
-                    with records.meter.paused():
+                    with records.meter.paused(), watchdog.paused():
                         preview.draw(setup.average.read(state.ema_params), step, progress.say)
                 if watch and measure:
-                    with records.meter.paused():
+                    with records.meter.paused(), watchdog.paused():
                         watch.measure(setup.average.read(state.ema_params), step, progress.say)
                 if stop:
                     break
-            stopped = signals.seen(step, progress.unheard)
+            stopped = signals.seen(step, progress.unheard) or watchdog.stalled
+            if saved < step:  # it was to end while it waited for data
+                watchdog.leaving()
+                report(setup, layout, records, settle(in_flight, 0))
+                write_state(layout, checkpoints, step, state)
 
+        code = 128 + signals.number if signals.number else STALLED * watchdog.stalled
         if stopped:
+            why = f"signal {signals.number}" if signals.number else "the wait for data"
             progress.say(
-                f"stopped by signal {signals.number}; step {step:,} is saved, the same command "
-                "goes on from there"
+                f"stopped by {why}; step {step:,} is saved, the same command goes on from there"
             )
         else:
             preview.end(setup.average.read(state.ema_params), step, progress.say)
@@ -112,7 +123,7 @@ def train(
             stack.close()
             if layout.first and not stopped:
                 write_done(setup, workdir, step)
-    return 128 + signals.number if stopped else 0
+    return code
 
 
 def start(
@@ -168,7 +179,14 @@ def constants_of(
     return Constants(pool, layout.replicate(lent))
 
 
-def feeds(setup: Setup, data: Dataset, layout: Layout, step: int) -> Generator[Feed, None, None]:
+def ending(layout: Layout, signals: Signals, watchdog: Watchdog) -> Callable[[], bool]:
+    """() -> whether a run that waits for data is to end; one of several processes cannot alone."""
+    return lambda: layout.processes == 1 and (signals.pending or watchdog.stalled)
+
+
+def feeds(
+    setup: Setup, data: Dataset, layout: Layout, step: int, *, given_up: Callable[[], bool]
+) -> Generator[Feed, None, None]:
     """This process's part of batches `step` to the last, on its devices, made in a thread."""
     part, size = (layout.process, layout.processes), setup.train.batch
     how = {"augment": setup.task.augment, "by_index": setup.data.on_device, "part": part}
@@ -176,7 +194,7 @@ def feeds(setup: Setup, data: Dataset, layout: Layout, step: int) -> Generator[F
     def make(k: int) -> Feed:
         return layout.shard(feed(data, k, size, setup.seed, **how))
 
-    return prefetch(make, step, setup.train.steps)
+    return prefetch(make, step, setup.train.steps, given_up=given_up)
 
 
 def settle(in_flight: deque[tuple[int, Metrics]], most: int) -> Iterator[tuple[int, Metrics]]:

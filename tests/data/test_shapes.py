@@ -9,7 +9,7 @@ from ddm_jax.data.counter import uniform
 
 @pytest.mark.parametrize("size", [16, 32, 64])
 def test_the_oracle_reads_every_attribute_back(size):
-    index = np.arange(1000, 2000)
+    index = np.arange(1000, 1000 + 16_000 // size)
     read, rms = shapes.oracle(shapes.draw(index, size))
     for name, value in shapes.attributes(index).items():
         np.testing.assert_array_equal(read[name], value, err_msg=name)

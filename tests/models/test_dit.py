@@ -37,8 +37,8 @@ def test_a_block_starts_as_the_identity():
     """Also under a condition and a sequence; Peebles & Xie 2022, section 3.2."""
     block = Block(Settings(2, 0.0, True, "xla", jnp.dtype("float32")), 4)
     h, emb, told = normal(2, 6, 16), normal(2, 16), Context(sequence=normal(2, 3, 8))
-    fresh = block.init(jax.random.key(0), h, emb, told)
-    np.testing.assert_array_equal(block.apply(fresh, h, emb, told), h)
+    fresh = jax.jit(block.init)(jax.random.key(0), h, emb, told)
+    np.testing.assert_array_equal(jax.jit(block.apply)(fresh, h, emb, told), h)
 
 
 def test_the_published_size():

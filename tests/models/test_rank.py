@@ -32,8 +32,8 @@ def test_the_rank_is_that_of_what_the_network_puts_out(name, quick_compilation):
     key = jax.random.key(0)
     count = 3 * math.prod(shape)
     x, told = 3 * jax.random.normal(key, (count, *shape)), jnp.full(count, 0.5)
-    params = net.init(key, x[:1], told[:1])
-    leaves, tree = jax.tree.flatten(params)
+    shapes = jax.eval_shape(net.init, key, x[:1], told[:1])
+    leaves, tree = jax.tree.flatten(shapes)
     keys = jax.random.split(key, len(leaves))
     params = tree.unflatten(
         [0.5 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ddm_jax.models.classifier import CLASSIFIERS, AttentionPool, UNetEncoder
+from ddm_jax.models.layers import space_to_depth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -31,7 +32,7 @@ def images(*size):
 def test_it_starts_without_an_opinion():
     module, x = UNetEncoder(5, **SMALL), images(8, 8, 1)
     fresh = jax.jit(module.init)(jax.random.key(0), x, NOISE)
-    assert (module.apply(fresh, x, NOISE) == 0).all()
+    assert (jax.jit(module.apply)(fresh, x, NOISE) == 0).all()
 
 
 @pytest.mark.parametrize("size", [(8,), (8, 12), (4, 4, 8)], ids=repr)
@@ -76,11 +77,20 @@ def test_the_pool_tells_positions_apart_and_is_asked_by_their_mean():
     np.testing.assert_allclose(run(blind, x), run(blind, turned), atol=1e-5)
 
 
+def test_patches_are_channels_of_the_same_network():
+    whole, x = UNetEncoder(5, **SMALL), images(8, 12, 2)
+    cells = space_to_depth(x, 2)
+    params = {"params": awake(whole, cells, NOISE)}
+    folded = jax.jit(UNetEncoder(5, **SMALL, patch=2).apply)(params, x, NOISE)
+    np.testing.assert_allclose(folded, jax.jit(whole.apply)(params, cells, NOISE), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"heads": 3}, "heads=3 does not divide"),
         ({"multipliers": (1, 1, 1, 1, 1)}, "do not divide by 16"),
+        ({"patch": 8}, "patches of 8"),
         ({"dropout": 1.0}, "dropout lies in"),
     ],
 )

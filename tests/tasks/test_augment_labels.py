@@ -34,12 +34,9 @@ def told():
     fed = feed(data, 0, 8, 0, augment=setup.task.augment, by_index=False)
     batch = setup.task.prepare(fed, Constants(None, {}), setup.train_key())
     params = setup.init_params()
-    keys = jax.random.split(jax.random.key(1), len(jax.tree.leaves(params)))
-    moved = [
-        leaf + 0.1 * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(jax.tree.leaves(params), keys, strict=True)
-    ]
-    return setup, batch, params, jax.tree.unflatten(jax.tree.structure(params), moved)
+    rng = np.random.default_rng(1)
+    moved = jax.tree.map(lambda a: a + jnp.float32(0.1 * rng.normal(size=a.shape)), params)
+    return setup, batch, params, moved
 
 
 @pytest.fixture(scope="module")

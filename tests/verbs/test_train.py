@@ -1,11 +1,13 @@
 """Whole runs: resuming bit for bit after any end, and stopping well."""
 
+import dataclasses
 import os
 import random
 import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 
 import jax
@@ -37,6 +39,7 @@ from ddm_jax.errors import RunError
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
 from ddm_jax.training.layout import Layout
+from ddm_jax.training.watchdog import STALLED
 from ddm_jax.verbs import reading, training
 from ddm_jax.verbs.opened import open_run
 
@@ -217,6 +220,11 @@ def mlp():
     return assemble(config, data.spec), data
 
 
+def replaced(setup, **settings):
+    """A setup with other settings of training."""
+    return dataclasses.replace(setup, train=dataclasses.replace(setup.train, **settings))
+
+
 class Notes:
     """A preview that notes what it is shown."""
 
@@ -248,7 +256,7 @@ def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("ignored", "code", "last"), [(False, 129, 2), (True, 0, 3)], ids=["terminal", "nohup"]
+    ("ignored", "code", "last"), [(False, 129, 1), (True, 0, 3)], ids=["terminal", "nohup"]
 )
 def test_a_terminal_that_closes_stops_a_run_which_saves(
     ignored, code, last, mlp, quick_compilation, monkeypatch, tmp_path
@@ -264,6 +272,46 @@ def test_a_terminal_that_closes_stops_a_run_which_saves(
         signal.signal(signal.SIGHUP, before)
     assert state_of(tmp_path)[0] == last
     assert (tmp_path / "done.json").exists() == (code == 0)
+
+
+@pytest.fixture
+def data_that_stop_coming(monkeypatch):
+    """The batch of step 3 never comes, and whoever waits for it is told by `then`."""
+    whole, never, told = training.feed, threading.Event(), []
+
+    def some(data, k, *given, **how):
+        if k == 2:
+            for then in told:
+                then()
+            never.wait()
+        return whole(data, k, *given, **how)
+
+    monkeypatch.setattr(training, "feed", some)
+    yield told
+    never.set()
+
+
+def test_a_signal_ends_a_run_that_waits_for_data_and_no_step_is_lost(
+    mlp, quick_compilation, data_that_stop_coming, tmp_path
+):
+    setup, data = mlp
+    setup = replaced(setup, save_every=100, sample_every=0)
+    terminate = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    data_that_stop_coming.append(terminate.start)
+    assert training.train(setup, data, tmp_path, one_device(), preview=Notes()) == 143
+    assert state_of(tmp_path)[0] == 2
+
+
+def test_a_run_whose_data_stop_coming_says_so_saves_and_ends(
+    mlp, quick_compilation, data_that_stop_coming, tmp_path, capfd
+):
+    setup, data = mlp
+    setup = replaced(setup, save_every=100, sample_every=0, hang_timeout=3.0)
+    assert training.train(setup, data, tmp_path, one_device(), preview=Notes()) == STALLED
+    out, err = capfd.readouterr()
+    assert "no step for 3 s" in err and "in awaited" in err and "in some" in err
+    assert "stopped by the wait for data; step 2 is saved" in out
+    assert state_of(tmp_path)[0] == 2 and not (tmp_path / "done.json").exists()
 
 
 def test_a_run_that_nobody_reads_saves_and_ends(mlp, quick_compilation, monkeypatch, tmp_path):

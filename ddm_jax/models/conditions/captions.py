@@ -23,6 +23,10 @@ class Captions(Plain, ABC):
     Its output is attended to, and its first vector is added to the embedding of the noise;
     channels, depth and heads are its own. A row of its kind adds the raw condition and the encoder,
     whose arguments are the arrays of one. Nichol et al. 2021, arXiv:2112.10741, section 4.1.
+
+    token_dropout: the share of tokens that training hides from the network, each drawn on its own,
+    so that it learns what every word says without the others. Word dropout of Iyyer et al. 2015,
+    "Deep unordered composition rivals syntactic methods", section 3.2.
     """
 
     width: int
@@ -31,6 +35,7 @@ class Captions(Plain, ABC):
     channels: int = 128
     depth: int = 2
     heads: int = 4
+    token_dropout: float = 0.0
 
     parts = ("vector", "sequence", "mask")
     choices = ()
@@ -40,11 +45,20 @@ class Captions(Plain, ABC):
             raise ValueError("length must be at least 2, channels and heads 1, and depth 0")
         if self.channels % self.heads:
             raise ValueError(f"heads={self.heads} does not divide channels={self.channels}")
+        if not 0 <= self.token_dropout < 1:
+            raise ValueError(
+                f"token_dropout={self.token_dropout} is the share of tokens that training hides; "
+                "it lies in [0, 1)"
+            )
 
     @property
     @abstractmethod
     def encoder(self) -> nn.Module:
         """From the arrays of a raw condition to a Context."""
+
+    @abstractmethod
+    def hide(self, raw: Raw, hidden: Array) -> Raw:
+        """The raw condition without the tokens where hidden (B, length) is True."""
 
     @abstractmethod
     def ask(self, requests: Sequence[str] | np.ndarray) -> Raw:
@@ -60,6 +74,12 @@ class Captions(Plain, ABC):
                 f"text needs data with captions, which {self.spec.name} has not; take "
                 "condition.name=nothing, or a folder of images with captions in a metadata.jsonl"
             )
+
+    def noised(self, raw: Raw, keys: Array, training: bool) -> Raw:
+        if not (training and self.token_dropout):
+            return raw
+        draw = jax.vmap(lambda key: jax.random.uniform(key, (self.length,)))
+        return self.hide(raw, draw(keys) < self.token_dropout)
 
     def names(self, columns: Mapping[str, np.ndarray]) -> list[str] | None:
         return [str(text) for text in columns["text"]]

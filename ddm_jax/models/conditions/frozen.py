@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.errors import UserError
@@ -71,6 +72,9 @@ class FrozenText(Captions):
                 )
             vectors[i, : len(found)], there[i, : len(found)] = found, True
         return Words(vectors, there)
+
+    def hide(self, raw: Words, hidden: Array) -> Words:
+        return raw._replace(there=raw.there & ~hidden)
 
     def null(self, count: int) -> Words:
         vectors = jnp.zeros((count, self.length, self.size), jnp.float16)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.models.conditions.captions import Captions
@@ -55,6 +56,9 @@ class Text(Captions):
                 )
             row[1 : 1 + len(found)] = found.astype(np.int32) + FIRST
         return ids
+
+    def hide(self, raw: Raw, hidden: Array) -> Raw:
+        return jnp.where(hidden & (jnp.arange(self.length) > 0), 0, raw)
 
     def null(self, count: int) -> Raw:
         return jnp.zeros((count, self.length), jnp.int32).at[:, 0].set(START)
