@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, however a process ends."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,38 @@ from ddm_jax.errors import UserError
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write` make a file beside `path`, and put it in its place once it is complete.
+    """Have `write` make a file beside `path`, and put it in its place once it is on the disk.
 
-    The folder is made where its parent is there.
+    The folder is made where its parent is there. After a loss of power `path` is the file that was
+    there before or the new one, whole.
     """
     path.parent.mkdir(exist_ok=True)
     part = path.with_suffix(".part")
     write(part)
+    _to_disk(part)
     part.replace(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write what it keeps in memory of a file, or of the names in a folder."""
+    place = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def new_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
+    """A new .npy of zeros, mapped into memory to be filled; OSError where it has no room.
+
+    Its room is taken at once: to fill a file that has none ends a process without a word.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def check_free(path: Path, remedy: str) -> None:

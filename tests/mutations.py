@@ -2384,6 +2384,20 @@ ENDS = (
         ("test_train", "terminal_that_closes"),
     ),
     Mutation(
+        "parts that are being made",
+        "_forget_dead",
+        "max(p.stat().st_mtime for p in (part, *part.iterdir()))",
+        "part.stat().st_mtime",
+        ("test_cache", "killed_processes"),
+    ),
+    Mutation(
+        "the room of an array",
+        "new_array",
+        "path.stat().st_size",
+        "1",
+        ("test_cache", "room_of_an_array"),
+    ),
+    Mutation(
         "the time to heed a signal",
         "Watchdog._watch",
         "GRACE + 2 * self._longest",

@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +52,7 @@ def cached(folder: str, key: dict[str, Any], make: Callable[[Path], Decoded]) ->
         return found
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _forget_dead(root)
         part = Path(tempfile.mkdtemp(prefix=".part-", dir=root))
         try:
             _write(part, key, make)
@@ -86,6 +89,14 @@ def _write(part: Path, key: dict[str, Any], make: Callable[[Path], Decoded]) -> 
     spec = spec_of(key["name"], columns, decoded.classes, **decoded.about)
     meta = {"key": key, "spec": asdict(spec), "problems": list(decoded.problems)}
     (part / "meta.json").write_text(json.dumps({**meta, "sha256": _digest(meta)}))
+
+
+def _forget_dead(root: Path) -> None:
+    """Remove what processes that were killed have left, from an hour after they last wrote."""
+    for part in root.glob(".part-*"):
+        with suppress(OSError):
+            if max(p.stat().st_mtime for p in (part, *part.iterdir())) < time.time() - 3600:
+                shutil.rmtree(part)
 
 
 def _put(part: Path, entry: Path) -> None:

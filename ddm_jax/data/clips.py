@@ -15,6 +15,7 @@ from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.found import Example, Found, checked, find, inside, relative, root_of, stamp
 from ddm_jax.data.images import BROKEN, count_frames, fit, read, read_frames, shared_format
 from ddm_jax.errors import UserError
+from ddm_jax.files import new_array
 
 ANIMATED = {".gif", ".apng"}
 STILLS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -101,7 +102,7 @@ def _decode(
     space, channels = _format(root, list(shown.values()), frames, options)
 
     shape = (max(1, len(usable)), frames, *space, channels)
-    x = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    x = new_array(path, np.uint8, shape)
     kept: list[Example] = []
     refitted = 0
     for i, example in enumerate(usable):

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddm_jax.data.dataset import COLUMNS, Spec
 from ddm_jax.errors import UserError
+from ddm_jax.files import new_array
 
 
 def spec_of(
@@ -94,7 +95,7 @@ def truncate(column: np.memmap, path: Path, kept: int) -> None:
     column.flush()
     if kept < len(column):
         shape = (kept, *column.shape[1:])
-        whole = np.lib.format.open_memmap(path.with_suffix(".cut"), "w+", column.dtype, shape)
+        whole = new_array(path.with_suffix(".cut"), column.dtype, shape)
         for start in range(0, kept, 1024):
             whole[start : start + 1024] = column[start : min(start + 1024, kept)]
         whole.flush()

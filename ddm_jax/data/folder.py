@@ -12,6 +12,7 @@ from ddm_jax.data.found import Found, checked, find, inside, relative, root_of, 
 from ddm_jax.data.images import BROKEN, fit, read, shared_format
 from ddm_jax.data.metadata import Metadata, read_metadata
 from ddm_jax.errors import UserError
+from ddm_jax.files import new_array
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 
@@ -87,7 +88,7 @@ def _decode(
         own = shared_format(found.side(root, column), files, options.space, options.channels)
         formats[column] = own
         place, shape = path.with_name(f"{column}.npy"), (count, *own[0], own[1])
-        arrays[column] = np.lib.format.open_memmap(place, "w+", np.uint8, shape)
+        arrays[column] = new_array(place, np.uint8, shape)
     kept, refitted, labels, names = 0, 0, [], []
     known = None if metadata.names is None else {*metadata.names}
     for i, example in enumerate(found.examples):

@@ -16,6 +16,7 @@ from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.data.dataset import DataOptions, Dataset, NoSplit, Report
 from ddm_jax.data.images import fit
 from ddm_jax.errors import UserError, unknown
+from ddm_jax.files import new_array
 
 _PATIENCE = 3.0  # seconds that a host may take to answer
 _NAME = re.compile(r"[a-zA-Z]\w*(/[\w+-][\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?")
@@ -132,7 +133,7 @@ def _decode(
     if None in space:
         raise UserError(f"images of tfds:{name} differ in size; set --config.data.size=64, say")
     channels = options.channels or shape[2] or 3
-    images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *space, channels))
+    images = new_array(path, np.uint8, (count, *space, channels))
     label = features["label"] if "label" in features else None
     classes = getattr(label, "names", None) or ()  # other kinds of label are no classes
     labels = np.zeros(count, np.int32) if classes else None

@@ -12,6 +12,7 @@ from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.found import Found, checked, find, inside, relative, root_of, stamp
 from ddm_jax.data.wav import Sound, fitted, read_wav
 from ddm_jax.errors import UserError
+from ddm_jax.files import new_array
 
 SUFFIXES = {".wav", ".wave"}
 STRETCHES = ("centre", "outer", "left", "right")
@@ -76,7 +77,7 @@ def _decode(
     rate = options.rate or _most(formats)
     length = options.size[0] if options.size else _shared(root, formats)
     kept = [example for example in found.examples if example.name in formats]
-    x = np.lib.format.open_memmap(path, "w+", np.float32, (len(kept), length, 1))
+    x = new_array(path, np.float32, (len(kept), length, 1))
     for row, example in zip(x, kept, strict=True):
         row[:, 0] = fitted(_read(example.files["x"], root), rate, length)
     x.flush()

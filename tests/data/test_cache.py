@@ -2,10 +2,17 @@
 
 import json
 import os
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from PIL import Image
 
+from ddm_jax import files
 from ddm_jax.data import cache
 from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.errors import UserError
@@ -165,3 +172,48 @@ def test_a_cache_that_cannot_be_written_is_answered_with_the_remedy(maker, tmp_p
     with pytest.raises(UserError, match="give --config.data.cache=<folder>") as error:
         cached(str(tmp_path / "file"), KEY, maker)
     assert "\n" not in str(error.value)
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_made_is_not(maker, tmp_path):
+    dead, alive = tmp_path / ".part-dead", tmp_path / ".part-alive"
+    for part in (dead, alive):
+        part.mkdir()
+        (part / "x.npy").write_bytes(b"some")
+    old = time.time() - 4000
+    for path in (dead, dead / "x.npy", alive):  # in the other a file was written just now
+        os.utime(path, (old, old))
+    cached(str(tmp_path), KEY, maker)
+    assert alive.exists() and not dead.exists()
+
+
+def test_the_room_of_an_array_is_taken_before_it_is_filled(tmp_path):
+    array = files.new_array(tmp_path / "x.npy", np.float32, (1 << 18, 2))
+    assert (tmp_path / "x.npy").stat().st_blocks * 512 >= array.nbytes
+    assert array.shape == (1 << 18, 2) and not array.any()
+
+
+FULL = """
+mount -t tmpfs -o size=200k tmpfs "$1" && cd "$2" && exec "$3" -c '
+import sys
+from ddm_jax.command_line import main
+sys.exit(main(sys.argv[1:]))
+' --config configs/quickstart.py --config.data.name=folder:"$4" --config.data.cache="$1" --dry_run
+"""
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="needs a file system of its own, by unshare",
+)
+def test_a_full_disk_is_answered_in_one_line(tmp_path):
+    small, pictures = tmp_path / "small", tmp_path / "pictures"
+    for folder in (small, pictures):
+        folder.mkdir()
+    for k in range(4):
+        Image.fromarray(np.full((256, 256, 3), k, np.uint8)).save(pictures / f"{k}.png")
+    command = ["unshare", "-rm", "sh", "-c", FULL, "sh", small, ROOT, sys.executable, pictures]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "No space left" in done.stderr and "--config.data.cache" in done.stderr

@@ -1,6 +1,7 @@
 """Files of diffusers that are missing, broken, or made to do harm: a line each, no memory."""
 
 import json
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -144,3 +145,18 @@ def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path):
     (tmp_path / "file").write_text("1")
     with pytest.raises(UserError, match="remedy"), files.new_folder(tmp_path / "file/x", "remedy"):
         raise AssertionError
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(tmp_path, monkeypatch):
+    """And so is its name after it: both are asked for, in this order."""
+    path, seen = tmp_path / "x.json", []
+    files.write_text(path, "old")
+    whole = os.fsync
+
+    def noted(place):
+        seen.append((os.fstat(place).st_ino, path.read_text()))
+        whole(place)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    files.write_text(path, "new")
+    assert seen == [(path.stat().st_ino, "old"), (tmp_path.stat().st_ino, "new")]
