@@ -20,10 +20,17 @@ def get_config():
         without=("red circle", "yellow square", "blue triangle", "white circle"),
     )
     config.model.ddpm_unet.update(
-        channels=48, multipliers=(1, 2), blocks=1, patch=2, attention=(4,), heads=4, dropout=0.0
+        channels=48,
+        multipliers=(1, 2),
+        blocks=1,
+        patch=2,
+        attention=(8, 4),
+        heads=4,
+        dropout=0.0,
+        scale_shift=True,
     )
     config.condition.name = "bpe"
-    config.condition.bpe.update(length=20, channels=64)
+    config.condition.bpe.update(length=20, channels=64, token_dropout=0.1)
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
     config.optim.update(lr=2e-3, warmup=200, decay="cosine")

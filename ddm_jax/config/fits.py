@@ -9,6 +9,8 @@ from ddm_jax.evaluation.sets import SET_METRICS, SETS_OF
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Generator
 
+DEEPEST = 1000  # blocks of a network
+
 
 def check_fit(setup: Setup) -> None:
     """Raises UserError where parts do not fit the data or each other."""
@@ -20,6 +22,7 @@ def _diffusion(task: Diffusion) -> None:
     model, generator = task.model, task.generator
     _codec(task)
     _network(model.net, task.codec.shape)
+    _depth("condition", model.condition)
     try:
         model.condition.check()
     except ValueError as error:
@@ -90,7 +93,15 @@ def _autoencoder(task: Any) -> None:
     _network(task.net, task.spec.shape)
 
 
+def _depth(section: str, net: Any) -> None:
+    """Raises UserError for a network with so many blocks that to build it takes for ever."""
+    for name in ("blocks", "depth"):
+        if vars(net).get(name, 0) > DEEPEST:
+            raise UserError(f"{section}: {name} must be at most {DEEPEST:,}")
+
+
 def _network(net: Any, shape: tuple[int, ...]) -> None:
+    _depth("model", net)
     try:
         net.check(shape[:-1])
     except ValueError as error:

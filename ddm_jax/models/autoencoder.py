@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from ddm_jax.models.layers import Attention, Conv, Norm, ResBlock, divides, upsample
+from ddm_jax.models.layers import Attention, Conv, Norm, ResBlock
+from ddm_jax.models.resampling import divides, upsample
 
 
 class Half(nn.Module):

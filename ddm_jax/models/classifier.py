@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT
-from ddm_jax.models.layers import Norm, kernel_init, space_to_depth
+from ddm_jax.models.layers import Norm, kernel_init
 from ddm_jax.models.levels import Levels
+from ddm_jax.models.resampling import space_to_depth
 
 
 class AttentionPool(nn.Module):

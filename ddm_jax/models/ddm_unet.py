@@ -6,14 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import (
-    Norm,
-    divides,
-    downsample,
-    frequency_embedding,
-    rank_of_patches,
-    zero_init,
-)
+from ddm_jax.models.layers import Norm, frequency_embedding, zero_init
+from ddm_jax.models.resampling import divides, downsample, rank_of_patches
 
 
 class DDMUNet(nn.Module):

@@ -5,15 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import (
-    Conv,
-    Norm,
-    depth_to_space,
-    rank_of_patches,
-    space_to_depth,
-    upsample,
-)
+from ddm_jax.models.layers import Conv, Norm
 from ddm_jax.models.levels import Levels
+from ddm_jax.models.resampling import depth_to_space, rank_of_patches, space_to_depth, upsample
 
 
 class DDPMUNet(nn.Module):

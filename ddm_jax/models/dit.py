@@ -6,15 +6,9 @@ from jax import Array
 from jax.nn.initializers import Initializer
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import (
-    depth_to_space,
-    kernel_init,
-    rank_of_patches,
-    sinusoidal_embedding,
-    space_to_depth,
-    zero_init,
-)
+from ddm_jax.models.layers import kernel_init, sinusoidal_embedding, zero_init
 from ddm_jax.models.positions import sines_and_cosines
+from ddm_jax.models.resampling import depth_to_space, rank_of_patches, space_to_depth
 from ddm_jax.models.transformer import Block, Settings, modulated
 
 POSITIONS = ("sincos", "rope", "none")

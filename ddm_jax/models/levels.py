@@ -13,11 +13,11 @@ from ddm_jax.models.layers import (
     Attention,
     Conv,
     ResBlock,
-    divides,
     kernel_init,
     sinusoidal_embedding,
     zero_init,
 )
+from ddm_jax.models.resampling import divides
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.layers import divides, pool_max, rank_of_patches, sinusoidal_embedding
+from ddm_jax.models.layers import sinusoidal_embedding
+from ddm_jax.models.resampling import divides, pool_max, rank_of_patches
 
 he_init = nn.initializers.he_normal()
 

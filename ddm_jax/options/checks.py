@@ -3,6 +3,13 @@
 from ddm_jax.errors import UserError
 
 MOST = 2**31  # images have numbers below it
+MOST_STEPS = 1_000_000  # of a grid of times
+
+
+def check_steps(name: str, steps: int) -> None:
+    """ValueError for more steps, the setting `name`, than a grid of times can hold."""
+    if steps > MOST_STEPS:
+        raise ValueError(f"{name}={steps} must be at most {MOST_STEPS:,}")
 
 
 def check_seed(name: str, seed: int) -> None:

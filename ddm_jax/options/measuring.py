@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ddm_jax.diffusion.likelihood.flow import TRACES
 from ddm_jax.diffusion.likelihood.vlb import DECODERS
 from ddm_jax.errors import unknown
-from ddm_jax.options.checks import MOST, check_seed
+from ddm_jax.options.checks import MOST, check_seed, check_steps
 
 WEIGHTS = ("averaged", "raw")  # of a run: those that samples are drawn with, those of its last step
 
@@ -54,6 +54,8 @@ class EvaluateOptions:
         for name in ("count", "batch", "ode_steps", "probes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name in ("steps", "ode_steps"):
+            check_steps(name, getattr(self, name))
         if self.steps < 0 or self.steps == 1:
             raise ValueError(f"steps={self.steps} must be at least 2, or 0 for all levels")
         if not 2 <= self.samples < MOST:

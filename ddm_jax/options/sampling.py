@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ddm_jax.diffusion.clipping import CLIPS
 from ddm_jax.errors import unknown
-from ddm_jax.options.checks import MOST, check_seed
+from ddm_jax.options.checks import MOST, check_seed, check_steps
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class SampleOptions:
         for name in ("evaluations", "film"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
+        for name in ("steps", "evaluations"):
+            check_steps(name, getattr(self, name))
         check_seed("sample.seed", self.seed)
         _whole("classes", self.classes)
         if not all(isinstance(text, str) for text in self.ask):

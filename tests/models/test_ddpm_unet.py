@@ -9,7 +9,8 @@ import pytest
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.ddpm_unet import DDPMUNet
-from ddm_jax.models.layers import depth_to_space, sinusoidal_embedding, space_to_depth
+from ddm_jax.models.layers import sinusoidal_embedding
+from ddm_jax.models.resampling import depth_to_space, space_to_depth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

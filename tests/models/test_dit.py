@@ -7,8 +7,8 @@ import pytest
 
 from ddm_jax.diffusion.conditions import Context
 from ddm_jax.models.dit import DiT
-from ddm_jax.models.layers import depth_to_space, space_to_depth
 from ddm_jax.models.positions import places, sines_and_cosines, turned
+from ddm_jax.models.resampling import depth_to_space, space_to_depth
 from ddm_jax.models.transformer import Block, Settings, grouped, ungrouped
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

@@ -8,8 +8,9 @@ import pytest
 from ddm_jax.diffusion.conditions import NO_CONTEXT
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddm_unet import DDMUNet
-from ddm_jax.models.layers import downsample, frequency_embedding, pool_max
+from ddm_jax.models.layers import frequency_embedding
 from ddm_jax.models.mlp import MLP
+from ddm_jax.models.resampling import downsample, pool_max
 from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
 

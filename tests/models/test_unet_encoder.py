@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ddm_jax.models.classifier import CLASSIFIERS, AttentionPool, UNetEncoder
-from ddm_jax.models.layers import space_to_depth
+from ddm_jax.models.resampling import space_to_depth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
