@@ -5,7 +5,11 @@ the state neither stacked nor split (`in_axes=None, out_axes=None`), so a state 
 everywhere and can be saved or read as it is by every process.
 """
 
+import os
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +21,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from ddm_jax.errors import RunError, UserError
+from ddm_jax.training.watchdog import STALLED
 
 AXIS = "devices"
+JOIN = 300.0  # seconds that processes wait for each other at the start
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,33 @@ def leave_accelerators() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
+@contextmanager
+def _awaited() -> Iterator[None]:
+    """Ends this process in a line where the others do not come within JOIN seconds.
+
+    The runtime waits for them outside of Python, hears no Ctrl-C there, and would end with a stack.
+    """
+
+    def give_up() -> None:
+        print(
+            f"error: not all processes have come within {JOIN:.0f} s; start as many as --processes "
+            "says, and see that each reaches the coordinator, which is process 0",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(STALLED)
+
+    timer = threading.Timer(JOIN, give_up)
+    timer.daemon = True
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
+
+
 def join_processes(
     auto: bool, coordinator: str | None, processes: int | None, process: int | None
 ) -> None:
@@ -190,10 +223,14 @@ def join_processes(
             raise UserError(f"--process {process} of --processes {processes}: they count from 0")
         if not re.fullmatch(r".+:\d+", coordinator):
             raise UserError(f"--coordinator {coordinator} is no host:port, as in host0:1234")
-        jax.distributed.initialize(coordinator, processes, process)
+        with _awaited():
+            jax.distributed.initialize(
+                coordinator, processes, process, initialization_timeout=int(2 * JOIN)
+            )
     elif auto:
         try:
-            jax.distributed.initialize()
+            with _awaited():
+                jax.distributed.initialize(initialization_timeout=int(2 * JOIN))
         except ValueError as error:
             raise UserError(
                 f"--distributed found no cluster ({error}); give --coordinator host:port, "

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,3 +115,23 @@ def test_a_process_that_hangs_is_ended_whatever_it_waits_for():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == STALLED and "in wait" in done.stderr
+
+
+JOINING = """
+import sys
+from ddm_jax import command_line
+from ddm_jax.training import layout
+layout.JOIN = 3.0
+sys.exit(command_line.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("process", [0, 1], ids=["coordinator", "other"])
+def test_a_process_whose_peers_never_come_ends_in_a_line(process):
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]  # free, once it is closed
+    command = [sys.executable, "-c", JOINING, "--config", "configs/quickstart.py"]
+    command += ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", str(process)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == STALLED
+    assert "not all processes have come within 3 s" in done.stderr.splitlines()[-1]
