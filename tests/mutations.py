@@ -835,6 +835,27 @@ STEERING = (
         ("test_text", "order_of_words"),
     ),
     Mutation(
+        "the variance of a group",
+        "GroupNorm.__call__",
+        "square - mean**2",
+        "square",
+        ("test_norm", "of_flax"),
+    ),
+    Mutation(
+        "moments of a group's channels together",
+        "GroupNorm.__call__",
+        "means.reshape(len(x), self.groups, -1).mean(-1)",
+        "means.reshape(len(x), self.groups, -1)[..., 0]",
+        ("test_norm", "of_flax"),
+    ),
+    Mutation(
+        "moments in float32",
+        "GroupNorm.__call__",
+        "x.astype(jnp.float32)",
+        "x",
+        ("test_norm", "float32"),
+    ),
+    Mutation(
         "which tokens are hidden",
         "Captions.noised",
         "draw(keys) < self.token_dropout",

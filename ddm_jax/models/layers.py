@@ -91,9 +91,8 @@ class GroupNorm(nn.Module):
         values = x.astype(jnp.float32)
         mean, square = of_groups(values.mean(space)), of_groups((values**2).mean(space))
         slope = scale * jax.lax.rsqrt(jnp.maximum(square - mean**2, 0) + 1e-6)
-        shift = bias - slope * mean
-        slope, shift = (jnp.expand_dims(a, space) for a in (slope, shift))
-        return (slope * values + shift).astype(self.dtype)
+        mean, slope = (jnp.expand_dims(a, space) for a in (mean, slope))
+        return (slope * (values - mean) + bias).astype(self.dtype)
 
 
 class Norm(nn.Module):
