@@ -11,7 +11,7 @@ from conftest import ROOT, environment
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 
-SHARES = 12
+SHARES = 20
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ SHARES = 12
         pytest.param(
             i,
             marks=[pytest.mark.xdist_group(f"mutations {i}"), *[pytest.mark.telling] * (i == 0)],
-            id=f"twelfth{i}",
+            id=f"share{i}",
         )
         for i in range(SHARES)
     ],

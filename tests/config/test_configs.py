@@ -58,10 +58,11 @@ CONFIGS = [
     for path in sorted((ROOT / "configs").glob("*.py"))
     for variant in VARIANTS.get(path.stem, ("",))
 ]
-# Of what another variant shows too, CI takes one.
+# Of what another variant or config shows too, CI takes one.
 OTHER_VARIANTS = (
     *("fashion_mlp.py:x0", "single_image.py:published", "cifar_improved.py:vlb"),
-    *("digits_consistency.py:mean", "fashion_latent.py:autoencoder", "toy.py:moons"),
+    *("digits_consistency.py:mean", "digits_consistency.py:tuned"),
+    *("fashion_latent.py:autoencoder", "toy.py:moons", "base.py"),
 )
 
 
