@@ -39,7 +39,7 @@ from ddm_jax.errors import RunError
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
 from ddm_jax.training.layout import Layout
-from ddm_jax.training.watchdog import STALLED
+from ddm_jax.training.watchdog import STALLED, Watchdog
 from ddm_jax.verbs import reading, training
 from ddm_jax.verbs.opened import open_run
 
@@ -274,13 +274,29 @@ def test_a_terminal_that_closes_stops_a_run_which_saves(
     assert (tmp_path / "done.json").exists() == (code == 0)
 
 
+def waits_for_data():
+    """Whether the main thread, twice in a row, is where batches are awaited."""
+
+    def seen():
+        frame, names = sys._current_frames()[threading.main_thread().ident], set()
+        while frame:
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back
+        time.sleep(0.2)
+        return "awaited" in names
+
+    return seen() and seen()
+
+
 @pytest.fixture
 def data_that_stop_coming(monkeypatch):
-    """The batch of step 3 never comes, and whoever waits for it is told by `then`."""
+    """The batch of step 3 never comes; what is in the list is called once it is waited for."""
     whole, never, told = training.feed, threading.Event(), []
 
     def some(data, k, *given, **how):
         if k == 2:
+            while not waits_for_data():
+                pass
             for then in told:
                 then()
             never.wait()
@@ -296,20 +312,33 @@ def test_a_signal_ends_a_run_that_waits_for_data_and_no_step_is_lost(
 ):
     setup, data = mlp
     setup = replaced(setup, save_every=100, sample_every=0)
-    terminate = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    data_that_stop_coming.append(terminate.start)
+    data_that_stop_coming.append(lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert training.train(setup, data, tmp_path, one_device(), preview=Notes()) == 143
     assert state_of(tmp_path)[0] == 2
 
 
 def test_a_run_whose_data_stop_coming_says_so_saves_and_ends(
-    mlp, quick_compilation, data_that_stop_coming, tmp_path, capfd
+    mlp, quick_compilation, data_that_stop_coming, monkeypatch, tmp_path, capfd
 ):
     setup, data = mlp
-    setup = replaced(setup, save_every=100, sample_every=0, hang_timeout=3.0)
+    setup = replaced(setup, save_every=100, sample_every=0, hang_timeout=3600.0)
+    dogs = []
+
+    class Known(Watchdog):
+        def __init__(self, timeout):
+            super().__init__(timeout)
+            dogs.append(self)
+
+    def hurry():
+        """The hour is a second from now on, however long the program took to compile."""
+        dogs[0].timeout = 1.0
+        dogs[0]._noted.send(b"\0")
+
+    monkeypatch.setattr(training, "Watchdog", Known)
+    data_that_stop_coming.append(hurry)
     assert training.train(setup, data, tmp_path, one_device(), preview=Notes()) == STALLED
     out, err = capfd.readouterr()
-    assert "no step for 3 s" in err and "in awaited" in err and "in some" in err
+    assert "no step for 1 s" in err and "in awaited" in err and "in some" in err
     assert "stopped by the wait for data; step 2 is saved" in out
     assert state_of(tmp_path)[0] == 2 and not (tmp_path / "done.json").exists()
 
