@@ -18,7 +18,7 @@ from ddm_jax.training.watchdog import STALLED, Watchdog
 @pytest.fixture
 def ends(monkeypatch):
     """The codes with which a watchdog would have ended this process."""
-    monkeypatch.setattr(watchdog, "GRACE", 0.2)
+    monkeypatch.setattr(watchdog, "GRACE", 1.0)
     return []
 
 
@@ -43,17 +43,17 @@ def test_one_that_leaves_in_time_is_left_alone(ends, capfd):
     with Watchdog(0.2, ends.append) as dog:
         assert wait(lambda: dog.stalled)
         dog.leaving()
-        time.sleep(0.5)
+        time.sleep(1.5)
     assert not ends and "does not end" not in capfd.readouterr().err
 
 
 def test_steps_and_pauses_are_no_standing_still(ends):
-    with Watchdog(0.5, ends.append) as dog:
+    with Watchdog(1.5, ends.append) as dog:
         for _ in range(10):
-            time.sleep(0.1)
+            time.sleep(0.2)
             dog.step()
         with dog.paused():
-            time.sleep(1.2)
+            time.sleep(2.0)
         time.sleep(0.2)
         assert not dog.stalled
         assert wait(lambda: dog.stalled)
@@ -71,7 +71,7 @@ def test_a_signal_that_is_not_heeded_ends_the_process(timeout, ends, capfd):
         with Watchdog(timeout, ends.append) as dog:
             os.kill(os.getpid(), signal.SIGTERM)
             dog.leaving()
-            time.sleep(0.5)
+            time.sleep(1.5)
         assert ends == [143]
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -85,7 +85,7 @@ def test_a_run_has_two_of_its_longest_steps_to_heed_a_signal(ends):
             time.sleep(0.6)
             dog.step()
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.8)
+            time.sleep(1.5)
             assert not ends
             assert wait(lambda: ends == [143])
     finally:
