@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     write(part)
     _to_disk(part)
     part.replace(path)
-    _to_disk(path.parent)
+    with suppress(OSError):  # some file systems cannot with folders
+        _to_disk(path.parent)
 
 
 def _to_disk(path: Path) -> None:

@@ -2426,6 +2426,20 @@ ENDS = (
         ("test_watchdog", "longest_steps"),
     ),
     Mutation(
+        "signals that are heeded",
+        "Watchdog._watch",
+        "number in self._heeded",
+        "number",
+        ("test_watchdog", "other_signals"),
+    ),
+    Mutation(
+        "steps that tell how long one takes",
+        "Watchdog.step",
+        "now - self._at if self._compiled else 0.0",
+        "now - self._at",
+        ("test_watchdog", "program_compiles"),
+    ),
+    Mutation(
         "a run that leaves is left alone",
         "Watchdog._finish",
         "self._leaving or self._closed.is_set()",

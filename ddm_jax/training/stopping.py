@@ -1,6 +1,7 @@
 """How a run learns that it is to stop."""
 
 import signal
+from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,11 @@ class Signals:
         hang_up = [signal.SIGHUP] * (signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)
         watched = (signal.SIGINT, signal.SIGTERM, *hang_up) if layout.processes == 1 else ()
         self._old: dict[int, Any] = {number: signal.getsignal(number) for number in watched}
+
+    @property
+    def heeded(self) -> Collection[int]:
+        """The signals that it remembers."""
+        return self._old.keys()
 
     def __enter__(self) -> "Signals":
         for number in self._old:

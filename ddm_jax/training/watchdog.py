@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 STALLED = 75  # the exit code of a run that stood still: EX_TEMPFAIL, so that it is started again
@@ -19,13 +19,17 @@ class Watchdog:
 
     First it says so with the stacks of all threads and asks the run, by `stalled`, to save and end;
     one that cannot, since a device or a peer does not answer, it ends after GRACE seconds. So it
-    does where a signal has come that Python has handlers for and the run does not call `leaving`
-    within GRACE seconds and two steps; the exit code is then 128 + the signal's number.
+    does where one of the signals `heeded` has come and the run does not call `leaving` within GRACE
+    seconds and two steps; the exit code is then 128 + the signal's number. The first step, which
+    waits for a program to be compiled, does not say how long one takes.
     """
 
-    def __init__(self, timeout: float, end: Callable[[int], None] = os._exit):
-        self.timeout, self.stalled, self._end = timeout, False, end
-        self._at, self._longest, self._pauses, self._leaving = time.monotonic(), 0.0, 0, False
+    def __init__(
+        self, timeout: float, heeded: Collection[int], end: Callable[[int], None] = os._exit
+    ):
+        self.timeout, self.stalled, self._heeded, self._end = timeout, False, heeded, end
+        self._at, self._pauses, self._leaving = time.monotonic(), 0, False
+        self._compiled, self._longest = False, 0.0
         self._signals, self._noted = socket.socketpair()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -48,7 +52,8 @@ class Watchdog:
     def step(self) -> None:
         """A step was taken."""
         now = time.monotonic()
-        self._longest, self._at = max(self._longest, now - self._at), now
+        took = now - self._at if self._compiled else 0.0
+        self._longest, self._at, self._compiled = max(self._longest, took), now, True
 
     def leaving(self) -> None:
         """The run knows that it is to end, and takes the time that this takes."""
@@ -67,7 +72,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed.is_set():
             number = self._signal(self._left())
-            if number:
+            if number in self._heeded:
                 self._wait(GRACE + 2 * self._longest)
                 self._finish(128 + number, f"signal {number} came, and the run does not end")
             elif self._left() == 0 and not self._closed.is_set():
@@ -87,7 +92,7 @@ class Watchdog:
         return max(0.0, self._at + self.timeout - time.monotonic())
 
     def _signal(self, seconds: float | None) -> int:
-        """The number of a signal that comes within so many seconds, 0 for none."""
+        """The number of a signal of any kind that comes within so many seconds, 0 for none."""
         self._signals.settimeout(seconds or 1e-3 if seconds is not None else None)
         try:
             return self._signals.recv(1)[0]

@@ -73,7 +73,8 @@ def train(
         key = layout.replicate(setup.train_key())
         in_flight: deque[tuple[int, Metrics]] = deque()
         saved = step
-        signals, watchdog = Signals(layout), Watchdog(options.hang_timeout)
+        signals = Signals(layout)
+        watchdog = Watchdog(options.hang_timeout, signals.heeded)
         batches = feeds(setup, data, layout, step, given_up=ending(layout, signals, watchdog))
         with signals, watchdog, closing(batches):
             for batch in batches:

@@ -1,8 +1,10 @@
 """Files of diffusers that are missing, broken, or made to do harm: a line each, no memory."""
 
+import errno
 import json
 import os
 import shutil
+import stat
 import struct
 from pathlib import Path
 
@@ -160,3 +162,16 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(tmp_path, mo
     monkeypatch.setattr(os, "fsync", noted)
     files.write_text(path, "new")
     assert seen == [(path.stat().st_ino, "old"), (tmp_path.stat().st_ino, "new")]
+
+
+def test_a_file_system_that_cannot_sync_folders_is_written_to(tmp_path, monkeypatch):
+    whole = os.fsync
+
+    def of_files(place):
+        if stat.S_ISDIR(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        whole(place)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    files.write_text(tmp_path / "x.json", "text")
+    assert (tmp_path / "x.json").read_text() == "text"

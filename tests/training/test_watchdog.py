@@ -14,6 +14,8 @@ from conftest import ROOT
 from ddm_jax.training import watchdog
 from ddm_jax.training.watchdog import STALLED, Watchdog
 
+HEEDED = (signal.SIGTERM,)
+
 
 @pytest.fixture
 def ends(monkeypatch):
@@ -30,7 +32,7 @@ def wait(until, seconds=10.0):
 
 
 def test_no_step_for_too_long_is_told_with_all_stacks_and_ends_the_process(ends, capfd):
-    with Watchdog(0.3, ends.append) as dog:
+    with Watchdog(0.3, HEEDED, ends.append) as dog:
         assert wait(lambda: dog.stalled) and not ends
         assert wait(lambda: ends == [STALLED])
     err = capfd.readouterr().err
@@ -40,7 +42,7 @@ def test_no_step_for_too_long_is_told_with_all_stacks_and_ends_the_process(ends,
 
 
 def test_one_that_leaves_in_time_is_left_alone(ends, capfd):
-    with Watchdog(0.2, ends.append) as dog:
+    with Watchdog(0.2, HEEDED, ends.append) as dog:
         assert wait(lambda: dog.stalled)
         dog.leaving()
         time.sleep(1.5)
@@ -48,7 +50,7 @@ def test_one_that_leaves_in_time_is_left_alone(ends, capfd):
 
 
 def test_steps_and_pauses_are_no_standing_still(ends):
-    with Watchdog(1.5, ends.append) as dog:
+    with Watchdog(1.5, HEEDED, ends.append) as dog:
         for _ in range(10):
             time.sleep(0.2)
             dog.step()
@@ -64,11 +66,11 @@ def test_a_signal_that_is_not_heeded_ends_the_process(timeout, ends, capfd):
     """As where the one thread that runs handlers waits for a device."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Watchdog(timeout, ends.append) as dog:
+        with Watchdog(timeout, HEEDED, ends.append) as dog:
             os.kill(os.getpid(), signal.SIGTERM)
             assert wait(lambda: ends == [143]) and not dog.stalled
         assert "signal 15 came, and the run does not end" in capfd.readouterr().err
-        with Watchdog(timeout, ends.append) as dog:
+        with Watchdog(timeout, HEEDED, ends.append) as dog:
             os.kill(os.getpid(), signal.SIGTERM)
             dog.leaving()
             time.sleep(1.5)
@@ -77,10 +79,37 @@ def test_a_signal_that_is_not_heeded_ends_the_process(timeout, ends, capfd):
         signal.signal(signal.SIGTERM, before)
 
 
+def test_other_signals_are_no_reason_to_end(ends):
+    """A cluster's, say, that a program has a handler for."""
+    came = []
+    before = signal.signal(signal.SIGUSR2, lambda *_: came.append(1))
+    try:
+        with Watchdog(0.0, HEEDED, ends.append):
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert wait(lambda: came)
+            time.sleep(1.5)
+        assert not ends
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_how_long_a_program_compiles_is_no_step(ends):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with Watchdog(0.0, HEEDED, ends.append) as dog:
+            time.sleep(5.0)
+            dog.step()
+            began = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert wait(lambda: ends == [143]) and time.monotonic() - began < 8.0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_run_has_two_of_its_longest_steps_to_heed_a_signal(ends):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Watchdog(0.0, ends.append) as dog:
+        with Watchdog(0.0, HEEDED, ends.append) as dog:
             dog.step()
             time.sleep(0.6)
             dog.step()
@@ -97,7 +126,7 @@ def test_what_was_there_before_is_there_again(ends):
     os.set_blocking(writer, False)
     before, threads = signal.set_wakeup_fd(writer), threading.active_count()
     try:
-        with Watchdog(0.0, ends.append):
+        with Watchdog(0.0, HEEDED, ends.append):
             assert threading.active_count() == threads + 1
         assert signal.set_wakeup_fd(before) == writer
         assert threading.active_count() == threads and not ends
@@ -110,7 +139,7 @@ def test_a_process_that_hangs_is_ended_whatever_it_waits_for():
     """A main thread within a lock runs no handler."""
     code = (
         "import signal, threading; from ddm_jax.training import watchdog as w; w.GRACE = 0.2\n"
-        "with w.Watchdog(0.5): signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
+        "with w.Watchdog(0.5, ()): signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); "
         "threading.Event().wait()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

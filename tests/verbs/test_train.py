@@ -325,8 +325,8 @@ def test_a_run_whose_data_stop_coming_says_so_saves_and_ends(
     dogs = []
 
     class Known(Watchdog):
-        def __init__(self, timeout):
-            super().__init__(timeout)
+        def __init__(self, timeout, heeded):
+            super().__init__(timeout, heeded)
             dogs.append(self)
 
     def hurry():
