@@ -2454,6 +2454,13 @@ ENDS = (
         ("test_watchdog", "pauses"),
     ),
     Mutation(
+        "a step that is drawn",
+        "train",
+        "stop or draw or measure or save",
+        "stop or measure or save",
+        ("test_train", "drawn_is_saved"),
+    ),
+    Mutation(
         "what a run saves that waits for data",
         "train",
         "saved < step",

@@ -22,6 +22,7 @@ _DPI = 100  # of figures whose images must keep their pixels
 _SIDE = 64  # pixels that small images are enlarged to
 _EDGE = 208  # grey of the lines around images
 LINES = 8  # of a caption
+_LINE = 15  # pixels of its height each
 FORWARD = "x_t = alpha x_0 + sigma eps; below t the share of signal in the variance"
 
 
@@ -73,7 +74,7 @@ def labelled_grid(
     tiles = enlarged(images)
     height, width = tiles.shape[1:3]
     texts = [_in_lines(text, max(4, width // 6)) for text in captions]
-    gap, line = 4, 4 + 13 * max(text.count("\n") + 1 for text in texts)
+    gap, line = 4, 4 + _LINE * max(text.count("\n") + 1 for text in texts)
     step = height + gap + (0 if shared else line)
     rows = -(-len(images) // columns)
     top = line if shared else 0  # elsewhere every row has its own
@@ -109,10 +110,10 @@ def strip(
     """
     tiles = enlarged(to_uint8(rows))
     height, width = tiles.shape[2:4]
-    gap, line = 4, 15
+    gap = 4
     lines = max(text.count("\n") + 1 for text in columns)
     longest = max(len(part) for text in names for part in text.split("\n"))
-    left, top = 14 + 7 * longest, 26 + line * lines
+    left, top = 14 + 7 * longest, 26 + _LINE * lines
     step = max([width, *(7 * len(part) for text in columns for part in text.split("\n"))]) + gap
     size = top + len(tiles) * (height + gap), max(left + tiles.shape[1] * step, 8 * len(title)) + 8
     sheet = _Sheet(*size)

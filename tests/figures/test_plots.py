@@ -89,6 +89,25 @@ def test_reverse_strip_alternates_x_t_and_estimates(tmp_path):
     assert area[153] == pytest.approx(8 * 64**2, rel=0.01)  # x0, 0.6
 
 
+@pytest.mark.parametrize("lines", range(1, plots.LINES + 1))
+@pytest.mark.parametrize("each", [False, True], ids=["columns", "images"])
+def test_captions_of_any_length_stand_whole_within_the_picture(lines, each):
+    """And above what they name: the next row of images lies below its captions."""
+    caption = " ".join(["background"] * lines)  # one word fills a line
+    captions = [caption, "b", *([caption, "d"] if each else [caption, "b"])]
+    figure = plots.labelled_grid(images(4, 16, 16, 3), 2, captions)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    height = figure.bbox.height
+    boxes = [t.get_window_extent(canvas.get_renderer()) for t in figure.texts if t.get_text()]
+    assert len(boxes) == (4 if each else 2)
+    assert all(box.y1 <= height for box in boxes)
+    assert boxes[0].height >= 10 * lines
+    if each:
+        below = boxes[2].y1  # of the first row's images, the lower edge lies above it
+        assert below <= boxes[0].y0 - 64
+
+
 def test_a_labelled_grid_names_columns_or_images():
     few = images(7, 8, 8, 1)
     columns = plots.labelled_grid(few, 3, list("abcabca"))

@@ -255,6 +255,21 @@ def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path)
     assert "done.json" in written and not written & {"samples", "forward.png"}
 
 
+def test_what_is_drawn_is_saved_before(mlp, quick_compilation, monkeypatch, tmp_path):
+    """A drawing that fails, or takes longer than a scheduler waits, costs no step."""
+    setup, data = mlp
+    notes = Notes()
+
+    def fails(params, step, say):
+        if step == 2:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(notes, "draw", fails)
+    with pytest.raises(ZeroDivisionError):
+        training.train(setup, data, tmp_path, one_device(), preview=notes)
+    assert state_of(tmp_path)[0] == 2
+
+
 @pytest.mark.parametrize(
     ("ignored", "code", "last"), [(False, 129, 1), (True, 0, 3)], ids=["terminal", "nohup"]
 )
