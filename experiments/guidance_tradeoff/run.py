@@ -5,9 +5,9 @@
 
 At each scale a run draws every pair of colour and shape PER_PAIR times, asked for by captions with
 a size, a place and a background. The exact oracle of the data reads colour and shape: right is the
-share with both as asked, of pairs that were trained on and of those that were left out. Diversity
-is the mean distance of two images of one pair, by that of the data. Writes curve.png and
-samples.png and prints the table.
+share with both as asked, of pairs that were trained on and of those that were left out; size, place
+and background are the shares of all images with these as asked. Diversity is the mean distance of
+two images of one pair, by that of the data. Writes curve.png and samples.png and prints the table.
 """
 
 import dataclasses
@@ -29,18 +29,18 @@ from ddm_jax.verbs.opened import Opened, open_run  # noqa: E402
 
 PER_PAIR = 12
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+OTHERS = {"size": "size", "position": "place", "background": "background"}  # and their titles
 SHOWN = (1.0, 2.0, 5.0)  # scales in samples.png
 
 
-def asked() -> tuple[np.ndarray, tuple[str, ...]]:
-    """The place among CLASSES of every example, and its caption; the rest of it is drawn."""
+def asked() -> dict[str, np.ndarray]:
+    """The attributes of every example: each pair in turn, the rest of them drawn."""
     label = np.arange(len(shapes.CLASSES) * PER_PAIR) % len(shapes.CLASSES)
     shape, colour = np.divmod(label, len(shapes.COLOURS))
     drawn = shapes.attributes(np.arange(10_000_000, 10_000_000 + len(label)))
     other = drawn["background"]
     other = np.where(other == colour, (other + 1) % len(shapes.COLOURS), other)
-    told = {**drawn, "shape": shape, "colour": colour, "background": other}
-    return label, shapes.captions(told)
+    return {**drawn, "shape": shape, "colour": colour, "background": other}
 
 
 def images_of(run: Opened, scale: float, captions: tuple[str, ...]) -> np.ndarray:
@@ -54,12 +54,6 @@ def images_of(run: Opened, scale: float, captions: tuple[str, ...]) -> np.ndarra
     return np.concatenate([generate(weights, part) for part in parts])
 
 
-def right(images: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Whether the oracle reads colour and shape as asked."""
-    read, _ = shapes.oracle(255 * images)
-    return shapes.labels(read) == label
-
-
 def spread(images: np.ndarray, label: np.ndarray) -> float:
     """The mean over pairs of the mean distance of two images of the pair."""
     flat = images.reshape(len(images), -1)
@@ -68,10 +62,12 @@ def spread(images: np.ndarray, label: np.ndarray) -> float:
 
 def main(roots: list[Path]) -> None:
     absl.logging.set_verbosity(absl.logging.ERROR)
-    label, captions = asked()
+    told = asked()
+    label, captions = shapes.labels(told), shapes.captions(told)
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     left, beside = figure.subplots(1, 2)
-    print("| run | scale | right, seen | right, left out | diversity |\n|---|---|---|---|---|")
+    heads = "scale", "right, seen", "right, left out", *OTHERS.values(), "diversity"
+    print(f"| run | {' | '.join(heads)} |\n{'|---' * (len(heads) + 1)}|")
     rows = []
     for root in roots:
         run = open_run(root)
@@ -82,13 +78,12 @@ def main(roots: list[Path]) -> None:
         found = []
         for scale in SCALES:
             images = images_of(run, scale, captions)
-            good = right(images, label)
+            read, _ = shapes.oracle(255 * images)
+            good = shapes.labels(read) == label
             found.append((good[~away].mean(), good[away].mean(), spread(images, label) / unit))
-            seen, unseen, diverse = found[-1]
-            print(
-                f"| {root.name} | {scale:g} | {seen:.1%} | {unseen:.1%} | {diverse:.2f} |",
-                flush=True,
-            )
+            shares = (*found[-1][:2], *((read[key] == told[key]).mean() for key in OTHERS))
+            cells = *(f"{share:.1%}" for share in shares), f"{found[-1][2]:.2f}"
+            print(f"| {root.name} | {scale:g} | {' | '.join(cells)} |", flush=True)
             if root == roots[0] and scale in SHOWN:
                 rows.append(images[: len(shapes.COLOURS)])
         seen, unseen, diverse = zip(*found, strict=True)
