@@ -24,7 +24,7 @@ from typing import NoReturn
 
 import absl.logging
 
-from ddm_jax.errors import RunError, UserError
+from ddm_jax.errors import RunError, UserError, in_line
 from ddm_jax.output import forget_output
 
 # What a path can be refused for by the system, whatever it was to be used for.
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(*parse(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_line(str(error))}", file=sys.stderr)
         return 2
     except RunError as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {in_line(str(error))}", file=sys.stderr)
         return 1
     except MemoryError as error:
         print(f"error: there is not the memory for this, {error}; ask for less", file=sys.stderr)

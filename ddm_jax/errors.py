@@ -22,3 +22,8 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
 
 class RunError(Exception):
     """What had to stop, though the input was right: one clear line; exit code 1."""
+
+
+def in_line(text: str) -> str:
+    """`text` in one line that no terminal obeys: what cannot be printed as Python writes it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

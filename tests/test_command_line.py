@@ -61,6 +61,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
         ((*QUICK, "--config.seed=9223372036854775808"), "must lie below 2^63"),
         ((*QUICK, "--config.evaluate.seed=-9223372036854775809"), "must lie below 2^63"),
         ((*QUICK, "--config.sample.count=1000000000000"), "below 2^31"),
+        ((*QUICK, "--config.teacher.run=a\nb\x1b[2J"), "a\\nb\\x1b[2J: no run"),
         ((*QUICK, "--config.evaluate.samples=1000000000000"), "below 2^31"),
         (
             ("--config", "configs/shapes.py", "--config.data.size=1000000"),
