@@ -84,6 +84,8 @@ TINY_UNET = (
     "--config.model.ddpm_unet.attention=(8,)",
     *SHORT,
 )
+# The network of a classifier, shrunk.
+OF_CLASSIFIERS = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
 # configs/shapes_text.py with the network of captions that compiles fastest.
 TINY_TEXT = (
     *SHORT,
@@ -195,9 +197,9 @@ def wait_for(process, text):
     raise AssertionError("".join(seen))
 
 
-def state_of(run):
-    """(step, every leaf of the newest checkpoint) as plain arrays."""
-    step = Checkpoints(run / "checkpoints", read_only=True).steps()[0]
+def state_of(run, step=None):
+    """(step, every leaf) of a checkpoint, or of the newest, as plain arrays."""
+    step = step or Checkpoints(run / "checkpoints", read_only=True).steps()[0]
     manager = ocp.CheckpointManager(run / "checkpoints")
     saved = {path.name for path in (run / "checkpoints" / str(step)).iterdir()}
     fields = saved & {"step", "params", "ema_params", "opt_state", "memory"}
@@ -276,8 +278,7 @@ def tiny_run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory) -> Path:
     """A run of a classifier of digits, shrunk. Tests change copies of it."""
-    small = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
-    arguments = [f"--config.model.unet_encoder.{s}" for s in small]
+    arguments = keys(*(f"model.unet_encoder.{s}" for s in OF_CLASSIFIERS))
     arguments += [
         argument for argument in SHORT if argument.startswith(("--config.train", "--config.optim"))
     ]

@@ -10,7 +10,17 @@ import shutil
 from collections.abc import Iterable
 
 import pytest
-from conftest import FAST, ROOT, SHARED, TINY, TINY_CODER, TINY_TEXT, TINY_UNET, keys, trained_once
+from conftest import (
+    FAST,
+    OF_CLASSIFIERS,
+    ROOT,
+    SHARED,
+    TINY,
+    TINY_TEXT,
+    TINY_UNET,
+    keys,
+    trained_once,
+)
 from PIL import Image
 
 import launch
@@ -63,13 +73,17 @@ FEWER = {
     "evaluate": keys("evaluate.count=4", "evaluate.steps=4", "evaluate.ode_steps=3")
     + keys("evaluate.samples=20", "evaluate.reference_count=40"),
 }
+FEW = ("train.steps=2", "train.batch=8", "train.sample_every=0", "optim.warmup=0")
 SMALL = (*TINY_UNET, "--config.model.ddpm_unet.attention=()")
 SMALLER = {
-    "configs/quickstart.py": TINY,
     "configs/shapes_text.py": TINY_TEXT,
-    "configs/digits_latent.py:autoencoder": TINY_CODER,
-    "configs/digits_classifier.py": keys("train.steps=2", "train.batch=8", "train.sample_every=0")
-    + keys("optim.warmup=0"),
+    "configs/digits_latent.py:autoencoder": keys(
+        *("model.conv.channels=8", "model.conv.multipliers=(1,1)", "model.conv.attention=False"),
+        *FEW,
+    ),
+    "configs/digits_classifier.py": keys(
+        *(f"model.unet_encoder.{s}" for s in OF_CLASSIFIERS), *FEW
+    ),
 }
 
 
@@ -100,7 +114,7 @@ def shrunk(shown: str) -> list[str]:
     if config.endswith("config.json"):
         return arguments
     given = "".join((*overrides, *(flags.sweep or ())))
-    settings = SMALL if "ddpm_unet" in given else SMALLER.get(config, SMALL)
+    settings = SMALL if "ddpm_unet" in given else SMALLER.get(config, TINY)
     few = [s for s in settings if s.partition("=")[0].removeprefix("--config.") not in given]
     if "train.steps=" in given:
         few += keys("train.steps=8")

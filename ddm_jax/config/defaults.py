@@ -57,6 +57,8 @@ COMMON: dict[str, Any] = {
         "keep": 2,  # newest checkpoints that stay
         "keep_every": 0,  # those at its multiples stay too; 0: none
         "hang_timeout": 3600.0,  # seconds without a step that end a run; 0: never
+        "on_bad_step": "stop",  # what follows steps that are not finite: stop, skip, rollback
+        "bad_steps": 1,  # so many of them in a row
     },
     "init": {"run": ""},  # a run whose weights the first ones are taken from, as far as they fit
 }

@@ -50,7 +50,8 @@ class Setup:
     def train_step(self, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
         """(state, feed, constants, key) -> (state, metrics), per device."""
         parts = self.task, self.optimizer(), self.average
-        return make_train_step(*parts, self.train.accumulate, axis=axis)
+        options = self.train
+        return make_train_step(*parts, options.accumulate, axis=axis, guarded=options.forgives)
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""

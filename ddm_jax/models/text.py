@@ -31,19 +31,18 @@ class TextEncoder(nn.Module):
 
     `depth` blocks of a transformer on tokens and their learned places; the sequence, (B, L, D), is
     its output, and the vector an affine map of the output of the first token, which is always
-    there. All float32. `place` is the standard deviation of the embeddings of places at first: with
-    that of the tokens it is soon learnt which of two colours stands before which noun. Nichol et
-    al. 2021, arXiv:2112.10741, section 4.1; there the vector is that of the last token.
+    there. All float32. Embeddings of places have unit variance at first, about that of the tokens:
+    so it is soon learnt which of two colours stands before which noun. Nichol et al. 2021,
+    arXiv:2112.10741, section 4.1; there the vector is that of the last token.
     """
 
     width: int
     depth: int
     heads: int
-    place: float = 0.02
 
     @nn.compact
     def __call__(self, tokens: Array, mask: Array) -> Context:
-        normal = nn.initializers.normal(self.place)
+        normal = nn.initializers.normal(1.0)
         h = tokens + self.param("place", normal, tokens.shape[1:])
         for i in range(self.depth):
             h = Block(self.heads, name=f"block{i}")(h, mask)
@@ -69,7 +68,7 @@ class TokenEncoder(nn.Module):
         table = nn.Embed(
             self.tokens, self.channels, embedding_init=nn.initializers.normal(1.0), name="table"
         )
-        encoder = TextEncoder(self.width, self.depth, self.heads, place=1.0, name="encoder")
+        encoder = TextEncoder(self.width, self.depth, self.heads, name="encoder")
         return encoder(table(ids), jnp.asarray(ids > 0))
 
 

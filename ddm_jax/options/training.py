@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
+ON_BAD_STEP = ("stop", "skip", "rollback")
+
 
 @dataclass(frozen=True)
 class LossOptions:
@@ -43,7 +45,10 @@ class TrainOptions:
     those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
     evaluate_every: the metrics of `evaluate`, at the end too (0: never); the checkpoint that is
     best by the first of them stays, as `<folder>@best`. hang_timeout: seconds without a step after
-    which a run ends, with exit code 75 (0: never).
+    which a run ends, with exit code 75 (0: never). bad_steps in a row whose loss, gradient or
+    update is not finite make on_bad_step happen: stop; rollback, to the weights of the newest
+    checkpoint, three times at most; or skip, which goes on. Until then, and then, such an update is
+    left out.
     """
 
     steps: int = 10000
@@ -56,9 +61,18 @@ class TrainOptions:
     keep: int = 2
     keep_every: int = 0
     hang_timeout: float = 3600.0
+    on_bad_step: str = "stop"
+    bad_steps: int = 1
+
+    @property
+    def forgives(self) -> bool:
+        """Whether training goes on after any step that is not finite."""
+        return self.on_bad_step != "stop" or self.bad_steps > 1
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "log_every", "save_every", "keep"):
+        if self.on_bad_step not in ON_BAD_STEP:
+            raise unknown("train.on_bad_step", self.on_bad_step, ON_BAD_STEP)
+        for name in ("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         for name in ("sample_every", "evaluate_every", "keep_every"):

@@ -72,7 +72,7 @@ class Meter:
         self._reset()
 
     def _reset(self) -> None:
-        self._steps: list[Metrics] = []
+        self.steps: list[Metrics] = []
         self._start = time.monotonic()
 
     @contextmanager
@@ -83,23 +83,23 @@ class Meter:
         self._start += time.monotonic() - began
 
     def add(self, metrics: Metrics) -> None:
-        self._steps.append(metrics)
+        self.steps.append(metrics)
 
     def row(self, step: int, lr: float) -> dict[str, Any]:
         """The row for `step`; `<name>_by_level` has None where no example fell.
 
         A task without noise levels has none of these.
         """
-        parts = self._steps[0].parts
+        parts = self.steps[0].parts
         elapsed = max(time.monotonic() - self._start, 1e-9)
         row = {
             "step": step,
-            "loss": float(np.mean([m.loss for m in self._steps])),
-            "grad_norm": float(np.mean([m.grad_norm for m in self._steps])),
+            "loss": float(np.mean([m.loss for m in self.steps])),
+            "grad_norm": float(np.mean([m.grad_norm for m in self.steps])),
             "lr": lr,
-            "images_per_s": len(self._steps) * self.batch / elapsed,
-            **{name: float(np.mean([m.parts[name] for m in self._steps])) for name in parts},
-            **_by_level(self._steps),
+            "images_per_s": len(self.steps) * self.batch / elapsed,
+            **{name: float(np.mean([m.parts[name] for m in self.steps])) for name in parts},
+            **_by_level(self.steps),
         }
         self._reset()
         return row

@@ -30,11 +30,12 @@ class TrainState(NamedTuple):
 class Metrics(NamedTuple):
     """Of one step: mean loss and parts, gradient norm before clipping, sums of both by bins of t.
 
-    A task without noise levels has no sums.
+    finite: whether the step may count. A task without noise levels has no sums.
     """
 
     loss: Array
     grad_norm: Array
+    finite: Array
     level_sum: Array | None = None  # (LEVELS,)
     level_count: Array | None = None  # (LEVELS,)
     parts: Mapping[str, Array] = MappingProxyType({})  # by name
@@ -65,13 +66,15 @@ def make_train_step(
     accumulate: int = 1,
     *,
     axis: str | None = None,
+    guarded: bool = False,
 ) -> Callable[[TrainState, Any, Constants, Array], tuple[TrainState, Metrics]]:
     """(state, feed, constants, key) -> (state, metrics), per device.
 
     The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
     whole batch, so neither on the split over devices nor on `accumulate`, the number of equal parts
     whose gradients are averaged before the one update. With `axis`, gradients and metrics are
-    averaged over it before anything (clipping included) uses them.
+    averaged over it before anything (clipping included) uses them. Where `guarded`, a step whose
+    loss, gradient or update is not finite leaves the state as it was, but for the counts of steps.
     """
 
     def step(
@@ -103,10 +106,24 @@ def make_train_step(
         kept = average.update(state.ema_params, params, n, len(order))
         memory = task.remember(state.memory, seen.t, seen.loss)
         norm, (sums, count, parts_by_level) = optax.tree.norm(grads), by_level(seen)
-        metrics = Metrics(loss, norm, sums, count, parts, parts_by_level)
-        return TrainState(n, params, kept, opt_state, memory), metrics
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        new = TrainState(n, params, kept, opt_state, memory)
+        if guarded:
+            finite &= jnp.isfinite(optax.tree.norm(updates))
+            old = state._replace(step=n, opt_state=counted(state.opt_state, 1))
+            new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+        return new, Metrics(loss, norm, finite, sums, count, parts, parts_by_level)
 
     return step
+
+
+def counted(opt_state: Any, steps: Any) -> Any:
+    """The memory of an optimiser `steps` later: what it counts, in whole numbers, are steps."""
+
+    def later(leaf: Any) -> Any:
+        return leaf + steps if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf
+
+    return jax.tree.map(later, opt_state)
 
 
 def in_parts(

@@ -13,15 +13,17 @@ import numpy as np
 from ddm_jax.config.setup import Setup
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import Feed, feed, prefetch
+from ddm_jax.errors import RunError
 from ddm_jax.training import logs
 from ddm_jax.training.base import Constants
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import Layout, broadcast, together
-from ddm_jax.training.step import Metrics, TrainState
+from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.step import Metrics, TrainState, counted
 from ddm_jax.training.stopping import Signals
 from ddm_jax.training.watchdog import STALLED, Watchdog
-from ddm_jax.training.weights import fitted
+from ddm_jax.verbs.bad_steps import BadSteps
 from ddm_jax.verbs.previews import Preview
+from ddm_jax.verbs.starting import newest, start
 from ddm_jax.verbs.watching import Watch
 from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
 
@@ -43,8 +45,8 @@ def train(
     preview: what is drawn. watch: what is measured, if anything. borrowed: the weights of other
     runs by their role, for the loss; a fresh run starts from those with the role "init", as far as
     they fit. Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, 75 where
-    no data came for `train.hang_timeout` seconds; the state is then saved. Raises RunError for a
-    loss or a state that is not finite, of which nothing is saved, and where there were checkpoints
+    no data came for `train.hang_timeout` seconds; the state is then saved. Raises RunError where
+    steps that are not finite end it, of which nothing is saved, and where there were checkpoints
     but none is usable. Where one process cannot write, all raise.
     """
     options = setup.train
@@ -67,7 +69,9 @@ def train(
             watch.begin(setup.average.read(state.ema_params), step, progress.say)
 
         progress.begin(step)
-        records = Records(checkpoints, log, logs.Meter(options.batch), progress)
+        bad = BadSteps(setup, layout, workdir, step, checkpoints=checkpoints, say=progress.say)
+        records = Records(checkpoints, log, logs.Meter(options.batch), progress, bad)
+        parts = setup, layout, records
         compiled = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
         constants = constants_of(setup, data, layout, borrowed)
         key = layout.replicate(setup.train_key())
@@ -82,14 +86,14 @@ def train(
                 step += 1
                 watchdog.step()
                 in_flight.append((step, metrics))
-                report(setup, layout, records, settle(in_flight, IN_FLIGHT - 1))
+                state = settled(*parts, state, in_flight=in_flight, most=IN_FLIGHT - 1)
                 if stop := signals.seen(step, progress.unheard):
                     watchdog.leaving()
                 draw = options.sample_every and step % options.sample_every == 0 and not stop
                 measure = watch and watch.due(step) and not stop
                 save = step % options.save_every == 0 or step == options.steps
                 if stop or draw or measure or save:
-                    report(setup, layout, records, settle(in_flight, 0))
+                    state = settled(*parts, state, in_flight=in_flight, most=0)
                     if checkpoints and watch:
                         checkpoints.spared = watch.best
                     write_state(layout, checkpoints, step, state)
@@ -105,7 +109,7 @@ def train(
             stopped = signals.seen(step, progress.unheard) or watchdog.stalled
             if saved < step:  # it was to end while it waited for data
                 watchdog.leaving()
-                report(setup, layout, records, settle(in_flight, 0))
+                state = settled(*parts, state, in_flight=in_flight, most=0)
                 write_state(layout, checkpoints, step, state)
 
         code = 128 + signals.number if signals.number else STALLED * watchdog.stalled
@@ -125,47 +129,6 @@ def train(
             if layout.first and not stopped:
                 write_done(setup, workdir, step)
     return code
-
-
-def start(
-    setup: Setup,
-    layout: Layout,
-    checkpoints: Checkpoints | None,
-    progress: logs.Progress,
-    *,
-    borrowed: Mapping[str, Any],
-) -> TrainState:
-    """The newest saved state, or a fresh one, on every device of every process."""
-    template = jax.eval_shape(setup.init_state)
-    found = None
-    with together(layout):
-        if checkpoints:
-            found = checkpoints.restore(template, TrainState._fields, progress.say)
-    if not broadcast(layout, np.array(found is not None)):
-        progress.say(
-            f"training on {layout.describe()}, {setup.spec.name}, "
-            f"{setup.parameter_count():,} parameters"
-        )
-        if "init" in borrowed:
-            fresh, left = fitted(jax.jit(setup.init_params)(), borrowed["init"])
-            progress.say(f"starting from {setup.init.run}; {fresh_ones(left)}")
-            return layout.replicate(jax.jit(setup.init_state)(fresh))
-        return layout.replicate(jax.jit(setup.init_state)())
-    if found is None:
-        state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), template)
-    else:
-        state = TrainState(**found[1])
-    state = broadcast(layout, state)
-    progress.say(f"resuming at step {int(state.step):,} on {layout.describe()}")
-    return layout.replicate(state)
-
-
-def fresh_ones(names: list[str]) -> str:
-    """Which arrays do not come from the run that this one starts from."""
-    if not names:
-        return "every array is taken"
-    few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"{len(names):,} arrays do not fit and start afresh: {few}"
 
 
 def constants_of(
@@ -196,6 +159,36 @@ def feeds(
         return layout.shard(feed(data, k, size, setup.seed, **how))
 
     return prefetch(make, step, setup.train.steps, given_up=given_up)
+
+
+def settled(
+    setup: Setup,
+    layout: Layout,
+    records: Records,
+    state: TrainState,
+    *,
+    in_flight: deque[tuple[int, Metrics]],
+    most: int,
+) -> TrainState:
+    """The state to go on with, once all steps but `most` are done and reported.
+
+    Where one of them takes the run back, these are the weights of the newest checkpoint, at the
+    step that was reached: the examples in between are not seen again.
+    """
+    if not report(setup, layout, records, settle(in_flight, most)):
+        return state
+    in_flight.clear()
+    step = int(state.step)
+    saved = newest(setup, layout, records.checkpoints, records.progress.say)
+    if saved is None:
+        raise RunError(
+            f"step {step:,}: there is no checkpoint yet to go back to; lower train.save_every, or "
+            "take train.on_bad_step=skip"
+        )
+    since = step - int(saved.step)
+    records.progress.say(f"step {step:,}: the weights are those of step {int(saved.step):,} again")
+    later = counted(saved.opt_state, since)
+    return layout.replicate(saved._replace(step=saved.step + since, opt_state=later))
 
 
 def settle(in_flight: deque[tuple[int, Metrics]], most: int) -> Iterator[tuple[int, Metrics]]:

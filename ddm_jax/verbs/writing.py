@@ -8,16 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ddm_jax import files
 from ddm_jax.config.setup import Setup
-from ddm_jax.errors import RunError
 from ddm_jax.figures import losses
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout, together
 from ddm_jax.training.step import Metrics, TrainState
+from ddm_jax.verbs.bad_steps import BadSteps, diverged
 
 
 class Records(NamedTuple):
@@ -27,26 +25,32 @@ class Records(NamedTuple):
     log: logs.MetricLog | None
     meter: logs.Meter
     progress: logs.Progress
+    bad: BadSteps
 
 
 def report(
     setup: Setup, layout: Layout, records: Records, done: Iterable[tuple[int, Metrics]]
-) -> None:
-    """Count steps that are done and log where a row is due; RunError where one is not finite."""
-    checkpoints, log, meter, progress = records
+) -> bool:
+    """Count steps that are done and log where a row is due.
+
+    Returns whether one of them takes the weights back to the newest checkpoint, after which none is
+    awaited; RunError where one stops the run.
+    """
+    _, log, meter, progress, bad = records
     options = setup.train
     for step, metrics in done:
-        if not (np.isfinite(metrics.loss) and np.isfinite(metrics.grad_norm)):
-            numbers = f"loss {metrics.loss}, gradient norm {metrics.grad_norm}"
-            raise diverged(f"step {step}: {numbers} {logs.bad_level(metrics)}", checkpoints)
-        meter.add(metrics)
+        if bad.went_wrong(step, metrics):
+            return True
+        if metrics.finite:
+            meter.add(metrics)
         progress.advance(step)
-        if step % options.log_every == 0 or step == options.steps:
+        if meter.steps and (step % options.log_every == 0 or step == options.steps):
             row = meter.row(step, float(setup.optim.rate(step - 1, options.steps)))
             with together(layout):
                 if log:
                     log.write(row)
             progress.row(row)
+    return False
 
 
 def write_state(
@@ -61,14 +65,6 @@ def write_state(
                 "optimiser's memory are not after the update",
                 checkpoints,
             )
-
-
-def diverged(what: str, checkpoints: Checkpoints | None) -> RunError:
-    saved = checkpoints.steps() if checkpoints else []
-    return RunError(
-        f"{what}; nothing of it is saved, the newest checkpoint is step "
-        f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps"
-    )
 
 
 def write_curves(setup: Setup, workdir: Path) -> None:

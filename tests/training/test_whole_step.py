@@ -97,8 +97,8 @@ def update(optim, theta, grad, moments, n):
 
 
 def expected(optim, ema):
-    """(theta, average, memory, mean loss, gradient norm, losses and examples by tenths of t),
-    after each step.
+    """(theta, average, memory, mean loss, gradient norm, whether both are finite, losses and
+    examples by tenths of t), after each step.
     """
     theta = average = np.append(START["a"], START["b"]["c"])
     moments, memory = (0.0, 0.0), 1.0
@@ -116,7 +116,7 @@ def expected(optim, ema):
         tenth = np.minimum(np.floor(10 * T), 9).astype(int)
         sums, counts = np.bincount(tenth, loss, 10), np.bincount(tenth, minlength=10)
         memory = 0.9 * memory + 0.01 * (loss * (PLACE + 1)).mean()
-        yield theta, average, memory, (weight * loss).mean(), norm, sums, counts
+        yield theta, average, memory, (weight * loss).mean(), norm, True, sums, counts
 
 
 def flat(params):
@@ -131,7 +131,7 @@ def test_the_step_is_what_numpy_computes(name, warmup, accumulate):
     optim = Optim(name, warmup=WARMUP, decay="cosine", clip=2.0, **OPTIMS[name])
     ema = Ema(0.3, warmup)
     want = list(expected(optim, ema))
-    norms = [norm for *_, norm, _, _ in want]
+    norms = [norm for *_, norm, _, _, _ in want]
     assert min(norms) < 0.8 * optim.clip and max(norms) > 1.5 * optim.clip
     for k, (state, metrics) in enumerate(run(optim, ema, accumulate)):
         *numbers, parts, of_levels = metrics

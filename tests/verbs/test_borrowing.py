@@ -19,6 +19,7 @@ from conftest import (
     one_device,
     start,
     state_of,
+    trained_once,
     wait_for,
 )
 
@@ -40,11 +41,9 @@ def train(capsys, run, *settings):
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory, quick_compilation):
+def teacher(tmp_path_factory):
     """A run of a small network without a condition."""
-    run = tmp_path_factory.mktemp("teacher") / "run"
-    ok(launch(*SMALL, "--workdir", run, **FAST))
-    return run
+    return trained_once(tmp_path_factory, "teacher", SMALL)
 
 
 def taught_by(run):
