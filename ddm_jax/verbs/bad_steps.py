@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,7 +43,9 @@ class BadSteps:
         self._in_a_row = rollbacks = 0
         with together(layout):
             if layout.first and self._path.exists():
-                kept = [row for row in logs.read(self._path) if row.get("step", step + 1) <= step]
+                rows = logs.read(self._path)
+                known = [row for row in rows if isinstance(row.get("step"), int)]
+                kept = [row for row in known if row["step"] <= step]
                 files.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
                 rollbacks = sum(row.get("then") == "rollback" for row in kept)
         self._rollbacks = int(broadcast(layout, np.array(rollbacks)))
@@ -79,14 +82,19 @@ class BadSteps:
         key = jax.random.fold_in(setup.train_key(), step - 1)
         row = {
             "step": step,
-            "loss": float(metrics.loss),
-            "grad_norm": float(metrics.grad_norm),
+            "loss": _number(metrics.loss),
+            "grad_norm": _number(metrics.grad_norm),
             "examples": stretch.indices(step - 1).tolist(),
             "key": jax.random.key_data(key).tolist(),
             "then": then,
         }
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _number(value: Any) -> float | str:
+    """As JSON has it, which knows no number that is not finite."""
+    return float(value) if np.isfinite(value) else str(value)
 
 
 def diverged(what: str, checkpoints: Checkpoints | None) -> RunError:

@@ -7,10 +7,12 @@ At each scale a run draws every pair of colour and shape PER_PAIR times, asked f
 a size, a place and a background. The exact oracle of the data reads colour and shape: right is the
 share with both as asked, of pairs that were trained on and of those that were left out; size, place
 and background are the shares of all images with these as asked. Diversity is the mean distance of
-two images of one pair, by that of the data. Writes curve.png and samples.png and prints the table.
+two images of one pair, by that of the data. What was measured, of these runs and of earlier ones,
+is kept in curve.json, drawn in curve.png and printed; samples_<run>.png shows circles.
 """
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from scipy.spatial.distance import pdist
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from ddm_jax import files  # noqa: E402
 from ddm_jax.data import shapes  # noqa: E402
 from ddm_jax.figures import plots  # noqa: E402
 from ddm_jax.verbs.opened import Opened, open_run  # noqa: E402
@@ -30,7 +33,8 @@ from ddm_jax.verbs.opened import Opened, open_run  # noqa: E402
 PER_PAIR = 12
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 OTHERS = {"size": "size", "position": "place", "background": "background"}  # and their titles
-SHOWN = (1.0, 2.0, 5.0)  # scales in samples.png
+HEADS = ("right, seen", "right, left out", *OTHERS.values(), "diversity")
+SHOWN = (1.0, 2.0, 5.0)  # scales in the pictures
 
 
 def asked() -> dict[str, np.ndarray]:
@@ -60,43 +64,60 @@ def spread(images: np.ndarray, label: np.ndarray) -> float:
     return float(np.mean([pdist(flat[label == c]).mean() for c in np.unique(label)]))
 
 
-def main(roots: list[Path]) -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    told = asked()
+def measured(run: Opened, told: dict[str, np.ndarray]) -> tuple[dict[str, list], np.ndarray]:
+    """({scale: numbers in the order of HEADS}, circles of every colour at the scales of SHOWN)."""
     label, captions = shapes.labels(told), shapes.captions(told)
+    away = np.isin(np.array(shapes.CLASSES)[label], run.setup.data.without)
+    size = run.setup.spec.shape[0]
+    real = shapes.draw(np.arange(20_000), size) / 255
+    unit = spread(real, shapes.labels(shapes.attributes(np.arange(20_000))))
+    found, shown = {}, []
+    for scale in SCALES:
+        images = images_of(run, scale, captions)
+        read, _ = shapes.oracle(255 * images)
+        good = shapes.labels(read) == label
+        shares = [good[~away].mean(), good[away].mean()]
+        shares += [(read[key] == told[key]).mean() for key in OTHERS]
+        found[f"{scale:g}"] = [round(float(v), 4) for v in (*shares, spread(images, label) / unit)]
+        print(f"scale {scale:g}: {found[f'{scale:g}']}", flush=True)
+        if scale in SHOWN:
+            shown.append(images[: len(shapes.COLOURS)])
+    return found, np.stack(shown)
+
+
+def drawn(known: dict[str, dict[str, list]]) -> Figure:
+    """Correctness and diversity against the scale, of all runs that were measured."""
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     left, beside = figure.subplots(1, 2)
-    heads = "scale", "right, seen", "right, left out", *OTHERS.values(), "diversity"
-    print(f"| run | {' | '.join(heads)} |\n{'|---' * (len(heads) + 1)}|")
-    rows = []
-    for root in roots:
-        run = open_run(root)
-        away = np.isin(np.array(shapes.CLASSES)[label], run.setup.data.without)
-        size = run.setup.spec.shape[0]
-        real = shapes.draw(np.arange(20_000), size) / 255
-        unit = spread(real, shapes.labels(shapes.attributes(np.arange(20_000))))
-        found = []
-        for scale in SCALES:
-            images = images_of(run, scale, captions)
-            read, _ = shapes.oracle(255 * images)
-            good = shapes.labels(read) == label
-            found.append((good[~away].mean(), good[away].mean(), spread(images, label) / unit))
-            shares = (*found[-1][:2], *((read[key] == told[key]).mean() for key in OTHERS))
-            cells = *(f"{share:.1%}" for share in shares), f"{found[-1][2]:.2f}"
-            print(f"| {root.name} | {scale:g} | {' | '.join(cells)} |", flush=True)
-            if root == roots[0] and scale in SHOWN:
-                rows.append(images[: len(shapes.COLOURS)])
-        seen, unseen, diverse = zip(*found, strict=True)
-        left.plot(SCALES, seen, marker="o", label=f"{root.name}, seen")
-        left.plot(SCALES, unseen, marker="o", linestyle="--", label=f"{root.name}, left out")
-        beside.plot(SCALES, diverse, marker="o", label=root.name)
+    for number, (name, rows) in enumerate(known.items()):
+        scales = [float(scale) for scale in rows]
+        seen, unseen, *_, diverse = zip(*rows.values(), strict=True)
+        left.plot(scales, seen, f"C{number}o-", label=f"{name}, seen")
+        left.plot(scales, unseen, f"C{number}o--", label=f"{name}, left out")
+        beside.plot(scales, diverse, f"C{number}o-", label=name)
     for axes, text in ((left, "colour and shape right"), (beside, "diversity, 1 for the data")):
         axes.set(xlabel="scale of guidance", ylabel=text)
         axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(HERE / "curve.png", dpi=90)
+        axes.legend(fontsize="small")
+    return figure
+
+
+def main(roots: list[Path]) -> None:
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    path = HERE / "curve.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
     names = [f"scale {scale:g}" for scale in SHOWN]
-    plots.strip(np.stack(rows), names, list(shapes.COLOURS), "circles", path=HERE / "samples.png")
+    for root in roots:
+        known[root.name], shown = measured(open_run(root), asked())
+        files.write_json(path, known)
+        picture = HERE / f"samples_{root.name}.png"
+        plots.strip(shown, names, list(shapes.COLOURS), "circles", path=picture)
+    print(f"| run | scale | {' | '.join(HEADS)} |\n{'|---' * (len(HEADS) + 2)}|")
+    for name, rows in known.items():
+        for scale, (*shares, diversity) in rows.items():
+            cells = " | ".join(f"{share:.1%}" for share in shares)
+            print(f"| {name} | {scale} | {cells} | {diversity:.2f} |")
+    drawn(known).savefig(HERE / "curve.png", dpi=90)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from ddm_jax.data import shapes
 from ddm_jax.data.counter import uniform
 
 
-@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("size", [16, 32, pytest.param(64, marks=pytest.mark.slow)])
 def test_the_oracle_reads_every_attribute_back(size):
     index = np.arange(1000, 1000 + 16_000 // size)
     read, rms = shapes.oracle(shapes.draw(index, size))

@@ -122,7 +122,7 @@ def test_a_step_that_is_skipped_is_told_and_leaves_the_weights(spoil, capsys, tm
     assert (first["step"], second["step"]) == (3, 4)
     assert first["examples"] == stretch.indices(2).tolist()
     assert first["key"] == jax.random.key_data(key).tolist()
-    assert first["then"] == "skip" and np.isnan(first["loss"])
+    assert first["then"] == "skip" and first["loss"] == "nan"
 
 
 @pytest.mark.parametrize("then", ["stop", "rollback"])
@@ -158,6 +158,8 @@ def test_going_back_takes_the_newest_checkpoint_and_goes_on_from_there(spoil, ca
 
     shutil.copytree(run, again)
     (again / "done.json").unlink()
+    with (again / "bad_steps.jsonl").open("a") as file:  # broken by whatever
+        file.write('{"step": "5", "then": "rollback"}\n[]\n{"step"')
     for step in (6, 8):
         shutil.rmtree(again / f"checkpoints/{step}")
     assert answer(capsys, *RUN, *back, "--workdir", again)[0] == 0
