@@ -2514,7 +2514,7 @@ ENDS = (
         "BadSteps.went_wrong",
         "self._rollbacks + 1",
         "self._rollbacks",
-        ("test_bad_steps", "three"),
+        ("test_bad_steps", "in_a_row"),
     ),
     Mutation(
         "examples of the next step",

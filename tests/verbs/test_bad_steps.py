@@ -1,5 +1,6 @@
 """What follows steps that are not finite, as the config has it."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,21 +9,28 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT, TINY, answer, keys, state_of
+from conftest import ROOT, TINY, answer, keys, one_device, state_of
 
+from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config
+from ddm_jax.config.tables import data_options
+from ddm_jax.data import sources
 from ddm_jax.data.pipeline import Stretch
 from ddm_jax.diffusion.losses.base import Batch, Terms
+from ddm_jax.errors import RunError
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.training import logs
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.base import Constants
-from ddm_jax.training.step import init_state, make_train_step
+from ddm_jax.training.step import Metrics, init_state, make_train_step
+from ddm_jax.verbs.bad_steps import BadSteps
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 EACH = keys("train.log_every=1", "train.save_every=2", "train.keep=9", "train.steps=8")
+DIGITS = sources.load(data_options(load_config(str(ROOT / "configs/quickstart.py")))).spec
+FINITE = [n not in (2, 4, 5, 7, 8, 10, 11, 13, 14) for n in range(1, 20)]
 RUN = ("--config", ROOT / "configs/quickstart.py", *TINY, *EACH)
 
 
@@ -125,19 +133,38 @@ def test_a_step_that_is_skipped_is_told_and_leaves_the_weights(spoil, capsys, tm
     assert first["then"] == "skip" and first["loss"] == "nan"
 
 
-@pytest.mark.parametrize("then", ["stop", "rollback"])
-def test_only_so_many_in_a_row_count(then, spoil, capsys, tmp_path):
-    """Steps 3 and 5 are by themselves, 6 is the second in a row."""
-    spoil(3, 5, 6)
-    run = tmp_path / "run"
-    two = keys(f"train.on_bad_step={then}", "train.bad_steps=2")
-    code, out, err = answer(capsys, *RUN, *two, "--workdir", run)
-    assert [row["step"] for row in lines(run)] == [3, 5, 6]
-    assert [row["then"] for row in lines(run)] == ["skip", "skip", then]
-    if then == "rollback":
-        assert code == 0 and "step 6: the weights are those of step 4 again" in out
-    else:
-        assert code == 1 and err.startswith("stopped: step 6: loss nan") and err.count("\n") == 1
+def followed(setup, folder, then, *, step=0):
+    """(what went_wrong says of steps that are finite or not, until it raises; lines of the file)"""
+    options = dataclasses.replace(setup.train, on_bad_step=then, bad_steps=2)
+    setup = dataclasses.replace(setup, train=options)
+    bad = BadSteps(setup, one_device(), folder, step, checkpoints=None, say=lambda line: None)
+    said = []
+    for number, finite in enumerate(FINITE[step:], step + 1):
+        loss = np.float32(1.0 if finite else np.nan)
+        try:
+            said.append(bad.went_wrong(number, Metrics(loss, loss, np.array(finite))))
+        except RunError as error:
+            said.append(str(error))
+            break
+    return said, [(row["step"], row["then"]) for row in lines(folder)]
+
+
+def test_only_so_many_in_a_row_count_and_three_rollbacks(tmp_path):
+    """Steps 2 and 4 are by themselves; 5, 8, 11 and 14 are the second in a row."""
+    setup = assemble(load_config(str(ROOT / "configs/quickstart.py")), DIGITS)
+    said, rows = followed(setup, tmp_path, "rollback")
+    assert said[:-1] == [n in (5, 8, 11) for n in range(1, 14)]
+    assert "step 14: loss nan" in said[-1] and "after 3 rollbacks" in said[-1]
+    skipped = [(n, "skip") for n in (2, 4, 7, 10, 13)]
+    back = [(n, "rollback") for n in (5, 8, 11)]
+    assert rows == sorted([*skipped, *back, (14, "stop")])
+    again, same_rows = followed(setup, tmp_path, "rollback", step=6)  # a run that was cut there
+    assert again == said[6:] and same_rows == rows
+
+    (tmp_path / "stop").mkdir()
+    said, rows = followed(setup, tmp_path / "stop", "stop")
+    assert said[:-1] == 4 * [False] and "step 5: loss nan" in said[-1]
+    assert "after" not in said[-1] and rows == [(2, "skip"), (4, "skip"), (5, "stop")]
 
 
 def test_going_back_takes_the_newest_checkpoint_and_goes_on_from_there(spoil, capsys, tmp_path):
@@ -167,16 +194,11 @@ def test_going_back_takes_the_newest_checkpoint_and_goes_on_from_there(spoil, ca
     assert lines(again) == lines(run) and len(lines(run)) == 1
 
 
-def test_it_goes_back_three_times_at_most_and_not_without_a_checkpoint(spoil, capsys, tmp_path):
-    spoil(3, 5, 7, 9)
-    back = keys("train.on_bad_step=rollback", "train.steps=12")
-    run = tmp_path / "run"
-    code, out, err = answer(capsys, *RUN, *back, "--workdir", run)
-    assert code == 1 and out.count("again\n") == 3 and err.count("\n") == 1
-    assert "after 3 rollbacks" in err and "newest checkpoint is step" in err
-    assert [row["then"] for row in lines(run)] == 3 * ["rollback"] + ["stop"]
-    none = keys("train.save_every=6")
-    code, _, err = answer(capsys, *RUN, *back, *none, "--workdir", tmp_path / "none")
+@pytest.mark.slow
+def test_there_is_no_going_back_without_a_checkpoint(spoil, capsys, tmp_path):
+    spoil(3)
+    back = keys("train.on_bad_step=rollback", "train.save_every=6")
+    code, _, err = answer(capsys, *RUN, *back, "--workdir", tmp_path / "run")
     assert code == 1 and "no checkpoint yet to go back to" in err and err.count("\n") == 1
 
 
