@@ -77,13 +77,19 @@ def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
     raise UserError(f"{path} has no function {wanted}, which this needs; add it")
 
 
+class _Silent(ConfigDict):
+    """A config without a text, for which absl asks twice: in YAML it takes longer than the rest."""
+
+    def __str__(self) -> str:
+        return ""
+
+
 def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     """A copy of `config` with command-line arguments `--config.a.b=value` applied.
 
     Values are read by the type that the config already has there. Raises UserError for an
     unknown key (with the nearest one) and for a value of the wrong type.
     """
-    config = ConfigDict(config.to_dict())
     known = dict(leaves(config))
     for key in overridden(arguments):
         if key == "task":
@@ -99,9 +105,10 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> ConfigDict:
     values = flags.FlagValues()
     argv = ["launch.py", *_last_ones(arguments)]
     try:
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+        copy = _Silent(config.to_dict())
+        config_flags.DEFINE_config_dict("config", copy, flag_values=values, sys_argv=argv)
         rest = values(argv)[1:]
-        result = values.config
+        result = ConfigDict(values.config.to_dict())
     except (flags.Error, TypeError, ValueError, SyntaxError) as error:
         text = " ".join(str(error).split())
         key = re.search(r"--(?:config\.)([\w.]+)=?(\S*)", text)
