@@ -25,7 +25,7 @@ COMMON: Mapping[str, type] = {
 
 COMMON_TABLES: Mapping[str, Mapping[str, type]] = {"average": AVERAGES}
 
-# Settings that a run may change when it goes on: they touch no weight.
+# Settings that a run may change when it goes on: they touch no weight while all numbers are finite.
 FREE = (
     "train.steps",
     "train.log_every",
@@ -35,6 +35,8 @@ FREE = (
     "train.keep",
     "train.keep_every",
     "train.hang_timeout",
+    "train.on_bad_step",
+    "train.bad_steps",
     "data.dir",
     "data.downloads",
     "data.cache",

@@ -133,6 +133,19 @@ def test_a_step_that_is_skipped_is_told_and_leaves_the_weights(spoil, capsys, tm
     assert first["then"] == "skip" and first["loss"] == "nan"
 
 
+def test_a_run_that_stopped_goes_on_where_steps_are_skipped(spoil, capsys, tmp_path):
+    """And ends in the same bits as one that skipped them from the start."""
+    spoil(3)
+    skip, ends = ("--config.train.on_bad_step=skip",), []
+    for number, settings in enumerate((((), skip), (skip,))):
+        run = tmp_path / str(number)
+        codes = [answer(capsys, *RUN, *s, "--workdir", run)[0] for s in settings]
+        assert codes == [1, 0][-len(codes) :]
+        ends.append((dict(state_of(run)[1]), lines(run)))
+    same(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1] and len(ends[0][1]) == 1
+
+
 def followed(setup, folder, then, *, step=0):
     """(what went_wrong says of steps that are finite or not, until it raises; lines of the file)"""
     options = dataclasses.replace(setup.train, on_bad_step=then, bad_steps=2)
