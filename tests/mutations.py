@@ -2510,6 +2510,13 @@ ENDS = (
         ("test_bad_steps", "in_a_row"),
     ),
     Mutation(
+        "bad steps in a row before a cut",
+        "BadSteps.__init__",
+        "_in_a_row(kept, step)",
+        "0",
+        ("test_bad_steps", "in_a_row"),
+    ),
+    Mutation(
         "rollbacks uncounted",
         "BadSteps.went_wrong",
         "self._rollbacks + 1",

@@ -1,7 +1,8 @@
 """Steps that are not finite: what is written of them, and what follows."""
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,16 @@ class BadSteps:
     ):
         self._setup, self._layout, self._checkpoints, self._say = setup, layout, checkpoints, say
         self._path = workdir / "bad_steps.jsonl"
-        self._in_a_row = rollbacks = 0
+        kept = []
         with together(layout):
             if layout.first and self._path.exists():
                 rows = logs.read(self._path)
                 known = [row for row in rows if isinstance(row.get("step"), int)]
                 kept = [row for row in known if row["step"] <= step]
                 files.write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
-                rollbacks = sum(row.get("then") == "rollback" for row in kept)
-        self._rollbacks = int(broadcast(layout, np.array(rollbacks)))
+        rollbacks = sum(row.get("then") == "rollback" for row in kept)
+        counts = broadcast(layout, np.array([rollbacks, _in_a_row(kept, step)]))
+        self._rollbacks, self._in_a_row = map(int, counts)
 
     def went_wrong(self, step: int, metrics: Metrics) -> bool:
         """Whether the weights are to be those of the newest checkpoint again after this step.
@@ -90,6 +92,12 @@ class BadSteps:
         }
         with self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _in_a_row(rows: Sequence[Mapping[str, Any]], step: int) -> int:
+    """How many steps up to `step` were left out one after the other since the last rollback."""
+    skipped = {row["step"] for row in rows if row.get("then") == "skip"}
+    return next(n for n in itertools.count() if step - n not in skipped)
 
 
 def _number(value: Any) -> float | str:
