@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from conftest import ROOT
@@ -15,6 +16,16 @@ from ddm_jax.training import watchdog
 from ddm_jax.training.watchdog import STALLED, Watchdog
 
 HEEDED = (signal.SIGTERM,)
+
+
+@contextmanager
+def handled(number, handler=lambda *_: None):
+    """A signal has a handler of Python's, as in a run that heeds it."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.fixture
@@ -64,61 +75,45 @@ def test_steps_and_pauses_are_no_standing_still(ends):
 @pytest.mark.parametrize("timeout", [0.0, 3600.0])
 def test_a_signal_that_is_not_heeded_ends_the_process(timeout, ends, capfd):
     """As where the one thread that runs handlers waits for a device."""
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        with Watchdog(timeout, HEEDED, ends.append) as dog:
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert wait(lambda: ends == [143]) and not dog.stalled
-        assert "signal 15 came, and the run does not end" in capfd.readouterr().err
-        with Watchdog(timeout, HEEDED, ends.append) as dog:
-            os.kill(os.getpid(), signal.SIGTERM)
-            dog.leaving()
-            time.sleep(1.5)
-        assert ends == [143]
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with handled(signal.SIGTERM), Watchdog(timeout, HEEDED, ends.append) as dog:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait(lambda: ends == [143]) and not dog.stalled
+    assert "signal 15 came, and the run does not end" in capfd.readouterr().err
+    with handled(signal.SIGTERM), Watchdog(timeout, HEEDED, ends.append) as dog:
+        os.kill(os.getpid(), signal.SIGTERM)
+        dog.leaving()
+        time.sleep(1.5)
+    assert ends == [143]
 
 
 def test_other_signals_are_no_reason_to_end(ends):
     """A cluster's, say, that a program has a handler for."""
     came = []
-    before = signal.signal(signal.SIGUSR2, lambda *_: came.append(1))
-    try:
-        with Watchdog(0.0, HEEDED, ends.append):
-            os.kill(os.getpid(), signal.SIGUSR2)
-            assert wait(lambda: came)
-            time.sleep(1.5)
-        assert not ends
-    finally:
-        signal.signal(signal.SIGUSR2, before)
+    with handled(signal.SIGUSR2, lambda *_: came.append(1)), Watchdog(0.0, HEEDED, ends.append):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert wait(lambda: came)
+        time.sleep(1.5)
+    assert not ends
 
 
 def test_how_long_a_program_compiles_is_no_step(ends):
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        with Watchdog(0.0, HEEDED, ends.append) as dog:
-            time.sleep(5.0)
-            dog.step()
-            began = time.monotonic()
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert wait(lambda: ends == [143]) and time.monotonic() - began < 8.0
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with handled(signal.SIGTERM), Watchdog(0.0, HEEDED, ends.append) as dog:
+        time.sleep(5.0)
+        dog.step()
+        began = time.monotonic()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait(lambda: ends == [143]) and time.monotonic() - began < 8.0
 
 
 def test_a_run_has_two_of_its_longest_steps_to_heed_a_signal(ends):
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        with Watchdog(0.0, HEEDED, ends.append) as dog:
-            dog.step()
-            time.sleep(0.6)
-            dog.step()
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1.5)
-            assert not ends
-            assert wait(lambda: ends == [143])
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with handled(signal.SIGTERM), Watchdog(0.0, HEEDED, ends.append) as dog:
+        dog.step()
+        time.sleep(0.6)
+        dog.step()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1.5)
+        assert not ends
+        assert wait(lambda: ends == [143])
 
 
 def test_what_was_there_before_is_there_again(ends):
