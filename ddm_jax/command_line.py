@@ -16,6 +16,7 @@ python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a r
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -24,7 +25,7 @@ from typing import NoReturn
 
 import absl.logging
 
-from ddm_jax.errors import RunError, UserError, in_line
+from ddm_jax.errors import PeerLost, RunError, UserError, in_line
 from ddm_jax.output import forget_output
 
 # What a path can be refused for by the system, whatever it was to be used for.
@@ -44,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {in_line(str(error))}", file=sys.stderr)
         return 2
+    except PeerLost as error:
+        print(f"stopped: {in_line(str(error))}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(75)  # the end of an interpreter waits for all processes
     except RunError as error:
         print(f"stopped: {in_line(str(error))}", file=sys.stderr)
         return 1
@@ -225,6 +230,6 @@ def _itself() -> list[str]:
 
 
 def _join(flags: argparse.Namespace) -> None:
-    from ddm_jax.training.layout import join_processes
+    from ddm_jax.training.processes import join_processes
 
     join_processes(flags.distributed, flags.coordinator, flags.processes, flags.process)

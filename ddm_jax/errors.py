@@ -24,6 +24,10 @@ class RunError(Exception):
     """What had to stop, though the input was right: one clear line; exit code 1."""
 
 
+class PeerLost(RunError):
+    """Another process of the run has gone; this one ends without waiting for it, exit code 75."""
+
+
 def in_line(text: str) -> str:
     """`text` in one line that no terminal obeys: what cannot be printed as Python writes it."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -2482,6 +2482,27 @@ ENDS = (
         ("test_checkpoint", "sums_that_are_none"),
     ),
     Mutation(
+        "the shards of a device",
+        "in_shards",
+        "shards // layout.count",
+        "shards",
+        ("test_shards", "two_devices"),
+    ),
+    Mutation(
+        "the examples of a shard",
+        "ddm_jax.training.compiled.dealt",
+        "a[k * size : (k + 1) * size]",
+        "a[:size]",
+        ("test_shards", "two_devices"),
+    ),
+    Mutation(
+        "the mean over shards",
+        "in_order",
+        "len(means)",
+        "1",
+        ("test_shards", "two_devices"),
+    ),
+    Mutation(
         "update unguarded",
         "make_train_step",
         "jnp.isfinite(optax.tree.norm(updates))",

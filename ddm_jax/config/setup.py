@@ -1,6 +1,5 @@
 """What a config describes, assembled."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,10 @@ from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
+from ddm_jax.training.compiled import Compiled, compiled_step
+from ddm_jax.training.layout import Layout
 from ddm_jax.training.optim import Optim
-from ddm_jax.training.step import Metrics, TrainState, init_state, make_train_step
+from ddm_jax.training.step import TrainState, TrainStep, init_state, make_train_step
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,16 @@ class Setup:
         params = self.init_params() if params is None else params
         return init_state(params, self.optimizer(), self.average, self.task.memory())
 
-    def train_step(self, axis: str | None) -> Callable[..., tuple[TrainState, Metrics]]:
-        """(state, feed, constants, key) -> (state, metrics), per device."""
+    def train_step(self) -> TrainStep:
+        """One step, as pure functions."""
         parts = self.task, self.optimizer(), self.average
+        return make_train_step(*parts, guarded=self.train.forgives)
+
+    def compiled_step(self, layout: Layout) -> Compiled:
+        """(state, feed, constants, key) -> (state, metrics), on the devices of a layout."""
         options = self.train
-        return make_train_step(*parts, options.accumulate, axis=axis, guarded=options.forgives)
+        parts = options.accumulate, options.deterministic_shards
+        return compiled_step(self.train_step(), layout, *parts)
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""

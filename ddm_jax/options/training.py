@@ -41,19 +41,25 @@ class ClassifierOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The `train` section: lengths in steps. keep: newest checkpoints that stay; keep_every:
-    those at its multiples stay as well (0: none). sample_every: a grid of samples (0: at the end).
-    evaluate_every: the metrics of `evaluate`, at the end too (0: never); the checkpoint that is
-    best by the first of them stays, as `<folder>@best`. hang_timeout: seconds without a step after
-    which a run ends, with exit code 75 (0: never). bad_steps in a row whose loss, gradient or
-    update is not finite make on_bad_step happen: stop; rollback, to the weights of the newest
-    checkpoint, three times at most; or skip, which goes on. Until then, and then, such an update is
-    left out.
+    """The `train` section: lengths in steps.
+
+    accumulate: equal parts of a device's batch that are gone through one after the other.
+    deterministic_shards: where it is not 0, so many equal parts of the whole batch, each gone
+    through alone and summed in order, so that any number of devices that divides it gives the same
+    weights to the last bit, for the time and the memory that this takes. keep: newest checkpoints
+    that stay; keep_every: those at its multiples stay as well (0: none). sample_every: a grid of
+    samples (0: at the end). evaluate_every: the metrics of `evaluate`, at the end too (0: never);
+    the checkpoint that is best by the first of them stays, as `<folder>@best`. hang_timeout:
+    seconds without a step after which a run ends, with exit code 75 (0: never). bad_steps in a row
+    whose loss, gradient or update is not finite make on_bad_step happen: stop; rollback, to the
+    weights of the newest checkpoint, three times at most; or skip, which goes on. Until then, and
+    then, such an update is left out.
     """
 
     steps: int = 10000
     batch: int = 128
     accumulate: int = 1
+    deterministic_shards: int = 0
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000
@@ -63,6 +69,11 @@ class TrainOptions:
     hang_timeout: float = 3600.0
     on_bad_step: str = "stop"
     bad_steps: int = 1
+
+    @property
+    def split(self) -> tuple[int, int, int]:
+        """What `Layout.split_batch` asks for."""
+        return self.batch, self.accumulate, self.deterministic_shards
 
     @property
     def forgives(self) -> bool:
@@ -75,6 +86,16 @@ class TrainOptions:
         for name in ("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.deterministic_shards < 0:
+            raise ValueError(
+                f"deterministic_shards={self.deterministic_shards} must be a number of equal parts "
+                "of a batch, or 0 for as many as there are devices"
+            )
+        if self.deterministic_shards and self.accumulate > 1:
+            raise ValueError(
+                f"accumulate={self.accumulate} has no place beside deterministic_shards, which are "
+                "gone through one after the other already; leave accumulate at 1"
+            )
         for name in ("sample_every", "evaluate_every", "keep_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0 for never")

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from ddm_jax.diffusion.losses.base import Batch, Terms
+from ddm_jax.diffusion.losses.base import Terms
 from ddm_jax.training.averages import Average
 from ddm_jax.training.base import Constants, Task, View
+from ddm_jax.training.parts import over_batch
 
 LEVELS = 10  # bins of t for the loss per noise level
 OF_EXAMPLES = 2**31 - 1  # folded into a step's key for what examples are drawn with: no place
@@ -42,6 +43,14 @@ class Metrics(NamedTuple):
     parts_by_level: Mapping[str, Array] = MappingProxyType({})  # (LEVELS,) each
 
 
+class Means(NamedTuple):
+    """Over examples: the gradient, the loss and its parts."""
+
+    grads: Any
+    loss: Array
+    parts: Mapping[str, Array]
+
+
 class Seen(NamedTuple):
     """What became of each example (B,): its place in the whole batch, its time, loss and parts."""
 
@@ -59,44 +68,63 @@ def init_state(
     return TrainState(jnp.zeros((), jnp.int32), params, kept, opt_state, memory)
 
 
-def make_train_step(
-    task: Task,
-    tx: optax.GradientTransformation,
-    average: Average,
-    accumulate: int = 1,
-    *,
-    axis: str | None = None,
-    guarded: bool = False,
-) -> Callable[[TrainState, Any, Constants, Array], tuple[TrainState, Metrics]]:
-    """(state, feed, constants, key) -> (state, metrics), per device.
+class TrainStep(NamedTuple):
+    """One train step, as two pure functions.
 
-    The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
-    whole batch, so neither on the split over devices nor on `accumulate`, the number of equal parts
-    whose gradients are averaged before the one update. With `axis`, gradients and metrics are
-    averaged over it before anything (clipping included) uses them. Where `guarded`, a step whose
-    loss, gradient or update is not finite leaves the state as it was, but for the counts of steps.
+    gradients: (state, feed, constants, key) -> (means over the feed, what was seen of each
+    example). update: (state, means over the whole batch, all that was seen) -> (state, metrics).
     """
 
-    def step(
+    gradients: Callable[[TrainState, Any, Constants, Array], tuple[Means, Seen]]
+    update: Callable[[TrainState, Means, Seen], tuple[TrainState, Metrics]]
+
+    def whole(
+        self, accumulate: int = 1, axis: str | None = None
+    ) -> Callable[[TrainState, Any, Constants, Array], tuple[TrainState, Metrics]]:
+        """(state, feed, constants, key) -> (state, metrics), per device.
+
+        accumulate: the number of equal parts of a device's batch whose gradients are averaged
+        before the one update. With `axis`, gradients and metrics are averaged over it before
+        anything (clipping included) uses them.
+        """
+
+        def step(
+            state: TrainState, feed: Any, constants: Constants, key: Array
+        ) -> tuple[TrainState, Metrics]:
+            def grads_of(part: Any) -> tuple[Means, Seen]:
+                return self.gradients(state, part, constants, key)
+
+            return self.update(state, *over_batch(grads_of, feed, accumulate, axis=axis))
+
+        return step
+
+
+def make_train_step(
+    task: Task, tx: optax.GradientTransformation, average: Average, *, guarded: bool = False
+) -> TrainStep:
+    """The train step of a task.
+
+    The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
+    whole batch, so on no way of taking that in parts. Where `guarded`, a step whose loss, gradient
+    or update is not finite leaves the state as it was, but for the counts of steps.
+    """
+
+    def gradients(
         state: TrainState, feed: Any, constants: Constants, key: Array
-    ) -> tuple[TrainState, Metrics]:
+    ) -> tuple[Means, Seen]:
         key = jax.random.fold_in(key, state.step)
         view = View(state.step, average.read(state.ema_params), state.memory)
-
-        def grads_of(batch: Batch) -> tuple[Any, Seen]:
-            def mean_loss(params: Any) -> tuple[Array, Terms]:
-                terms = task.loss(params, batch, key, borrowed=constants.borrowed, view=view)
-                return (terms.weight * terms.loss).mean(), terms
-
-            (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-            parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
-            return (grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
-
         batch = task.prepare(feed, constants, jax.random.fold_in(key, OF_EXAMPLES))
-        means, seen = in_parts(grads_of, batch, accumulate)
-        if axis is not None:
-            means = jax.lax.pmean(means, axis)
-            seen = jax.tree.map(lambda a: jax.lax.all_gather(a, axis, tiled=True), seen)
+
+        def mean_loss(params: Any) -> tuple[Array, Terms]:
+            terms = task.loss(params, batch, key, borrowed=constants.borrowed, view=view)
+            return (terms.weight * terms.loss).mean(), terms
+
+        (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
+        return Means(grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
+
+    def update(state: TrainState, means: Means, seen: Seen) -> tuple[TrainState, Metrics]:
         grads, loss, parts = means
         order = jnp.argsort(seen.place)
         seen = jax.tree.map(lambda a: a[order], seen)
@@ -114,7 +142,7 @@ def make_train_step(
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
         return new, Metrics(loss, norm, finite, sums, count, parts, parts_by_level)
 
-    return step
+    return TrainStep(gradients, update)
 
 
 def counted(opt_state: Any, steps: Any) -> Any:
@@ -124,26 +152,6 @@ def counted(opt_state: Any, steps: Any) -> Any:
         return leaf + steps if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf
 
     return jax.tree.map(later, opt_state)
-
-
-def in_parts(
-    grads_of: Callable[[Batch], tuple[Any, Seen]], batch: Batch, count: int
-) -> tuple[Any, Seen]:
-    """grads_of(batch) from `count` equal parts, one after the other: means averaged, all seen."""
-    if count == 1:
-        return grads_of(batch)
-    parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
-    first = jax.tree.map(lambda a: a[0], parts)
-    totals, _ = jax.eval_shape(grads_of, first)
-
-    def add(total: Any, part: Batch) -> tuple[Any, Seen]:
-        means, seen = grads_of(part)
-        return jax.tree.map(jnp.add, total, means), seen
-
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), totals)
-    sums, seen = jax.lax.scan(add, zeros, parts)
-    means = jax.tree.map(lambda a: a / count, sums)
-    return means, jax.tree.map(lambda a: a.reshape(-1), seen)
 
 
 def by_level(seen: Seen) -> tuple[Array | None, Array | None, dict[str, Array]]:

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from types import FrameType
 from typing import Any
 
-from ddm_jax.training.layout import Layout, preempted
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import preempted
 
 
 class Signals:

@@ -15,7 +15,8 @@ from ddm_jax.data.pipeline import Stretch
 from ddm_jax.errors import RunError
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import broadcast, together
 from ddm_jax.training.step import Metrics
 
 MOST_ROLLBACKS = 3

@@ -33,7 +33,8 @@ from ddm_jax.tasks.base import Weights, completed
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Asked
 from ddm_jax.training import logs
-from ddm_jax.training.layout import Layout, alone, broadcast, together
+from ddm_jax.training.layout import Layout, alone
+from ddm_jax.training.processes import broadcast, together
 from ddm_jax.verbs.opened import Opened
 from ddm_jax.verbs.sampling import in_batches, make_draw
 

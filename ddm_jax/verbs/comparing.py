@@ -24,7 +24,8 @@ from ddm_jax.evaluation.sets.frechet import frechet, of_moments, of_rows
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.diffusion import Diffusion
 from ddm_jax.tasks.generator import Asked
-from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import together
 from ddm_jax.verbs import names
 from ddm_jax.verbs.looking import Chosen, Eye, asked_of, chosen, look, look_at_data, make_eye
 from ddm_jax.verbs.opened import Loaded, Opened

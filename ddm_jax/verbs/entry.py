@@ -16,7 +16,8 @@ from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.lock import locked
 from ddm_jax.tasks.base import completed
-from ddm_jax.training.layout import Layout, all_devices, together
+from ddm_jax.training.layout import Layout, all_devices
+from ddm_jax.training.processes import together
 from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.evaluating import evaluate
 from ddm_jax.verbs.examining import examine
@@ -45,7 +46,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
             runs.check_same_data(data.spec, workdir)
             data = borrowing.taught(config, data, workdir)
             setup, lent = borrowing.assembled(config, data.spec, workdir, training=True)
-            layout.split_batch(setup.train.batch, setup.train.accumulate)
+            layout.split_batch(*setup.train.split)
             start = borrowing.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
                 stack.enter_context(locked(workdir))
@@ -109,7 +110,7 @@ def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) ->
     for key, value in leaves(config):
         print(f"{'  ' if key in chosen else '# '}--config.{key}={value!r}")
     shape = "x".join(map(str, setup.spec.shape))
-    per_device = layout.split_batch(setup.train.batch, setup.train.accumulate)
+    per_device = layout.split_batch(*setup.train.split)
     print(f"parameters: {setup.parameter_count():,}")
     extra = ", captions" if setup.spec.captioned else ""
     if setup.spec.picture:

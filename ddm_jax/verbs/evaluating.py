@@ -18,7 +18,8 @@ from ddm_jax.errors import RunError, UserError
 from ddm_jax.evaluation import METRICS
 from ddm_jax.evaluation.protocol import code
 from ddm_jax.tasks.base import Weights, completed
-from ddm_jax.training.layout import Layout, alone, together
+from ddm_jax.training.layout import Layout, alone
+from ddm_jax.training.processes import together
 from ddm_jax.verbs.comparing import Found, Result, append, make_compare
 from ddm_jax.verbs.names import digest
 from ddm_jax.verbs.opened import Loaded, Opened

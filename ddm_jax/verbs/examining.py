@@ -13,7 +13,8 @@ from ddm_jax.evaluation import references
 from ddm_jax.evaluation.diagnosis import Finding, diagnose
 from ddm_jax.evaluation.health import Checkup, Curve, Values
 from ddm_jax.figures import losses
-from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import together
 from ddm_jax.verbs import names
 from ddm_jax.verbs.checkup import checkup
 from ddm_jax.verbs.opened import Opened, Origins

@@ -18,7 +18,8 @@ from ddm_jax.exchange import network, parameters, scheduler, tensor_file
 from ddm_jax.exchange.card import Card
 from ddm_jax.lock import locked
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import all_devices, together
+from ddm_jax.training.layout import all_devices
+from ddm_jax.training.processes import together
 from ddm_jax.training.weights import digest_of
 from ddm_jax.verbs import names
 from ddm_jax.verbs.entry import describe, warn

@@ -12,7 +12,8 @@ from ddm_jax.borrowing import check_latents, use
 from ddm_jax.config.setup import Setup
 from ddm_jax.runs import Run
 from ddm_jax.tasks.base import Weights
-from ddm_jax.training.layout import Layout, all_devices, alone, broadcast, together
+from ddm_jax.training.layout import Layout, all_devices, alone
+from ddm_jax.training.processes import broadcast, together
 
 Origins = Mapping[str, dict[str, Any]]  # of borrowed weights, by role: their step and sha256
 

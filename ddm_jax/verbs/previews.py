@@ -19,7 +19,8 @@ from ddm_jax.tasks.autoencoder import Autoencoder
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.classifier import Classifier
 from ddm_jax.tasks.generator import Asked, Generator
-from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import broadcast, together
 from ddm_jax.verbs import pictures
 from ddm_jax.verbs.opened import Origins
 from ddm_jax.verbs.sampling import Say, draw_film, make_draw, write_film

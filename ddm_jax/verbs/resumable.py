@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from ddm_jax import files
-from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import broadcast, together
 
 Arrays = dict[str, np.ndarray]
 

@@ -17,7 +17,8 @@ from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures.plots import to_uint8
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.generator import Asked, Generator
-from ddm_jax.training.layout import Layout, allgather, alone, share
+from ddm_jax.training.layout import Layout, alone
+from ddm_jax.training.processes import allgather, share
 from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Opened
 

@@ -9,7 +9,8 @@ import numpy as np
 from ddm_jax.config.setup import Setup
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import broadcast, together
 from ddm_jax.training.step import TrainState
 from ddm_jax.training.weights import fitted
 

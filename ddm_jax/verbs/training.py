@@ -17,7 +17,8 @@ from ddm_jax.errors import RunError
 from ddm_jax.training import logs
 from ddm_jax.training.base import Constants
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import answered, together
 from ddm_jax.training.step import Metrics, TrainState, counted
 from ddm_jax.training.stopping import Signals
 from ddm_jax.training.watchdog import STALLED, Watchdog
@@ -50,7 +51,7 @@ def train(
     but none is usable. Where one process cannot write, all raise.
     """
     options = setup.train
-    layout.split_batch(options.batch, options.accumulate)
+    layout.split_batch(*options.split)
     with ExitStack() as stack:
         progress = stack.enter_context(closing(logs.Progress(options.steps, not layout.first)))
         checkpoints = log = None
@@ -72,7 +73,7 @@ def train(
         bad = BadSteps(setup, layout, workdir, step, checkpoints=checkpoints, say=progress.say)
         records = Records(checkpoints, log, logs.Meter(options.batch), progress, bad)
         parts = setup, layout, records
-        compiled = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+        compiled = setup.compiled_step(layout)
         constants = constants_of(setup, data, layout, borrowed)
         key = layout.replicate(setup.train_key())
         in_flight: deque[tuple[int, Metrics]] = deque()
@@ -82,7 +83,8 @@ def train(
         batches = feeds(setup, data, layout, step, given_up=ending(layout, signals, watchdog))
         with signals, watchdog, closing(batches):
             for batch in batches:
-                state, metrics = compiled(state, batch, constants, key)
+                with answered(layout):
+                    state, metrics = compiled(state, batch, constants, key)
                 step += 1
                 watchdog.step()
                 in_flight.append((step, metrics))
@@ -175,7 +177,7 @@ def settled(
     Where one of them takes the run back, these are the weights of the newest checkpoint, at the
     step that was reached: the examples in between are not seen again.
     """
-    if not report(setup, layout, records, settle(in_flight, most)):
+    if not report(setup, layout, records, settle(layout, in_flight, most)):
         return state
     in_flight.clear()
     step = int(state.step)
@@ -191,8 +193,12 @@ def settled(
     return layout.replicate(saved._replace(step=saved.step + since, opt_state=later))
 
 
-def settle(in_flight: deque[tuple[int, Metrics]], most: int) -> Iterator[tuple[int, Metrics]]:
+def settle(
+    layout: Layout, in_flight: deque[tuple[int, Metrics]], most: int
+) -> Iterator[tuple[int, Metrics]]:
     """Wait for the oldest steps until at most `most` are in flight; their metrics, in NumPy."""
     while len(in_flight) > most:
         step, metrics = in_flight.popleft()
-        yield step, jax.device_get(metrics)
+        with answered(layout):
+            metrics = jax.device_get(metrics)
+        yield step, metrics

@@ -12,7 +12,8 @@ from ddm_jax.evaluation.sets import SET_METRICS
 from ddm_jax.runs import best
 from ddm_jax.tasks.base import Weights
 from ddm_jax.training import logs
-from ddm_jax.training.layout import Layout, broadcast, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import broadcast, together
 from ddm_jax.training.weights import digest_of
 from ddm_jax.verbs.evaluating import check, make_evaluation, record
 from ddm_jax.verbs.opened import Loaded, Opened

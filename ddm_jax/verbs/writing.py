@@ -13,7 +13,8 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.figures import losses
 from ddm_jax.training import logs
 from ddm_jax.training.checkpoint import Checkpoints
-from ddm_jax.training.layout import Layout, together
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import together
 from ddm_jax.training.step import Metrics, TrainState
 from ddm_jax.verbs.bad_steps import BadSteps, diverged
 

@@ -69,7 +69,7 @@ def main(overrides):
     data = sources.load(data_options(config), print)
     setup = assemble(config, data.spec)
     layout = all_devices()
-    step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+    step = setup.compiled_step(layout)
     state = layout.replicate(setup.init_state())
     bares, loops = [], []
     for _ in range(ROUNDS):

@@ -31,7 +31,7 @@ def setup_of(*settings):
 
 def steps(setup, data, layout, count):
     """The state after `count` steps, and the metrics of the last."""
-    step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+    step = setup.compiled_step(layout)
     state = layout.replicate(jax.jit(setup.init_state)())
     rest = layout.replicate((Constants(None, {}), setup.train_key()))
     how = {"augment": setup.task.augment, "by_index": False}

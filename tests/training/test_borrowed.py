@@ -15,6 +15,7 @@ from ddm_jax.data.pipeline import feed
 from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.base import Constants
+from ddm_jax.training.compiled import compiled_step
 from ddm_jax.training.step import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -58,8 +59,7 @@ def begin(layout, task):
     params = {"gain": jnp.ones(WIDTH), "shift": jnp.zeros(WIDTH)}
     tx, ema = optax.sgd(0.5), Ema(0.5)
     state = init_state(params, tx, ema, jnp.zeros(SIZE))
-    make = make_train_step(task, tx, ema, axis=layout.axis)
-    step = layout.compile(make, (False, True, False, False), 0)
+    step = compiled_step(make_train_step(task, tx, ema), layout)
     batch = layout.shard(Batch(X0, None, np.arange(SIZE, dtype=np.int32)))
     constants = Constants(None, {"teacher": {"w": TEACHER}})
     return step, [layout.replicate(state), batch, *layout.replicate((constants, jax.random.key(3)))]
@@ -111,7 +111,7 @@ def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
     setup, data = learning_from(teacher)
     found = []
     for layout in (one_device(), two_devices()):
-        step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+        step = setup.compiled_step(layout)
         state = layout.replicate(setup.init_state())
         rest = layout.replicate((Constants(None, {"teacher": weights}), setup.train_key()))
         for k in range(3):

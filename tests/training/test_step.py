@@ -50,7 +50,7 @@ SGD = {
 
 def run(setup, layout, steps=3, on_device=False, state=None):
     state = layout.replicate(setup.init_state() if state is None else state)
-    step = layout.compile(setup.train_step(layout.axis), (False, True, False, False), 0)
+    step = setup.compiled_step(layout)
     constants = layout.replicate(Constants(DATA.columns["x"] if on_device else None, {}))
     key, losses = layout.replicate(setup.train_key()), []
     for k in range(int(state.step), int(state.step) + steps):
@@ -178,7 +178,7 @@ def test_bfloat16_keeps_float32_state():
     half = setup("--config.model.ddpm_unet.dtype=bfloat16")
     part = feed(DATA, 0, half.train.batch, half.seed, augment=half.task.augment, by_index=False)
     given = (half.init_state(), part, Constants(None, {}), half.train_key())
-    state, metrics = jax.eval_shape(half.train_step(None), *given)
+    state, metrics = jax.eval_shape(half.train_step().whole(), *given)
     floats = {a.dtype for a in jax.tree.leaves(state) if a.dtype != np.int32}
     assert floats == {np.dtype("float32")} and metrics.loss.dtype == np.float32
     assert np.isfinite(first_loss(half))

@@ -144,8 +144,8 @@ def test_a_process_that_hangs_is_ended_whatever_it_waits_for():
 JOINING = """
 import sys
 from ddm_jax import command_line
-from ddm_jax.training import layout
-layout.JOIN = 3.0
+from ddm_jax.training import processes
+processes.JOIN = 3.0
 sys.exit(command_line.main(sys.argv[1:]))
 """
 

@@ -64,7 +64,7 @@ def run(optim, ema, accumulate=1, task=None):
     tx = optim.transform(STEPS)
     start = jax.tree.map(jnp.float32, START)
     state = init_state(start, tx, ema, jnp.float32(1.0))
-    step = jax.jit(make_train_step(task or Quadratic(), tx, ema, accumulate))
+    step = jax.jit(make_train_step(task or Quadratic(), tx, ema).whole(accumulate))
     seen = []
     for _ in range(STEPS):
         state, metrics = step(state, BATCH, NOTHING, KEY)
@@ -155,7 +155,7 @@ def test_a_whole_weight_counts_an_example_so_many_times():
 
         tx = Optim(clip=0.5, lr=0.1).transform(10)
         state = init_state({"a": jnp.ones(3)}, tx, Ema())
-        step = jax.jit(make_train_step(Sphere(), tx, Ema()))
+        step = jax.jit(make_train_step(Sphere(), tx, Ema()).whole())
         x0 = jnp.asarray(X0[rows])
         for _ in range(3):
             state, _ = step(state, Batch(x0, None, jnp.arange(len(rows))), NOTHING, KEY)
@@ -202,7 +202,7 @@ def test_a_loss_sees_the_step_the_average_and_the_memory():
     tx = optax.sgd(0.25)
     ema = Ema(0.5, warmup=False)
     state = init_state(jnp.float32(3.0), tx, ema, jnp.float32(0.0))
-    step = jax.jit(make_train_step(Curious(), tx, ema))
+    step = jax.jit(make_train_step(Curious(), tx, ema).whole())
     theta = average = 3.0
     constants = Constants(None, {"shift": jnp.float32(100.0)})
     for n in range(4):

@@ -86,7 +86,7 @@ def test_a_guarded_step_leaves_everything_but_counts_of_steps_as_it_was():
     batch = Batch(jnp.zeros((4, 1)), None, jnp.arange(4))
     arguments = batch, Constants(None, {}), jax.random.key(0)
     plain, guarded = (
-        jax.jit(make_train_step(Rugged(), tx, Ema(), guarded=g)) for g in (False, True)
+        jax.jit(make_train_step(Rugged(), tx, Ema(), guarded=g).whole()) for g in (False, True)
     )
     fine = {"u": jnp.float32(0.5), "v": jnp.float32(0.5), "w": jnp.float32(0.5)}
     state = init_state(fine, tx, Ema(), jnp.float32(3.0))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import random
 import shutil
 import signal
 import socket
@@ -84,31 +83,6 @@ def test_resuming_gives_the_uninterrupted_run_bit_for_bit(tmp_path):
         for r in (run, constant)
     ]
     assert losses[0][6] == losses[1][6]
-
-
-@pytest.mark.telling
-@pytest.mark.slow
-@pytest.mark.parametrize("number, times, code", [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
-def test_signals_save_first_and_lose_no_step(number, times, code, tmp_path):
-    run = tmp_path / "run"
-    arguments = (
-        *MLP,
-        "--workdir",
-        run,
-        "--config.train.steps=100000",
-        "--config.train.save_every=100000",
-        "--config.train.log_every=1",
-    )
-    process = start(*arguments, **FAST)
-    wait_for(process, "step 3/")
-    for _ in range(times):
-        process.send_signal(number)
-        time.sleep(0.02)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == code, out
-    assert "is saved, the same command goes on" in out
-    step, _ = state_of(run)
-    assert step == logs.read(run / "metrics.jsonl")[-1]["step"] >= 3
 
 
 @pytest.mark.slow
@@ -401,32 +375,6 @@ def test_borrowed_weights_reach_the_loss_as_arguments(
     for row in logs.read(tmp_path / "metrics.jsonl"):
         assert 900 < row["loss"] < 1100
     assert not any("teacher" in key for leaves in state_of(tmp_path)[1].values() for key in leaves)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kills", [pytest.param(3, marks=pytest.mark.telling), 10])
-def test_random_kills_leave_no_trace(kills, tmp_path):
-    """SIGKILL at random moments after the first checkpoint; the end is bit-identical."""
-    steps = (
-        "--config.train.steps=1000",
-        "--config.train.save_every=10",
-        "--config.train.log_every=10",
-        "--config.optim.decay=cosine",
-    )
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    ok(launch(*MLP, *steps, "--workdir", whole, **FAST))
-    dice = random.Random(0)
-    for _ in range(kills):
-        process = start(*MLP, *steps, "--workdir", run, **FAST)
-        for line in process.stdout:
-            if line.startswith("step") and list(run.glob("checkpoints/[0-9]*")):
-                break
-        time.sleep(dice.uniform(0, 0.3))
-        assert process.poll() is None, "it ended before it could be killed"
-        process.kill()
-        process.communicate()
-    ok(launch(*MLP, *steps, "--workdir", run, **FAST))
-    assert_same_state(run, whole)
 
 
 def start_two(run, config, *arguments):

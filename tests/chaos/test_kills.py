@@ -1,0 +1,190 @@
+"""Runs that are killed at random moments end in the bits of one that nobody killed."""
+
+import collections
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, TINY, state_of
+from kills import Nursery, Run, dice
+
+from ddm_jax.training import logs
+from ddm_jax.training.watchdog import STALLED
+
+MLP = (
+    *("--config", ROOT / "configs/quickstart.py", *TINY, "--config.model.name=mlp"),
+    *("--config.condition.name=nothing", "--config.guidance.name=none"),
+    *("--config.model.mlp.hidden=(64,)", "--config.optim.lr=5e-3"),
+    *("--config.train.save_every=10", "--config.train.log_every=10"),
+)
+LARGE = [pytest.mark.slow, pytest.mark.chaos]
+OF_CI = [pytest.mark.slow, pytest.mark.telling]
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+def assert_same_state(a, b):
+    (step_a, fields_a), (step_b, fields_b) = state_of(a), state_of(b)
+    assert step_a == step_b and fields_a.keys() == fields_b.keys()
+    for name in fields_a.keys():
+        for key, leaf in fields_a[name].items():
+            np.testing.assert_array_equal(leaf, fields_b[name][key], err_msg=name + key)
+
+
+def killed(process: Run, moment: str, folder, delay: float) -> bool:
+    """Whether a process was killed at its moment, not only near it."""
+    checkpoints = folder / "checkpoints"
+
+    def saving():
+        return [path for path in checkpoints.glob("*orbax-checkpoint-tmp*") if path.is_dir()]
+
+    if moment == "starting":
+        time.sleep(delay)
+        exact = "step" not in process.said()
+    elif moment == "restoring":
+        process.until(lambda: process.reads(checkpoints) or "resuming" in process.said())
+        exact = "resuming" not in process.said()
+    else:
+        process.until(lambda: "\nstep" in process.said() and [*checkpoints.glob("[0-9]*")])
+        if moment == "saving":
+            process.until(saving, every=0.0)
+        else:
+            time.sleep(delay)
+        exact = True
+    assert process.kill() == -signal.SIGKILL, process.said()
+    return bool(saving()) if moment == "saving" else exact
+
+
+@pytest.mark.parametrize("kills", [pytest.param(10, marks=OF_CI), pytest.param(200, marks=LARGE)])
+def test_random_kills_leave_no_trace(kills, nursery, tmp_path):
+    """SIGKILL while it starts, restores, trains and saves; most after the first checkpoint."""
+    run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
+    steps = 60 * kills
+    arguments = (*MLP, f"--config.train.steps={steps}", "--config.optim.decay=cosine")
+    chance, hits = dice(0), collections.Counter()
+    moments = ["training", "saving", "training", "restoring", "starting"]
+    for k in range(kills):
+        moment = moments[k % len(moments)] if k else "training"
+        process = nursery.start((*arguments, "--workdir", run), log)
+        hits[moment] += killed(process, moment, run, chance.uniform(0, 0.3))
+    print(f"of {kills} kills: {dict(hits)}")
+    assert hits["saving"] and hits["training"] >= kills // 3
+    nursery.run((*arguments, "--workdir", run), log)
+    nursery.run((*arguments, "--workdir", whole), log)
+    assert_same_state(run, whole)
+    rows = [row["step"] for row in logs.read(run / "metrics.jsonl")]
+    assert rows == [*range(10, steps + 1, 10)]
+    assert not [*run.glob("checkpoints/*tmp*")] and not (run / "damaged").exists()
+
+
+def two(nursery, run, log, arguments):
+    """Two processes on one run."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
+    arguments = (*arguments, "--workdir", run, *where)
+    return [nursery.start((*arguments, "--process", i), log.with_suffix(f".{i}")) for i in range(2)]
+
+
+@pytest.mark.parametrize("kills", [pytest.param(2, marks=OF_CI), pytest.param(40, marks=LARGE)])
+def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery, tmp_path):
+    run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
+    arguments = (*MLP, f"--config.train.steps={40 * kills}")
+    chance = dice(1)
+    for k in range(kills):
+        both = two(nursery, run, log, arguments)
+        both[0].until(lambda both=both: "\nstep" in both[0].said())
+        time.sleep(chance.uniform(0, 0.2))
+        victim = k % 2
+        assert both[victim].kill() == -signal.SIGKILL
+        assert both[1 - victim].wait() == STALLED
+        last = both[1 - victim].said().splitlines()[-1]
+        assert last.startswith("stopped: another process of this run has gone"), last
+    for folder in (run, whole):
+        both = two(nursery, folder, log, arguments)
+        assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
+    assert_same_state(run, whole)
+
+
+SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+
+
+@pytest.mark.parametrize("signals", [pytest.param(8, marks=OF_CI), pytest.param(60, marks=LARGE)])
+def test_signals_save_and_lose_no_step(signals, nursery, tmp_path):
+    run, log = tmp_path / "run", tmp_path / "log"
+    arguments = (*MLP, "--config.train.steps=1000000", "--config.train.save_every=1000000")
+    arguments += ("--config.train.log_every=1", "--workdir", run)
+    chance, before = dice(2), 0
+    for k in range(signals):
+        number = [*SIGNALS][k % 3]
+        process = nursery.start(arguments, log)
+        process.until(lambda process=process: "\nstep" in process.said())
+        time.sleep(chance.uniform(0, 0.3))
+        if k % 2 and number == signal.SIGTERM:  # a scheduler may send it twice
+            os.kill(process.number, number)
+            time.sleep(0.02)
+        assert process.kill(number) == SIGNALS[number], process.said()
+        assert "is saved, the same command goes on" in process.said()
+        step, _ = state_of(run)
+        rows = [row["step"] for row in logs.read(run / "metrics.jsonl")]
+        assert step > before and rows == [*range(1, step + 1)]
+        before = step
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_in_a_month_nothing_grows(nursery, tmp_path):
+    """30,000 steps: memory, open files, and the program, which is compiled once."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    arguments = (*MLP, "--config.train.steps=30000", "--config.train.save_every=1000")
+    process = nursery.start((*arguments, "--config.train.log_every=100", "--workdir", run), log)
+    seen = {}
+    for step in (5_000, 29_000):
+        process.until(lambda step=step: f"\nstep {step:,}/" in process.said(), every=0.05)
+        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.number}/status").open())
+        files = len([*Path(f"/proc/{process.number}/fd").iterdir()])
+        seen[step] = int(status["VmRSS"].split()[0]), files, int(status["Threads"])
+    assert process.wait() == 0 and process.said().count("compiling") == 1
+    print(seen)
+    (memory, files, threads), (later, more, also) = seen.values()
+    assert later <= 1.05 * memory and more <= files + 2 and also <= threads + 2
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_eight_devices_do_not_wait_for_each_other_for_ever(nursery, tmp_path):
+    """5,000 steps without a row in between, which virtual devices once hung in."""
+    arguments = (*MLP, "--config.train.steps=5000", "--config.train.save_every=5000")
+    arguments += ("--config.train.log_every=5000", "--workdir", tmp_path / "run")
+    assert "finished step 5,000" in nursery.run(arguments, tmp_path / "log", devices=8)
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_a_run_that_moves_between_numbers_of_devices_ends_as_one_that_does_not(nursery, tmp_path):
+    """4, 2, 1 and 4 devices: to 2e-5 of each array's largest number, and to the bit with shards."""
+    sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
+    for shards in (0, 4):
+        arguments = (*MLP, *sgd, f"--config.train.deterministic_shards={shards}", "--workdir")
+        moved, still, log = (tmp_path / f"{name}{shards}" for name in ("moved", "still", "log"))
+        for part, devices in enumerate((4, 2, 1, 4), 1):
+            length = f"--config.train.steps={20 * part}"
+            nursery.run((*arguments, moved, length), log, devices)
+        nursery.run((*arguments, still, "--config.train.steps=80"), log)
+        if shards:
+            assert_same_state(moved, still)
+            continue
+        (_, ours), (_, others) = state_of(moved), state_of(still)
+        for name in ("params", "ema_params"):
+            for key, leaf in ours[name].items():
+                bound = 2e-5 * abs(others[name][key]).max()
+                np.testing.assert_allclose(leaf, others[name][key], rtol=0, atol=bound)
