@@ -33,7 +33,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         for entry in one.iterdir():
             if not (other / entry.name).exists():
                 shutil.copy2(entry, other)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
 
 from jaxtyping import install_import_hook  # noqa: E402

@@ -40,6 +40,8 @@ def serve() -> None:
         child = os.fork()
         if not child:
             os.environ["XLA_FLAGS"] = asked["flags"]
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # both ignored where the tests run
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background
             log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             for stream in (1, 2):
                 os.dup2(log, stream)
@@ -60,7 +62,6 @@ class Nursery:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"},
         )
 
     def ask(self, **what) -> int:

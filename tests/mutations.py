@@ -2490,9 +2490,9 @@ ENDS = (
     ),
     Mutation(
         "the examples of a shard",
-        "ddm_jax.training.compiled.dealt",
-        "a[k * size : (k + 1) * size]",
-        "a[:size]",
+        "dealt",
+        "k * size",
+        "0",
         ("test_shards", "two_devices"),
     ),
     Mutation(

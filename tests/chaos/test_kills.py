@@ -68,7 +68,7 @@ def killed(process: Run, moment: str, folder, delay: float) -> bool:
 def test_random_kills_leave_no_trace(kills, nursery, tmp_path):
     """SIGKILL while it starts, restores, trains and saves; most after the first checkpoint."""
     run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
-    steps = 60 * kills
+    steps = 40 * kills
     arguments = (*MLP, f"--config.train.steps={steps}", "--config.optim.decay=cosine")
     chance, hits = dice(0), collections.Counter()
     moments = ["training", "saving", "training", "restoring", "starting"]
@@ -99,16 +99,21 @@ def two(nursery, run, log, arguments):
 def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery, tmp_path):
     run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
     arguments = (*MLP, f"--config.train.steps={40 * kills}")
-    chance = dice(1)
+    chance, ends = dice(1), collections.Counter()
     for k in range(kills):
         both = two(nursery, run, log, arguments)
         both[0].until(lambda both=both: "\nstep" in both[0].said())
         time.sleep(chance.uniform(0, 0.2))
         victim = k % 2
         assert both[victim].kill() == -signal.SIGKILL
-        assert both[1 - victim].wait() == STALLED
-        last = both[1 - victim].said().splitlines()[-1]
-        assert last.startswith("stopped: another process of this run has gone"), last
+        end, said = both[1 - victim].wait(), both[1 - victim].said()
+        ends[end] += 1
+        if end == STALLED:
+            last = said.splitlines()[-1]
+            assert last.startswith("stopped: another process of this run has gone"), said
+        else:  # without its coordinator the runtime may end a process before we can
+            assert end == -signal.SIGABRT and victim == 0, said
+    print(f"of {kills} that were left alone: {dict(ends)}")
     for folder in (run, whole):
         both = two(nursery, folder, log, arguments)
         assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
@@ -150,7 +155,8 @@ def test_in_a_month_nothing_grows(nursery, tmp_path):
     seen = {}
     for step in (5_000, 29_000):
         process.until(lambda step=step: f"\nstep {step:,}/" in process.said(), every=0.05)
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{process.number}/status").open())
+        lines = Path(f"/proc/{process.number}/status").read_text().splitlines()
+        status = dict(line.split(":", 1) for line in lines)
         files = len([*Path(f"/proc/{process.number}/fd").iterdir()])
         seen[step] = int(status["VmRSS"].split()[0]), files, int(status["Threads"])
     assert process.wait() == 0 and process.said().count("compiling") == 1
