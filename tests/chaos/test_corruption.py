@@ -55,7 +55,8 @@ def test_no_damage_is_ever_read_as_a_state(harms, saved, tmp_path):
     for k in range(harms):
         folder = tmp_path / str(k)
         shutil.copytree(saved, folder)
-        files = sorted(p for p in (folder / "c/2").rglob("*") if p.is_file() and p.stat().st_size)
+        files = [p for p in (folder / "c/2").rglob("*") if p.is_file() and p.stat().st_size]
+        files.sort(key=lambda path: (path.parent, path.stat().st_size))  # names are drawn anew
         sizes = [path.stat().st_size if k % 2 else 1 for path in files]
         (path,) = chance.choices(files, sizes)
         harm = chance.choice(HARMS)
