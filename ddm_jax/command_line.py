@@ -27,6 +27,7 @@ import absl.logging
 
 from ddm_jax.errors import PeerLost, RunError, UserError, in_line
 from ddm_jax.output import forget_output
+from ddm_jax.training.watchdog import STALLED
 
 # What a path can be refused for by the system, whatever it was to be used for.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PeerLost as error:
         print(f"stopped: {in_line(str(error))}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(75)  # the end of an interpreter waits for all processes
+        os._exit(STALLED)  # the end of an interpreter waits for all processes
     except RunError as error:
         print(f"stopped: {in_line(str(error))}", file=sys.stderr)
         return 1

@@ -207,6 +207,15 @@ def state_of(run, step=None):
     return step, manager.restore(step, args=ocp.args.Composite(**items))
 
 
+def assert_same_state(a, b):
+    """Two runs end at the same step, in the same bits."""
+    (step_a, fields_a), (step_b, fields_b) = state_of(a), state_of(b)
+    assert step_a == step_b and fields_a.keys() == fields_b.keys()
+    for name in fields_a.keys():
+        for key, leaf in fields_a[name].items():
+            np.testing.assert_array_equal(leaf, fields_b[name][key], err_msg=name + key)
+
+
 def constant_bytes(program, *arguments) -> int:
     """About how much of a compiled program's own text is the numbers of its constants."""
     return len(program.lower(*arguments).as_text()) // 2

@@ -2482,6 +2482,27 @@ ENDS = (
         ("test_checkpoint", "sums_that_are_none"),
     ),
     Mutation(
+        "a peer that has gone",
+        "answered",
+        "layout.processes == 1",
+        "layout.processes == 2",
+        ("test_processes", "only_one"),
+    ),
+    Mutation(
+        "the end without a peer",
+        "main",
+        "os._exit(STALLED)",
+        "sys.exit(STALLED)",
+        ("test_processes", "without_waiting"),
+    ),
+    Mutation(
+        "the new state on every device",
+        "joined",
+        "list(own)",
+        "list(own)[::-1]",
+        ("test_shards", "every_device"),
+    ),
+    Mutation(
         "the shards of a device",
         "in_shards",
         "shards // layout.count",

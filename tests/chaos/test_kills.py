@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, state_of
+from conftest import ROOT, TINY, assert_same_state, state_of
 from kills import Nursery, Run, dice
 
 from ddm_jax.training import logs
@@ -30,14 +30,6 @@ def nursery():
     nursery = Nursery()
     yield nursery
     nursery.close()
-
-
-def assert_same_state(a, b):
-    (step_a, fields_a), (step_b, fields_b) = state_of(a), state_of(b)
-    assert step_a == step_b and fields_a.keys() == fields_b.keys()
-    for name in fields_a.keys():
-        for key, leaf in fields_a[name].items():
-            np.testing.assert_array_equal(leaf, fields_b[name][key], err_msg=name + key)
 
 
 def killed(process: Run, moment: str, folder, delay: float) -> bool:
@@ -118,6 +110,16 @@ def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery,
         both = two(nursery, folder, log, arguments)
         assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
     assert_same_state(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+def test_two_processes_in_shards_give_the_bits_of_one(nursery, tmp_path):
+    arguments = (*MLP, "--config.train.deterministic_shards=4", "--config.train.steps=40")
+    both = two(nursery, tmp_path / "two", tmp_path / "log", arguments)
+    assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
+    nursery.run((*arguments, "--workdir", tmp_path / "one"), tmp_path / "log")
+    assert_same_state(tmp_path / "two", tmp_path / "one")
 
 
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}

@@ -17,6 +17,7 @@ from conftest import (
     ROOT,
     TINY,
     answer,
+    assert_same_state,
     constant_bytes,
     images_of,
     launch,
@@ -51,15 +52,6 @@ MLP = (
     "--config.optim.lr=5e-3",
     "--config.guidance.name=none",
 )
-
-
-def assert_same_state(a, b):
-    (step_a, fields_a), (step_b, fields_b) = state_of(a), state_of(b)
-    assert step_a == step_b
-    for name, leaves in fields_a.items():
-        assert leaves.keys() == fields_b[name].keys()
-        for key, leaf in leaves.items():
-            np.testing.assert_array_equal(leaf, fields_b[name][key], err_msg=name + key)
 
 
 @pytest.mark.slow
