@@ -2496,13 +2496,6 @@ ENDS = (
         ("test_processes", "without_waiting"),
     ),
     Mutation(
-        "the new state on every device",
-        "joined",
-        "list(own)",
-        "list(own)[::-1]",
-        ("test_shards", "every_device"),
-    ),
-    Mutation(
         "the shards of a device",
         "in_shards",
         "shards // layout.count",

@@ -33,13 +33,16 @@ def test_a_command_whose_peer_has_gone_ends_in_a_line_without_waiting(monkeypatc
     def run(*_):
         raise PeerLost("another process\nhas gone")
 
+    class Left(BaseException):
+        """The process is gone."""
+
     def left(code):
-        raise SystemExit(code)
+        raise Left(code)
 
     monkeypatch.setattr(command_line, "_run", run)
     monkeypatch.setattr(os, "_exit", left)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(Left) as ended:
         command_line.main(["--config", "configs/quickstart.py"])
     out, err = capsys.readouterr()
-    assert ended.value.code == STALLED
+    assert ended.value.args == (STALLED,)
     assert out == "" and err.startswith("stopped: another process") and err.count("\n") == 1
