@@ -6,6 +6,7 @@ python launch.py --mode sample --workdir runs/quickstart --config.sample.count=6
 python launch.py --mode sample --workdir runs/shapes_text --prompt "a small red circle"
 python launch.py --mode evaluate --workdir runs/quickstart         bits/dim
 python launch.py --mode edit --workdir runs/quickstart --config.edit.name=inpaint
+python launch.py --mode encode --workdir runs/toy --config.sampler.name=heun    pairs
 python launch.py --mode import --config configs/cifar_linear.py --folder ddpm-cifar10-32
 python launch.py --mode export --workdir runs/quickstart --folder for_diffusers
 python launch.py --mode report --workdir runs --out report.html    all runs on one page
@@ -31,7 +32,7 @@ from ddm_jax.training.watchdog import STALLED
 
 # What a path can be refused for by the system, whatever it was to be used for.
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
-MODES = ("train", "sample", "evaluate", "edit", "doctor", "report", "import", "export")
+MODES = ("train", "sample", "evaluate", "edit", "encode", "doctor", "report", "import", "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,6 +153,7 @@ def _add_sweep_flags(group: argparse._ArgumentGroup) -> None:
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax import verbs
     from ddm_jax.config.load import default_workdir
+    from ddm_jax.runs import begun
 
     if flags.end_with_input:
         from ddm_jax.sweep.run import end_with_input
@@ -176,12 +178,14 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     if flags.mode == "import":
         how = {"workdir": flags.workdir, "overrides": overrides, "dry_run": flags.dry_run}
         return verbs.import_weights(flags.config, flags.folder, **how)
+    workdir = flags.workdir or default_workdir(flags.config)
     if flags.mode == "export":
-        workdir = flags.workdir or default_workdir(flags.config)
         return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
+    if flags.mode == "evaluate" and flags.config and not begun(workdir):
+        return verbs.evaluate_samples(flags.config, workdir, overrides, flags.dry_run)
     uses = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}
-    verb = {**uses, "doctor": verbs.doctor}[flags.mode]
-    return verb(flags.workdir or default_workdir(flags.config), overrides, flags.dry_run)
+    verb = {**uses, "encode": verbs.encode, "doctor": verbs.doctor}[flags.mode]
+    return verb(workdir, overrides, flags.dry_run)
 
 
 def _report(flags: argparse.Namespace, overrides: list[str]) -> int:

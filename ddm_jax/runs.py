@@ -163,13 +163,23 @@ def averaged_at(
             return jax.tree.map(lambda a: np.asarray(a, np.float32), total)
 
 
-def open(name: str | Path) -> Run:
-    """The run in a folder, or at one of its checkpoints: `runs/x`, `runs/x@500`, `runs/x@best`."""
+def _parts(name: str | Path) -> tuple[Path, str]:
+    """The folder in `runs/x`, `runs/x@500` or `runs/x@best`, and the step, "" for none."""
     folder, _, step = str(name).rpartition("@")
     known = step == "best" or (step.isascii() and step.isdigit())
-    path = Path(folder if folder and known else str(name))
+    return (Path(folder), step) if folder and known else (Path(name), "")
+
+
+def begun(name: str | Path) -> bool:
+    """Whether there is a run in a folder, which may be named with a step."""
+    return (_parts(name)[0] / "config.json").exists()
+
+
+def open(name: str | Path) -> Run:
+    """The run in a folder, or at one of its checkpoints: `runs/x`, `runs/x@500`, `runs/x@best`."""
+    path, step = _parts(name)
     config, spec = saved_config(path), saved_spec(path)
-    if not (folder and known):
+    if not step:
         return Run(path, None, config, spec)
     if step != "best":
         return Run(path, int(step), config, spec)

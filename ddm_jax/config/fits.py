@@ -42,6 +42,7 @@ def _diffusion(task: Diffusion) -> None:
             "this augmentation is told to the network in a vector, which this one does not read; "
             "take augment.name=none, or model.name=ddpm_unet"
         )
+    _pairs(task)
     try:
         generator.timesteps.times(model.schedule, generator.grid_steps)
     except ValueError as error:
@@ -75,6 +76,19 @@ def _range(task: Diffusion) -> None:
             "the objective bounds the probability of the values of the data, and latents are none; "
             "take objective.name=weighted"
         )
+
+
+def _pairs(task: Diffusion) -> None:
+    """Raises UserError where examples that come with their noise would part from it."""
+    if not task.spec.paired:
+        return
+    if task.augment.columns:
+        raise UserError(
+            "each example has its own noise, which a changed one does not fit; take "
+            "augment.name=none"
+        )
+    if task.codec.asks:
+        raise UserError("the noise of pairs is of values, not of latents; take codec.name=pixels")
 
 
 def _codec(task: Any) -> None:

@@ -18,6 +18,7 @@ COLUMNS = {
     "text": "captions",
     "image": "pictures",
     "embedding": "embeddings",
+    "noise": "noises",
 }
 
 
@@ -30,8 +31,9 @@ class DataOptions:
     """The `data` section: which set, how it is decoded and how it is fed.
 
     name: `digits`, `shapes`, `photo`, `tfds:<name>`, `folder:<path>`; waves: `tones`,
-    `waves:<path>`; clips: `moving_shapes`, `clips:<path>`; volumes: `solids`; or points in the
-    plane: `moons`, `rings`, `checkerboard`, `swiss_roll` or `mixture`. dir: where TFDS keeps
+    `waves:<path>`; clips: `moving_shapes`, `clips:<path>`; volumes: `solids`; points in the plane:
+    `moons`, `rings`, `checkerboard`, `swiss_roll` or `mixture`; or `pairs:<path>`, the samples of a
+    run with their noise. dir: where TFDS keeps
     prepared data ("" for its own default). downloads: a folder of original files to prepare from.
     size: pixels after cropping and resizing, (side,) or (height, width), or the samples of a wave,
     (length,); () for the data's own. channels: 1 or 3, 0 for the data's own. rate: samples a
@@ -149,6 +151,11 @@ class Spec:
         return cls(**fields)
 
     @property
+    def paired(self) -> bool:
+        """Whether each example comes with the noise that it was made of."""
+        return bool(dict(zip(COLUMNS, self.sha256, strict=False)).get("noise"))
+
+    @property
     def values(self) -> tuple[Any, ...]:
         """What the values of an example are."""
         return self.kind, self.shape, self.low, self.high, self.levels
@@ -172,7 +179,8 @@ def _with_tuples(plain: Mapping[str, Any]) -> dict[str, Any]:
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Decoded examples by column: "x" (N, ...), and where there are "label" int32, "text" unicode,
-    "image" (N, ...), a picture that comes with each, and "embedding" (N, D) float32, a vector.
+    "image" (N, ...), a picture that comes with each, "embedding" (N, D) float32, a vector, and
+    "noise" (N, ...) float32, that which the example was made of.
 
     attributes: what else is known of them, (N,) each. problems: (file, reason) of what was left
     out.

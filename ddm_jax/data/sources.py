@@ -16,6 +16,7 @@ from ddm_jax.data.columns import spec_of
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.folder import folder
 from ddm_jax.data.images import fit
+from ddm_jax.data.pairs import pairs
 from ddm_jax.data.points import POINT_SETS, REACH
 from ddm_jax.data.prepared import tfds
 from ddm_jax.data.vectors import with_vectors
@@ -170,6 +171,7 @@ SOURCES = {
     "tones": tones,
     "tfds": tfds,
     "folder": folder,
+    "pairs": pairs,
     "waves": waves,
     "clips": clips,
     **{name: functools.partial(points, name) for name in POINT_SETS},

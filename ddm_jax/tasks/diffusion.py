@@ -175,7 +175,8 @@ class Diffusion:
         own = fold_in(jax.random.fold_in(key, OF_CONDITIONS), columns["place"])
         condition = self.model.condition
         raw = condition.noised(condition.raw(columns), own, training=True)
-        return Batch(x0, raw, columns["place"], self.augment.labels(feed))
+        labels, noise = self.augment.labels(feed), columns.get("noise")
+        return Batch(x0, raw, columns["place"], labels, noise)
 
     def problem(self) -> Problem:
         """What objectives are told of the network and the data."""

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.data.dataset import Spec
-from ddm_jax.diffusion.arrays import fold_in
+from ddm_jax.diffusion.arrays import fold_in, normal_like
 from ddm_jax.diffusion.clipping import CLIPS
 from ddm_jax.diffusion.conditions import Raw
 from ddm_jax.diffusion.guidance import Given, Guidance, Judge, at_the_same_noise
@@ -133,6 +133,11 @@ class Generator:
         x = jnp.zeros((len(index), *self.model.shape))
         t = self.times(weights)[0]
         return prior(self.schedule(weights), self.noise_key(index), x, t)
+
+    def noise(self, index: Array) -> Array:
+        """The standard normal noise (B, ...) that `start` scales, of examples `index` (B,)."""
+        x = jnp.zeros((len(index), *self.model.shape))
+        return normal_like(self.noise_key(index), x)
 
     def guided(self, weights: Weights, asked: Asked) -> Denoise:
         """The denoiser that sampling runs: conditioned, guided, estimates clipped."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
     from ddm_jax.verbs.opened import Opened
 
 
@@ -30,12 +32,11 @@ def train(
     end. Raises UserError for whatever is wrong, with the remedy, and RunError for a run that had
     to stop.
     """
-    from ddm_jax.config.load import default_workdir, load_config, override
-    from ddm_jax.config.tables import complete
+    from ddm_jax.config.load import default_workdir
     from ddm_jax.verbs.entry import train_config
 
-    settings = override(complete(load_config(str(config))), overrides)
-    return train_config(settings, Path(workdir or default_workdir(str(config))), dry_run)
+    place = Path(workdir or default_workdir(str(config)))
+    return train_config(_settings(config, overrides), place, dry_run)
 
 
 def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
@@ -48,9 +49,32 @@ def evaluate(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool =
     return _use("evaluate", workdir, overrides, dry_run)
 
 
+def evaluate_samples(
+    config: str | Path,
+    workdir: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    dry_run: bool = False,
+) -> int:
+    """Measure the samples of `evaluate.source` against the data of the config file `config`.
+
+    They may be of any project: no trained run is needed. The numbers go into the `evaluation/` of
+    `workdir`, by default `runs/<config name>`. Returns the exit code, 0.
+    """
+    from ddm_jax.config.load import default_workdir
+    from ddm_jax.verbs.entry import measure_samples
+
+    place = Path(workdir or default_workdir(str(config)))
+    return measure_samples(_settings(config, overrides), place, dry_run)
+
+
 def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
     """Edit with the run in `workdir` as `edit.name` says, into its `edits/`."""
     return _use("edit", workdir, overrides, dry_run)
+
+
+def encode(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
+    """Write `sample.count` pairs of noise and sample of the run in `workdir` into its `pairs/`."""
+    return _use("encode", workdir, overrides, dry_run)
 
 
 def import_weights(
@@ -109,6 +133,13 @@ def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
     from ddm_jax.verbs.opened import open_run
 
     return open_run(workdir, overrides)
+
+
+def _settings(config: str | Path, overrides: Sequence[str]) -> "ConfigDict":
+    from ddm_jax.config.load import load_config, override
+    from ddm_jax.config.tables import complete
+
+    return override(complete(load_config(str(config))), overrides)
 
 
 def _use(verb: str, workdir: str | Path, overrides: Sequence[str], dry_run: bool) -> int:

@@ -67,6 +67,7 @@ def make_compare(
     def compare(loaded: Loaded) -> Found:
         drawn, values, asked = draw_all(loaded)
         count, data = len(values), len(reference.places)
+        step = None if options.source else loaded.step
         say(f"looking at {count:,} samples and {data:,} examples by {eye.title}")
         folder = opened.folder / "evaluation" / f"features_{names.digest({**drawn, **eye.about})}"
         seen = look(layout, eye, folder, values, say=say)._replace(asked=asked_of(eye, asked))
@@ -74,7 +75,7 @@ def make_compare(
         floor = look_at_data(layout, eye, other._replace(places=other.places[:count]), say)
         about = {"data": task.spec.name, **reference.about, "examples": data}
         protocol = {
-            "step": loaded.step,
+            "step": step,
             "count": count,
             "samples": drawn,
             "features": eye.about,

@@ -14,12 +14,14 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import check_names, data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
+from ddm_jax.evaluation.sets import SET_METRICS
 from ddm_jax.lock import locked
 from ddm_jax.tasks.base import completed
 from ddm_jax.training.layout import Layout, all_devices
 from ddm_jax.training.processes import together
 from ddm_jax.verbs.editing import edit
-from ddm_jax.verbs.evaluating import evaluate
+from ddm_jax.verbs.encoding import encode_pairs
+from ddm_jax.verbs.evaluating import evaluate, report
 from ddm_jax.verbs.examining import examine
 from ddm_jax.verbs.opened import Loaded, Opened, load, open_run
 from ddm_jax.verbs.previews import PREVIEWS, Preview
@@ -29,7 +31,13 @@ from ddm_jax.verbs.watching import Watch
 
 # What can be done with a trained run, by its task; what gives no exit code ends with 0.
 USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
-    "diffusion": {"sample": sample, "evaluate": evaluate, "edit": edit, "doctor": examine},
+    "diffusion": {
+        "sample": sample,
+        "evaluate": evaluate,
+        "edit": edit,
+        "encode": encode_pairs,
+        "doctor": examine,
+    },
     "classifier": {"evaluate": evaluate},
     "autoencoder": {"evaluate": evaluate},
 }
@@ -96,6 +104,36 @@ def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -
         describe(opened.run.config, setup, layout, workdir)
         return 0
     return uses[verb](opened, layout) or 0
+
+
+def measure_samples(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
+    """Measure the samples of `evaluate.source` against the data of a config, which needs no trained
+    weights; the exit code.
+    """
+    layout = all_devices()
+    with together(layout):
+        check_names(config)
+        if not used(config).get("evaluate.source"):
+            raise UserError(
+                f"no run in {workdir}; train first, or name samples of others by "
+                "--config.evaluate.source=<a folder of images or an .npz>"
+            )
+        data = sources.load(data_options(config), layout.say)
+        data = borrowing.taught(config, data, workdir)
+        setup, lent = borrowing.assembled(config, data.spec, workdir, training=False)
+        of_runs = [name for name in setup.task.evaluate.metrics if name not in SET_METRICS]
+        if of_runs:
+            raise UserError(
+                f"evaluate.metrics={','.join(of_runs)} measures a trained run, and there is none "
+                f"in {workdir}; of samples take {', '.join(SET_METRICS)}"
+            )
+    warn(setup, layout)
+    if dry_run:
+        describe(config, setup, layout, workdir)
+        return 0
+    run = runs.Run(workdir, None, config, data.spec)
+    report(Opened(run, setup, lent), load(lent, layout), layout)
+    return 0
 
 
 def warn(setup: Setup, layout: Layout) -> None:

@@ -99,7 +99,11 @@ def evaluate(opened: Opened, layout: Layout) -> None:
     one are written as `step_<step>_<split>_seed_<seed>_<digest>.json` too.
     """
     check(opened)
-    loaded = opened.load(layout, raw=opened.setup.task.evaluate.weights == "raw")
+    report(opened, opened.load(layout, raw=opened.setup.task.evaluate.weights == "raw"), layout)
+
+
+def report(opened: Opened, loaded: Loaded, layout: Layout) -> None:
+    """Take the metrics of `evaluate.metrics` for weights of a run, print and record them."""
     found = make_evaluation(opened, loaded, layout)(loaded)
     if layout.first:
         for _, lines in found:

@@ -50,7 +50,8 @@ def make_eye(opened: Opened, loaded: Loaded, layout: Layout) -> Eye:
     """The features of a run's config, ready to see; UserError where they cannot."""
     task: Diffusion = opened.setup.task
     row, own = task.features, alone(layout)
-    about = names.chosen("features", row)
+    about = {**names.chosen("features", row), "values": list(task.spec.values)}
+    about.pop("spec", None)
     try:
         row.check(task.spec)
     except ValueError as error:

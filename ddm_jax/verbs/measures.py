@@ -2,31 +2,30 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Flat = Mapping[str, Any]  # values by dotted key
 
-# What the numbers of `--mode evaluate` are called; those of other metrics keep their keys.
-NAMES = {
-    "bound": "variational bound, bits/dim",
-    "ode": "ODE likelihood, bits/dim",
-    "nats": "-log p(class), nats",
-    "psnr": "PSNR, dB",
-    "ssim": "SSIM",
-}
-_NO_METRIC = ("step", "data", "examples", "settings", "per_example")
+# Of a protocol: what tells the weights that were measured, and does not say how.
+_OF_WEIGHTS = re.compile(r"step|(samples\.)?weights\.(step|sha256)|code\.(jax|sha256)")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a run. floor: the least that it can be expected to be, where that is known."""
+    """One number of a run.
+
+    protocol: how it was taken; numbers of two protocols cannot be compared. weights: whose number
+    it is. floor: the number of other data in place of samples, where that is known.
+    """
 
     name: str
     value: float
     step: int | None
     protocol: Flat
+    weights: Flat
     floor: float | None
     numbers: Flat
 
@@ -35,48 +34,26 @@ def from_line(line: Any) -> Measure:
     """The measure in an object of `evaluation/results.jsonl`; ValueError says what is wrong."""
     if not isinstance(line, dict):
         raise ValueError("it is no object")
-    name, value, floor = line.get("name"), number(line.get("value")), line.get("floor")
-    protocol, numbers = line.get("protocol", {}), line.get("numbers") or {}
+    name, value, protocol = line.get("name"), number(line.get("value")), line.get("protocol", {})
+    numbers = line.get("numbers") or {}
     if not isinstance(name, str) or not name:
         raise ValueError(f"name is {short(name)}, not a text")
     if value is None:
         raise ValueError(f"value is {short(line.get('value'))}, not a finite number")
-    if floor is not None and number(floor) is None:
-        raise ValueError(f"floor is {short(floor)}, not a finite number")
     if not isinstance(protocol, dict) or not isinstance(numbers, dict):
         raise ValueError("protocol and numbers must be objects")
-    step = whole(line.get("step"))
-    return Measure(name, value, step, flat(protocol), number(floor), flat(numbers))
+    flat_one, floor = flat(protocol), None
+    weights = {k: flat_one.pop(k) for k in [*flat_one] if _OF_WEIGHTS.fullmatch(k)}
+    if (beside := line.get("floor")) is not None:
+        headline = next((key for key, found in numbers.items() if found == value), "")
+        floor = number(beside["numbers"].get(headline)) if _has_numbers(beside) else None
+        if floor is None:
+            raise ValueError(f"floor is {short(beside)}, which has no such number")
+    return Measure(name, value, whole(weights.get("step")), flat_one, weights, floor, flat(numbers))
 
 
-def from_evaluation(result: Mapping[str, Any]) -> list[Measure]:
-    """The means in a file of `--mode evaluate`; of those by noise level the one at the first time.
-
-    ValueError where a number is none.
-    """
-    protocol = flat({key: result.get(key) for key in ("data", "examples", "settings")})
-    found = []
-    for key in (key for key in result if key not in _NO_METRIC):
-        metric = result[key]
-        if not isinstance(metric, dict):
-            raise ValueError(f"{key} is no object")
-        times = metric.get("times") or [0.0]
-        means = {key: metric}
-        if "mean" not in metric:  # rows by noise level
-            means = {
-                name: rows[0]
-                for name, rows in metric.items()
-                if isinstance(rows, list) and rows and isinstance(rows[0], dict)
-            }
-        for name, row in means.items():
-            value, error = number(row.get("mean")), number(row.get("standard_error"))
-            if value is None:
-                raise ValueError(f"{name} is {short(row.get('mean'))}, not a finite number")
-            at = "" if row is metric else f" at t = {short(times[0])}"
-            numbers = {} if error is None else {"standard_error": error}
-            label, step = NAMES.get(name, name) + at, whole(result.get("step"))
-            found.append(Measure(label, value, step, protocol, None, numbers))
-    return found
+def _has_numbers(beside: Any) -> bool:
+    return isinstance(beside, dict) and isinstance(beside.get("numbers"), dict)
 
 
 def number(value: Any) -> float | None:

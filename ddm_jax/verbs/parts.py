@@ -58,6 +58,7 @@ def metrics(runs: Mapping[str, Summary], left: list[str]) -> list[str]:
         place = next(k for k, one in enumerate(several) if not differing([one, measure.protocol]))
         folded = {
             **{key: _text(value) for key, value in measure.protocol.items()},
+            **{key: _text(value) for key, value in measure.weights.items()},
             **{f"numbers.{key}": _text(value) for key, value in measure.numbers.items()},
         }
         error = measure.numbers.get("standard_error")

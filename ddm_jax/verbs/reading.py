@@ -14,9 +14,10 @@ from ddm_jax.config.load import used
 from ddm_jax.errors import UserError
 from ddm_jax.figures.sounds import BESIDE
 from ddm_jax.verbs import measures
-from ddm_jax.verbs.measures import Measure, number, short, whole
+from ddm_jax.verbs.measures import Measure, number, whole
 
-MARKS = ("metrics.jsonl", "done.json", "error.txt")  # any of them makes a run, as a config does
+# Any of them makes a run, as a config does.
+MARKS = ("metrics.jsonl", "done.json", "error.txt", "evaluation/results.jsonl")
 DEPTH = 3  # folders of folders that are looked through: runs, a sweep in it, its cells
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -24,7 +25,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Result:
-    """How far a run is. status: finished, failed, partial or not started.
+    """How far a run is. status: finished, failed, partial, not started, or, where only samples of
+    others were measured, measured.
 
     loss: the mean of the last quarter of rows. seconds: of training, by images/s.
     """
@@ -111,7 +113,8 @@ def _result(folder: Path, rows: Sequence[Row]) -> Result:
         status = "failed"
     else:
         begun = bool(rows) or (folder / "config.json").exists()
-        status = "partial" if begun else "not started"
+        others = (folder / "evaluation" / "results.jsonl").exists()
+        status = "partial" if begun else "measured" if others else "not started"
     last = rows[-max(1, len(rows) // 4) :]
     rates = [number(row.get("images_per_s")) or 0 for row in rows]
     times = [batch / rate if rate > 0 else 0 for rate in rates]
@@ -174,13 +177,8 @@ def metrics(folder: Path, problems: list[str]) -> Iterator[Row]:
 
 
 def measured(folder: Path, problems: list[str]) -> Iterator[Measure]:
-    """What results.jsonl and the files of `--mode evaluate` hold, oldest step first."""
+    """The numbers of `--mode evaluate`, in its results.jsonl, oldest step first."""
     found = []
-    for path in sorted((folder / "evaluation").glob("step_*.json")):
-        try:
-            found += measures.from_evaluation(json.loads(path.read_text()))
-        except (OSError, ValueError, AttributeError, RecursionError) as error:
-            problems.append(f"evaluation/{path.name} left out: {short(str(error))}")
     for where, line in _lines(folder / "evaluation" / "results.jsonl", problems):
         try:
             found.append(measures.from_line(line))

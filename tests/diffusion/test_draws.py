@@ -15,7 +15,7 @@ from ddm_jax.diffusion.losses.importance import History, Importance
 from ddm_jax.diffusion.losses.noised import Problem
 from ddm_jax.diffusion.losses.objectives import Weighted
 from ddm_jax.diffusion.losses.time_samplers import Uniform
-from ddm_jax.diffusion.noise_conds import Timestep
+from ddm_jax.diffusion.noise_conds import Time, Timestep
 from ddm_jax.diffusion.predictions import PREDICTIONS
 from ddm_jax.diffusion.schedules.rates import Flow
 
@@ -145,3 +145,34 @@ def test_a_preference_for_some_times_leaves_the_mean_of_the_loss_alone():
     expected = ((np.arange(levels) - 1.0) ** 2).mean()
     assert abs(uneven - expected) > 0.3
     assert float((terms.weight * terms.loss).mean()) == pytest.approx(expected, rel=2e-3)
+
+
+def test_noise_that_examples_come_with_is_the_noise_they_are_trained_on():
+    """x_0 = s eps lies on straight paths which one velocity fits: the loss of it is 0.
+
+    Of drawn noise the same velocity misses by Var[eps - x_0 | x_t]: with d = (1 - t)^2 s^2 + t^2,
+    that is s^2 / d (Liu et al. 2022, arXiv:2209.03003, section 2.2: straight paths do not cross).
+    """
+    s, count = 0.5, 20_000
+    eps = jax.random.normal(jax.random.key(7), (count, 1))
+    seen = {}
+
+    def velocity(params, x, told, context, keys):
+        t = told[:, None]
+        seen["t"] = told
+        return x * (1 - s) / ((1 - t) * s + t)
+
+    problem = Problem(velocity, PREDICTIONS["velocity"](), Time())
+    loss = diffusion_loss(
+        problem, Flow(), Weighted(), Uniform(), embedding=Told(), draws=Draws(count)
+    )
+    place = jnp.arange(count)
+    batch = Batch(s * eps, jnp.zeros(count, jnp.int32), place)
+    straight = loss(Params(None), batch._replace(noise=eps), KEY, ()).loss
+    assert abs(straight).max() < 1e-4
+    drawn, t = np.asarray(loss(Params(None), batch, KEY, ()).loss), np.asarray(seen["t"])
+    var = (1 - t) ** 2 * s**2 + t**2
+    mean = (t - (1 - t) * s**2) / var  # E[eps - x_0 | x_t] over x_t
+    off = (1 - s) / ((1 - t) * s + t) - mean
+    expected = s**2 / var + off**2 * var
+    assert drawn.mean() == pytest.approx(expected.mean(), rel=0.05)

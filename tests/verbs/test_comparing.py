@@ -12,7 +12,7 @@ from ddm_jax.data import sources
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.evaluation.protocol import named
 from ddm_jax.evaluation.sets.base import Moments
-from ddm_jax.verbs import comparing, looking
+from ddm_jax.verbs import comparing, looking, reading
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -125,6 +125,43 @@ def test_samples_of_others_are_measured_by_the_same_code(kind, run, capsys, tmp_
     (other,), _ = evaluated(capsys, run, f"--config.evaluate.source={source}")
     assert other["value"] == pytest.approx(row["value"], rel=1e-6)
     assert other["protocol"]["samples"]["source"] == source.name
+
+
+def test_samples_of_others_need_no_run(run, capsys, tmp_path, at_root):
+    """The number is that which a run on the same data gives of them, weights or not."""
+    np.savez(
+        tmp_path / "a.npz", arr_0=np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), "u1")
+    )
+    source = f"--config.evaluate.source={tmp_path / 'a.npz'}"
+    (row,), _ = evaluated(capsys, run, source)
+    config = ("--config", "configs/quickstart.py", "--workdir", tmp_path / "none")
+    metrics = "--config.evaluate.metrics=('frechet',)"
+    for _ in range(2):  # the second adds a line to those of the first, and starts no run
+        code, _, err = answer(capsys, "--mode", "evaluate", *config, *FEW, metrics, source)
+        assert (code, err) == (0, "")
+    lines = (tmp_path / "none/evaluation/results.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [row, row]
+    assert row["protocol"]["step"] is None
+    assert not (tmp_path / "none/config.json").exists()
+    (found,) = reading.find(tmp_path / "none", [])
+    assert reading.result(found).status == "measured"
+
+
+@pytest.mark.parametrize(
+    "settings, remedy",
+    [
+        ((), "no run in"),
+        (("--config.evaluate.source=a.npz",), "of samples take frechet"),
+        (("--config.evaluate.source=a.npz", "--config.evaluate.metrics=fid"), "choose one of"),
+        (("--config.evaluate.source=a.npz", "--config.evaluate.metrics=kid"), "name a folder of"),
+        (("--config.evaluate.source=",), "name samples of others by --config.evaluate.source"),
+    ],
+)
+def test_what_needs_a_run_says_so(settings, remedy, capsys, tmp_path, at_root):
+    config = ("--config", "configs/quickstart.py", "--workdir", tmp_path / "none@100")
+    code, _, err = answer(capsys, "--mode", "evaluate", *config, *settings)
+    assert code == 2 and remedy in err and err.count("\n") == 1, err
+    assert not (tmp_path / "none@100").exists()
 
 
 def test_moments_in_a_file_stand_for_the_data(run, capsys, tmp_path):

@@ -24,15 +24,6 @@ from ddm_jax.config.tables import complete
 from ddm_jax.verbs import measures, reading, reporting
 
 PROTOCOL = {"sampler": {"name": "ddim", "steps": 50}, "count": 5000, "seed": 0}
-EVALUATED = {
-    "step": 20,
-    "data": {"name": "digits", "split": "train", "held_out": False},
-    "examples": 4,
-    "settings": {"steps": 4, "decoder": "x0"},
-    "bound": {"mean": 3.5, "standard_error": 0.1, "parts": {}, "times": [0, 1], "kl": [1, 2]},
-    "ode": {"mean": 3.25, "standard_error": 0.2},
-    "per_example": {"index": [0], "bound": [3.5]},
-}
 
 
 @functools.cache
@@ -42,8 +33,10 @@ def plain():
 
 def measured(value, name="FD@5k", **protocol):
     """A line of results.jsonl."""
-    line = {"metric": "frechet", "name": name, "value": value, "numbers": {"kid": 0.5}}
-    return {**line, "floor": 1.25, "step": 20, "protocol": {**PROTOCOL, **protocol}}
+    numbers = {"frechet": value, "kid": 0.5}
+    line = {"metric": "frechet", "name": name, "value": value, "numbers": numbers}
+    floor = {"of": {"split": "test"}, "count": 9, "numbers": {"frechet": 1.25, "kid": 0.25}}
+    return {**line, "floor": floor, "protocol": {**PROTOCOL, "step": 20, **protocol}}
 
 
 def made(folder, *, lines=(), rows=20, **settings):
@@ -84,7 +77,6 @@ def several(tmp_path):
     made(runs / "b", optim__lr=0.25, lines=[measured(7.5, seed=1)], prediction__name="eps")
     made(runs / "s/seed=10", seed=10)
     made(runs / "s/seed=9", seed=9)
-    (runs / "a/evaluation/step_20_train_seed_0_abc.json").write_text(json.dumps(EVALUATED))
     return runs
 
 
@@ -98,7 +90,6 @@ def test_a_report_has_a_row_a_run_and_columns_where_they_differ(several, tmp_pat
     assert [*rows[0]] == [
         *("run", "task", "status", "step", "optim.lr", "prediction.name", "seed"),
         *("FD@1k", "FD@5k (protocol 1: seed=0)", "FD@5k (protocol 2: seed=1)"),
-        *("ODE likelihood, bits/dim", "variational bound, bits/dim"),
         *("loss, mean of the last quarter of rows", "last loss", "training time, s"),
         *("s/step, median", "parameters"),
     ]
@@ -106,7 +97,7 @@ def test_a_report_has_a_row_a_run_and_columns_where_they_differ(several, tmp_pat
     assert [row["prediction.name"] for row in rows] == ["v", "eps", "v", "v"]
     assert rows[0]["FD@5k (protocol 1: seed=0)"] == "9.5"
     assert rows[1]["FD@5k (protocol 2: seed=1)"] == "7.5"
-    assert rows[0]["variational bound, bits/dim"] == "3.5" and rows[3]["FD@1k"] == ""
+    assert rows[0]["FD@1k"] == "8.5" and rows[3]["FD@1k"] == ""
     assert float(rows[0]["last loss"]) == 1 / 20 and rows[0]["parameters"] == "1234567"
     mean = np.mean([1 / k for k in range(16, 21)])
     assert float(rows[0]["loss, mean of the last quarter of rows"]) == pytest.approx(mean)
@@ -114,8 +105,8 @@ def test_a_report_has_a_row_a_run_and_columns_where_they_differ(several, tmp_pat
     assert "FD@5k: not comparable, as its 2 protocols differ in seed (0 / 1)" in found.texts
     assert "Losses differ in what they measure, by prediction.name." in found.texts
     assert len(found.all("img")) == 4 and len(found.all("svg")) == 2
-    assert text.count("&#9888;") == 2 and len(found.all("details")) == 5
-    assert "sampler.steps" in found.texts and "numbers.kid" in found.texts
+    assert text.count("&#9888;") == 2 and len(found.all("details")) == 3
+    assert {"sampler.steps", "numbers.kid", "1.25"} <= {*found.texts}
     assert "Left out" not in text and str(tmp_path) not in text
 
 
@@ -165,14 +156,10 @@ BROKEN = {
     "done.json": (b'{"step": [], "parameters": "many"}', []),
     "error.txt": (EVIL.encode() + b"\nmore", []),
     "samples/step_20.png": (b"GIF no picture", ["step_20.png left out: it is no picture"]),
-    "evaluation/step_3_x.json": (
-        b'{"bound": {"mean": "x"}}',
-        ["step_3_x.json left out: bound is x, not a finite number"],
-    ),
-    "evaluation/step_4_x.json": (b"[]", ["step_4_x.json left out"]),
     "evaluation/results.jsonl": (
         b'{"name": "fd", "value": NaN}\n{"name": 1, "value": 1}\n{"name": "fd", "value": "1"}\n3\n'
         b'{"name": "fd", "value": 1, "protocol": []}\n{"name": "fd", "value": 1, "floor": "x"}\n'
+        b'{"name": "fd", "value": 1, "floor": {"numbers": {"fd": 2}}, "numbers": {"kid": 1}}\n'
         + b'{"name": "fd", "value": 1'
         + b"0" * 400
         + b"}\n"
@@ -185,8 +172,9 @@ BROKEN = {
             "line 4, left out: it is no object",
             "line 5, left out: protocol and numbers must be objects",
             "line 6, left out: floor is x",
-            "line 7, left out: value is 1000",
-            "line 8, left out: it is no JSON",
+            "line 7, left out: floor is",
+            "line 8, left out: value is 1000",
+            "line 9, left out: it is no JSON",
         ],
     ),
 }
@@ -291,20 +279,37 @@ def test_settings_differ_by_value_not_by_writing():
     }
 
 
-def test_numbers_of_evaluations_are_means_with_their_protocol():
-    bound, ode = measures.from_evaluation(EVALUATED)
-    assert (bound.value, ode.value, bound.step) == (3.5, 3.25, 20)
-    assert bound.protocol["data.split"] == "train" and bound.protocol["settings.decoder"] == "x0"
-    assert ode.numbers == {"standard_error": 0.2}
-    means = [{"mean": m, "standard_error": 0.1} for m in (0.75, 0.5)]
-    noisy = {"step": 1, "accuracy": {"times": [0.0, 1.0], "accuracy": means, "nats": means[::-1]}}
-    accuracy, nats = measures.from_evaluation(noisy)
-    assert (accuracy.name, accuracy.value) == ("accuracy at t = 0.0", 0.75)
-    assert (nats.name, nats.value) == ("-log p(class), nats at t = 0.0", 0.5)
+@pytest.mark.usefixtures("quick_compilation")
+def test_what_evaluate_writes_is_what_a_report_shows(tiny_run, tmp_path, capsys, monkeypatch):
+    """Of runs and steps that were measured alike, in one column, with the floor beside each."""
+    monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
+    few = ("--config.evaluate.metrics=bound,frechet", "--config.evaluate.samples=4")
+    few += ("--config.evaluate.reference_count=50", "--config.evaluate.count=2")
+    few += ("--config.evaluate.steps=4", "--config.sample.steps=2")
+    for name, raw in (("a", ()), ("b", ("--config.evaluate.weights=raw",))):
+        run = shutil.copytree(tiny_run, tmp_path / "runs" / name)
+        shutil.rmtree(run / "evaluation", ignore_errors=True)
+        code, out, _ = answer(capsys, "--mode", "evaluate", "--workdir", run, *few, *raw)
+        assert code == 0
+    code, _, err = answer(capsys, "--mode", "evaluate", "--workdir", f"{tmp_path}/runs/a@3", *few)
+    assert code == 0, err
+    lines = (tmp_path / "runs/a/evaluation/results.jsonl").read_text().splitlines()
+    written = [json.loads(line) for line in lines]
+    verbs.report([tmp_path / "runs"], tmp_path / "r.html")
+    found = check_page((tmp_path / "r.html").read_text())
+    assert not [text for text in found.texts if "left out" in text]
+    rows = table_of(tmp_path / "r.csv")
+    columns = [name for name in rows[0] if name.startswith(("FD@4", "bits/dim"))]
+    assert len(columns) == 4  # two numbers, of averaged weights and of raw ones
+    fd = next(name for name in columns if name.startswith("FD@4") and "protocol 1" in name)
+    assert "weights.kind=averaged" in fd and written[1]["protocol"]["step"] == 6
+    assert float(rows[0][fd]) == written[1]["value"] and rows[1][fd] == ""
+    floor = written[1]["floor"]["numbers"]["frechet"]
+    assert f"{floor:.5g}" in found.texts
 
 
 def test_the_number_of_the_highest_step_stands_in_the_table(tmp_path):
-    lines = [{**measured(value), "step": step} for value, step in ((3.0, 30), (1.0, 10), (2.0, 20))]
+    lines = [measured(value, step=step) for value, step in ((3.0, 30), (1.0, 10), (2.0, 20))]
     run = reading.summary(made(tmp_path / "run", lines=lines))
     header, (row,) = reporting.table({"run": run})
     assert dict(zip(header, row, strict=True))["FD@5k"] == 3.0

@@ -18,12 +18,14 @@ class Batch(NamedTuple):
     """Examples x0 (B, ...), their raw conditions, and places (B,) in the whole batch.
 
     augment_labels: how each example was changed, (B, L), 0 for not; None where no label tells it.
+    noise: (B, ...), of examples that each have their own; None where any is drawn.
     """
 
     x0: Array
     cond: Raw
     place: Array
     augment_labels: Array | None = None
+    noise: Array | None = None
 
 
 class Params(NamedTuple):

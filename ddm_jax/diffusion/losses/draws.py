@@ -74,7 +74,8 @@ def diffusion_loss(
         raw = batch.cond
         if draws.class_dropout > 0:
             raw = drop(embedding, raw, of_class, draws.class_dropout)
-        eps, context = normal_like(of_noise, batch.x0), embedding.embed(params.cond, raw)
+        eps = normal_like(of_noise, batch.x0) if batch.noise is None else batch.noise
+        context = embedding.embed(params.cond, raw)
         null = embedding.embed(params.cond, embedding.null(len(t))) if objective.asks_null else None
         if batch.augment_labels is not None:
             # Also where the condition was dropped: x0 is changed all the same.

@@ -1,0 +1,92 @@
+"""Pairs of noise and the sample that a trained run makes of it, as `--mode encode` writes them."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddm_jax import files
+from ddm_jax.data.columns import spec_of
+from ddm_jax.data.dataset import DataOptions, Dataset, Report, Spec
+from ddm_jax.errors import UserError
+
+ABOUT = "pairs.json"  # written last: a folder that has it is whole
+_OF_SPEC = ("name", "kind", "low", "high", "levels", "rate", "mirrors")
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+
+
+def write_about(folder: Path, spec: Spec, settings: Mapping[str, Any], parts: int) -> None:
+    """Say what the pairs in a folder are: samples like the data of `spec`, in so many files."""
+    about = {name: getattr(spec, name) for name in _OF_SPEC}
+    about |= {"classes": list(spec.classes), "parts": parts, "settings": dict(settings)}
+    files.write_json(folder / ABOUT, about)
+
+
+def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
+    """The samples "x" of a trained run, each with the "noise" (n, ...) that it was made of.
+
+    A model trained on them learns to undo one noise for each example, not any: its paths are
+    straighter (rectified flow: Liu et al. 2022, arXiv:2209.03003, section 2.2).
+    """
+    folder = Path(argument).expanduser()
+    if not argument or not (folder / ABOUT).is_file():
+        raise UserError(
+            f"data.name=pairs:{argument} names no folder of pairs; make one with --mode encode "
+            "--workdir <a run>, which says its name"
+        )
+    for name, own in (("size", ()), ("channels", 0), ("rate", 0), ("frames", 0)):
+        if getattr(options, name) != own:
+            raise UserError(f"pairs are as they were made; leave data.{name} at {own}")
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        names, columns = _columns(folder, about["parts"])
+        mirrors, kind, rate = bool(about["mirrors"]), str(about["kind"]), float(about["rate"])
+        of_values = {"low": float(about["low"]), "high": float(about["high"])}
+        of_values["levels"] = int(about["levels"])
+        if not of_values["low"] < of_values["high"]:
+            raise ValueError("low is not below high")
+        spec = spec_of(
+            f"pairs of {about['name']}",
+            columns,
+            map(str, about["classes"]),
+            **of_values,
+            kind=kind,
+            rate=rate,
+            mirrors=mirrors,
+        )
+        if columns["x"].dtype != (np.uint8 if spec.levels else np.float32):
+            raise ValueError(f"x is of {columns['x'].dtype}")
+        if "label" in columns and not 0 <= columns["label"].min() <= columns["label"].max() < len(
+            spec.classes
+        ):
+            raise ValueError("a label is of no class")
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"data.name=pairs:{argument} is broken ({reason}); remove the folder and make it anew "
+            "with --mode encode"
+        ) from error
+    return Dataset(spec, columns)
+
+
+def _columns(folder: Path, parts: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The columns of all parts, joined; ValueError where they are none of pairs."""
+    paths = sorted(folder.glob("[0-9]*.npz"))
+    if len(paths) != parts or not paths:
+        raise ValueError(f"{parts} files of pairs are expected and {len(paths)} are there")
+    rows: list[dict[str, np.ndarray]] = []
+    for path in paths:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            rows.append({name: arrays[name] for name in arrays})
+    names = [name for name in ("x", "noise", "label", "text") if name in rows[0]]
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in names}
+    if {"x", "noise"} - columns.keys() or len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("every pair needs an x and a noise")
+    if columns["noise"].dtype != np.float32 or columns["noise"].ndim < 2:
+        raise ValueError(f"noise is of {columns['noise'].dtype} {columns['noise'].shape}")
+    if not np.isfinite(columns["noise"]).all():
+        raise ValueError("noise holds values that are not finite")
+    return names, columns
