@@ -1,8 +1,11 @@
 """The command line: see `python launch.py --help`, and ddm_jax/command_line.py."""
 
-import sys
-
-from ddm_jax.command_line import main
+from ddm_jax import interrupts
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.quietly()  # until `main` hears it
+
+from ddm_jax.command_line import main  # noqa: E402
+
+if __name__ == "__main__":
+    interrupts.leave(main())

@@ -1,8 +1,18 @@
-"""`python -m ddm_jax`: the command line of launch.py, where the package is installed."""
+"""`python -m ddm_jax`, and `ddm_jax`: the command line of launch.py, where it is installed."""
 
-import sys
+from typing import NoReturn
 
-from ddm_jax.command_line import main
+from ddm_jax import interrupts
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.quietly()  # until `main` hears it
+
+from ddm_jax.command_line import main  # noqa: E402
+
+
+def command() -> NoReturn:
+    interrupts.leave(main())
+
+
+if __name__ == "__main__":
+    command()

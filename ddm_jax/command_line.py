@@ -27,6 +27,7 @@ from typing import NoReturn
 import absl.logging
 
 from ddm_jax.errors import PeerLost, RunError, UserError, in_line
+from ddm_jax.interrupts import INTERRUPTED, heard
 from ddm_jax.output import forget_output
 from ddm_jax.training.watchdog import STALLED
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     absl.logging.set_verbosity(absl.logging.ERROR)
     try:
-        return _run(*parse(arguments))
+        with heard():
+            return _run(*parse(arguments))
     except UserError as error:
         print(f"error: {in_line(str(error))}", file=sys.stderr)
         return 2
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 class _Parser(argparse.ArgumentParser):

@@ -10,7 +10,7 @@ from conftest import ROOT
 
 # Each floor may import from itself and from those below it. A name is a module or a folder.
 FLOORS = [
-    ("errors", "files", "output"),
+    ("errors", "files", "interrupts", "output"),
     ("lock",),
     ("diffusion",),
     ("models", "data", "training", "figures", "options"),

@@ -1,11 +1,12 @@
 """The sections of a config: those of every run, and those of its task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from ddm_jax.config.defaults import DEFAULTS
+from ddm_jax.config.load import load_config, override
 from ddm_jax.config.schema import build, choice, part, section
 from ddm_jax.data.dataset import DataOptions
 from ddm_jax.errors import UserError, unknown
@@ -64,6 +65,11 @@ def tables_of(config: ConfigDict) -> dict[str, Mapping[str, type]]:
 def free(config: ConfigDict) -> tuple[str, ...]:
     """The beginnings of keys that touch no weight."""
     return FREE + task_of(config).free
+
+
+def read(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The complete config of a file, with what the command line overrides."""
+    return override(complete(load_config(path)), overrides)
 
 
 def complete(config: ConfigDict) -> ConfigDict:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ddm_jax import borrowing, files, runs
-from ddm_jax.config.load import call_file, leaves, load_config, overridden, override, used
-from ddm_jax.config.tables import check_names, complete, data_options
+from ddm_jax.config.load import call_file, leaves, overridden, override, used
+from ddm_jax.config.tables import check_names, data_options, read
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid
@@ -39,7 +39,7 @@ def plan_cells(
 
     Raises UserError for whatever is wrong with any of them.
     """
-    base = override(complete(load_config(path)), overrides)
+    base = read(path, overrides)
     axes = [grid.parse(text) if text else own_sweep(path) for text in texts]
     plain = set(overridden(overrides))
     planned: dict[Path, Cell] = {}

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ _policies = ocp.checkpoint_managers
 # of classes, which is the condition's now.
 _FORMER = {"memory": "times"}
 _FORMER_LEAVES = {".net['classes']['embedding']": ".cond['embedding']"}
+
+
+# A field that says it would take more than so many times the bytes that are expected, and SPARE
+# bytes, is not read.
+LARGER, SPARE = 4, 2**26
 
 
 class Checkpoints:
@@ -97,13 +103,14 @@ class Checkpoints:
 
         `like` has the fields as attributes, with leaves of the shapes and dtypes expected; another
         shape is the config's fault (UserError), a wrong digest the file's: it is put aside, `say`
-        tells, and the one before is tried. RunError where there were checkpoints once and none is
+        tells, and the one before is tried. So is one that says it is far larger than `like`, which
+        is not read. RunError where there were checkpoints once and none is
         usable, but for readers.
         """
         self._manager.wait_until_finished()
         self._manager.reload()
         for step in self.steps() if only is None else [s for s in self.steps() if s == only]:
-            found = self._verified(step, fields)
+            found = self._verified(step, {name: getattr(like, name) for name in fields})
             if isinstance(found, str):
                 say(f"checkpoint {step} is damaged ({found}); falling back to the one before")
                 self._put_aside(step)
@@ -117,7 +124,9 @@ class Checkpoints:
             )
         return None
 
-    def _verified(self, step: int, fields: tuple[str, ...]) -> dict[str, dict] | str:
+    def _verified(self, step: int, like: dict[str, Any]) -> dict[str, dict] | str:
+        """The leaves of each field, or what is wrong with them."""
+        fields = (*like,)
         try:
             digests = ocp.args.Composite(sha256=ocp.args.JsonRestore())
             sums = self._manager.restore(step, args=digests)["sha256"]
@@ -125,6 +134,10 @@ class Checkpoints:
                 return f"there are no sha256 sums of {unproven}"
             names = {name: name if name in sums else _FORMER.get(name, name) for name in fields}
             present = {name: saved for name, saved in names.items() if saved in sums}
+            for name, saved in present.items():
+                size, expected = self._size(step, saved), _size_of(like[name])
+                if size > LARGER * expected + SPARE:
+                    return f"{name} would take {size:,} bytes of memory, not {expected:,}"
             read = {saved: ocp.args.StandardRestore() for saved in present.values()}
             items = self._manager.restore(step, args=ocp.args.Composite(**read))
             found = {name: items[present[name]] if name in present else {} for name in fields}
@@ -139,6 +152,11 @@ class Checkpoints:
                 if not np.isfinite(leaf).all():
                     return f"{name}{key} is not finite"
         return {name: _today(leaves) for name, leaves in found.items()}
+
+    def _size(self, step: int, saved: str) -> int:
+        """The bytes that a field would take in memory, by what is written of its shapes."""
+        found = ocp.StandardCheckpointHandler().metadata(self.directory / str(step) / saved)
+        return _size_of(found)
 
     def _unproven(self, step: int, sums: Any, fields: tuple[str, ...]) -> str:
         """The fields that are saved and of which `sums` has no sums by leaf, as text."""
@@ -176,6 +194,11 @@ class _Spared(_policies.PreservationPolicy):
         self, checkpoints: Sequence[_policies.PolicyCheckpointInfo], *, context: Any
     ) -> Sequence[bool]:
         return [checkpoint.step == self.of.spared for checkpoint in checkpoints]
+
+
+def _size_of(tree: Any) -> int:
+    """The bytes of all leaves that have a shape."""
+    return sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in jax.tree.leaves(tree))
 
 
 def _flat(tree: Any) -> dict[str, np.ndarray]:

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ml_collections import ConfigDict
-
     from ddm_jax.verbs.opened import Opened
 
 
@@ -33,10 +31,11 @@ def train(
     to stop.
     """
     from ddm_jax.config.load import default_workdir
+    from ddm_jax.config.tables import read
     from ddm_jax.verbs.entry import train_config
 
     place = Path(workdir or default_workdir(str(config)))
-    return train_config(_settings(config, overrides), place, dry_run)
+    return train_config(read(str(config), overrides), place, dry_run)
 
 
 def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
@@ -61,10 +60,11 @@ def evaluate_samples(
     `workdir`, by default `runs/<config name>`. Returns the exit code, 0.
     """
     from ddm_jax.config.load import default_workdir
+    from ddm_jax.config.tables import read
     from ddm_jax.verbs.entry import measure_samples
 
     place = Path(workdir or default_workdir(str(config)))
-    return measure_samples(_settings(config, overrides), place, dry_run)
+    return measure_samples(read(str(config), overrides), place, dry_run)
 
 
 def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
@@ -133,13 +133,6 @@ def open(workdir: str | Path, overrides: Sequence[str] = ()) -> "Opened":
     from ddm_jax.verbs.opened import open_run
 
     return open_run(workdir, overrides)
-
-
-def _settings(config: str | Path, overrides: Sequence[str]) -> "ConfigDict":
-    from ddm_jax.config.load import load_config, override
-    from ddm_jax.config.tables import complete
-
-    return override(complete(load_config(str(config))), overrides)
 
 
 def _use(verb: str, workdir: str | Path, overrides: Sequence[str], dry_run: bool) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from ddm_jax import borrowing, files, runs
-from ddm_jax.config.load import load_config, override, settled, used
+from ddm_jax.config.load import settled, used
 from ddm_jax.config.setup import Setup
-from ddm_jax.config.tables import complete, data_options
+from ddm_jax.config.tables import data_options, read
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import Spec
 from ddm_jax.errors import UserError
@@ -54,7 +54,7 @@ def import_run(
     another = "give another --workdir"
     with together(layout):
         files.check_free(workdir, another)
-        config = override(complete(load_config(path)), overrides)
+        config = read(path, overrides)
         found = folders.find(folder)
         data = sources.load(data_options(config), layout.say)
         told, values = _settings(found, data.spec)

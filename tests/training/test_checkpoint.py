@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from ddm_jax.errors import RunError, UserError
+from ddm_jax.training import checkpoint
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.step import TrainState, init_state
@@ -61,6 +62,25 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     (step, fields), lines = read(tmp_path / "c")
     assert step == 3 and lines == []
     assert_same(fields, state_at(3))
+
+
+def test_one_that_says_it_is_far_too_large_is_not_read(tmp_path, monkeypatch):
+    """A few bytes on the disk can stand for gigabytes; another shape of that size is an error."""
+    monkeypatch.setattr(checkpoint, "SPARE", 0)
+    write(tmp_path / "c", 3)
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(5, state_at(5, width=300 * 5))
+    checkpoints.close()
+    (step, fields), lines = read(tmp_path / "c")
+    assert (
+        step == 3
+        and "5 is damaged (params would take 240,000 bytes of memory, not 48,000)" in (lines[0])
+    )
+    checkpoints = Checkpoints(tmp_path / "c")
+    checkpoints.save(6, state_at(6, width=300 * 3))
+    checkpoints.close()
+    with pytest.raises(UserError, match="does not fit this config"):
+        read(tmp_path / "c")
 
 
 class Former(NamedTuple):
