@@ -5,6 +5,7 @@ of them, its names joined by dots, is such a file: kernels are (out, in, height,
 (out, in), and the statistics of batch norms are parameters like the others.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -31,14 +32,40 @@ class Conv(nn.Module):
     def __call__(self, x: Array) -> Array:
         shape = (self.channels, x.shape[-1] // self.groups, *self.kernel)
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=1, out_axis=0)
+        weight = self.param("weight", init, shape)
+        if self.groups == self.channels == x.shape[-1]:
+            return channel_by_channel(x, weight, self.stride, self.padding)
+        of_places = self.kernel == (1, 1) and isinstance(self.padding, str)
+        if of_places and self.stride == self.groups == 1:
+            return x @ weight[:, :, 0, 0].T  # on a CPU at twice the speed of a convolution
         return lax.conv_general_dilated(
             x,
-            self.param("weight", init, shape),
+            weight,
             (self.stride, self.stride),
             self.padding,
             dimension_numbers=("NHWC", "OIHW", "NHWC"),
             feature_group_count=self.groups,
         )
+
+
+def channel_by_channel(x: Array, weight: Array, stride: int, padding: Padding) -> Array:
+    """Convolution of each channel with its own kernel: x (B, H, W, C), weight (C, 1, k, l).
+
+    A sum over the places of the kernel, which XLA computes in one pass; on a CPU its convolution
+    of as many groups as channels takes 4 to 10 times as long.
+    """
+    kernel = weight.shape[2:]
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], kernel, (stride, stride), padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    height, width = (x.shape[1 + i] - kernel[i] + 1 for i in range(2))
+
+    def shifted(i: int, j: int) -> Array:
+        part = x[:, i : i + height : stride, j : j + width : stride]
+        return weight[:, 0, i, j] * part
+
+    places = [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
+    return functools.reduce(jnp.add, (shifted(i, j) for i, j in places))
 
 
 class StoredNorm(nn.Module):

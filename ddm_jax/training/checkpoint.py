@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.training.step import TrainState
@@ -155,8 +156,8 @@ class Checkpoints:
 
     def _size(self, step: int, saved: str) -> int:
         """The bytes that a field would take in memory, by what is written of its shapes."""
-        found = ocp.StandardCheckpointHandler().metadata(self.directory / str(step) / saved)
-        return _size_of(found)
+        place = epath.Path(self.directory / str(step) / saved)
+        return _size_of(ocp.StandardCheckpointHandler().metadata(place))
 
     def _unproven(self, step: int, sums: Any, fields: tuple[str, ...]) -> str:
         """The fields that are saved and of which `sums` has no sums by leaf, as text."""

@@ -29,6 +29,29 @@ def test_a_convolution_of_stride_two_starts_at_the_first_pixel(tap):
     )
 
 
+@pytest.mark.parametrize("size", [(7, 9), (8, 6)], ids=repr)
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 1), (1, 7)], ids=repr)
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((0, 1), (3, 2))], ids=repr)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("groups", [6, 1])
+def test_whatever_its_shape_a_convolution_is_that_of_xla(groups, stride, padding, kernel, size):
+    rng = np.random.default_rng(1)
+    if padding == "VALID" and kernel[1] > size[1]:
+        pytest.skip("the kernel is larger than the picture")
+    x = rng.normal(size=(2, *size, 6)).astype(np.float32)
+    weight = rng.normal(size=(6, 6 // groups, *kernel)).astype(np.float32)
+    ours = Conv(6, kernel, stride, padding, groups).apply({"params": {"weight": weight}}, x)
+    plain = jax.lax.conv_general_dilated(
+        x,
+        weight,
+        (stride, stride),
+        padding,
+        dimension_numbers=("NHWC", "OIHW", "NHWC"),
+        feature_group_count=groups,
+    )
+    np.testing.assert_allclose(ours, plain, atol=1e-4)
+
+
 def test_a_norm_is_that_of_its_statistics_with_an_epsilon_of_a_thousandth():
     norm = {"weight": [2.0], "bias": [1.0], "running_mean": [0.5], "running_var": [0.003]}
     params = jax.tree.map(jnp.asarray, norm, is_leaf=lambda a: isinstance(a, list))
