@@ -78,13 +78,16 @@ def test_random_kills_leave_no_trace(kills, nursery, tmp_path):
     assert not [*run.glob("checkpoints/*tmp*")] and not (run / "damaged").exists()
 
 
-def two(nursery, run, log, arguments):
-    """Two processes on one run."""
+def two(nursery, run, log, arguments, devices=1):
+    """Two processes on one run, with so many devices each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         where = ("--coordinator", f"localhost:{free.getsockname()[1]}", "--processes", 2)
     arguments = (*arguments, "--workdir", run, *where)
-    return [nursery.start((*arguments, "--process", i), log.with_suffix(f".{i}")) for i in range(2)]
+    return [
+        nursery.start((*arguments, "--process", i), log.with_suffix(f".{i}"), devices)
+        for i in range(2)
+    ]
 
 
 @pytest.mark.parametrize("kills", [pytest.param(2, marks=OF_CI), pytest.param(40, marks=LARGE)])
@@ -110,6 +113,27 @@ def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery,
         both = two(nursery, folder, log, arguments)
         assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
     assert_same_state(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.telling
+def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
+    """Their weights are those of one device; only the first process speaks and writes."""
+    arguments = (*MLP, "--config.optim.name=sgd", "--config.optim.decay=constant")
+    arguments += ("--config.train.save_every=3", "--config.train.log_every=3")
+    steps = ("--config.train.steps=3", "--config.train.sample_every=6")
+    for more in (steps, steps[1:]):
+        both = two(nursery, tmp_path / "two", tmp_path / "log", (*arguments, *more), devices=2)
+        assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
+        first, second = (process.said() for process in both)
+        assert "on 4 x cpu on 2 process" in first and "step" not in second
+    assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
+    nursery.run((*arguments, "--workdir", tmp_path / "one"), tmp_path / "log")
+    (step, ours), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
+    assert step == 6
+    for name in ("params", "ema_params"):
+        for key, leaf in one[name].items():
+            np.testing.assert_allclose(ours[name][key], leaf, atol=1e-6)
 
 
 @pytest.mark.slow

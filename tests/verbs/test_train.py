@@ -388,24 +388,6 @@ def end_of_two(both, code=0, second=None):
     return outputs
 
 
-@pytest.mark.telling
-@pytest.mark.slow
-def test_two_processes_train_save_and_resume_like_one(tmp_path):
-    """Their weights are those of one device; only the first process speaks and writes."""
-    sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
-    first, second = end_of_two(start_two(tmp_path / "two", QUICK, *sgd, "--config.train.steps=3"))
-    assert "training on 4 x cpu on 2 process" in first
-    assert "step" not in second
-    first, _ = end_of_two(start_two(tmp_path / "two", QUICK, *sgd, "--config.train.sample_every=6"))
-    assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
-    ok(launch(*QUICK, *sgd, "--workdir", tmp_path / "one", **FAST))
-    (step, two), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
-    assert step == 6
-    for name in ("params", "ema_params"):
-        for key, leaf in one[name].items():
-            np.testing.assert_allclose(two[name][key], leaf, atol=1e-6)
-
-
 @pytest.mark.slow
 def test_two_processes_both_end_where_the_checkpoints_are_lost(tmp_path):
     end_of_two(start_two(tmp_path / "run", MLP, "--config.train.steps=3"))
