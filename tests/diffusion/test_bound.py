@@ -126,6 +126,7 @@ def test_the_bound_of_a_mixture_closes_in_on_its_entropy():
     assert gaps[2] < 1.5e-3
 
 
+@pytest.mark.slow
 def test_uniform_bytes_have_eight_bits():
     gaps = [expected_bound("bytes", steps, "learned") for steps in (30, 100)]
     assert gaps[0] > gaps[1] > 0

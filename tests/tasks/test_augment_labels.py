@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY_UNET
+from conftest import ROOT, TINY
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -22,7 +22,7 @@ MLP = ("--config.model.name=mlp", "--config.model.mlp.hidden=(8,)")
 
 def assembled(*arguments):
     config = complete(load_config(f"{ROOT}/configs/quickstart.py"))
-    config = override(config, [*TINY_UNET, *arguments])
+    config = override(config, [*TINY, *arguments])
     data = sources.load(data_options(config))
     return assemble(config, data.spec), data
 
