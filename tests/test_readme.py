@@ -69,6 +69,7 @@ def test_the_setup_commands_are_those_of_ci():
 FEWER = {
     "sample": keys("sample.steps=3"),
     "edit": keys("sample.steps=3"),
+    "encode": keys("sample.steps=3", "sample.count=20"),
     "doctor": keys("doctor.examples=8", "doctor.levels=3", "doctor.samples=0"),
     "evaluate": keys("evaluate.count=4", "evaluate.steps=4", "evaluate.ode_steps=3")
     + keys("evaluate.samples=20", "evaluate.reference_count=40"),

@@ -31,12 +31,7 @@ def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
     A model trained on them learns to undo one noise for each example, not any: its paths are
     straighter (rectified flow: Liu et al. 2022, arXiv:2209.03003, section 2.2).
     """
-    folder = Path(argument).expanduser()
-    if not argument or not (folder / ABOUT).is_file():
-        raise UserError(
-            f"data.name=pairs:{argument} names no folder of pairs; make one with --mode encode "
-            "--workdir <a run>, which says its name"
-        )
+    folder = _folder(argument)
     for name, own in (("size", ()), ("channels", 0), ("rate", 0), ("frames", 0)):
         if getattr(options, name) != own:
             raise UserError(f"pairs are as they were made; leave data.{name} at {own}")
@@ -51,7 +46,7 @@ def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
         spec = spec_of(
             f"pairs of {about['name']}",
             columns,
-            map(str, about["classes"]),
+            map(str, about["classes"]) if "label" in columns else (),
             **of_values,
             kind=kind,
             rate=rate,
@@ -70,6 +65,25 @@ def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
             "with --mode encode"
         ) from error
     return Dataset(spec, columns)
+
+
+def _folder(argument: str) -> Path:
+    """The folder of pairs that is named, or the only one of the run that is; else UserError."""
+    folder = Path(argument).expanduser()
+    there = [folder / ABOUT, *sorted(folder.glob(f"pairs/*/{ABOUT}"))] if argument else []
+    found = [path.parent for path in there if path.is_file()]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise UserError(
+            f"data.name=pairs:{argument} has several sets of pairs ({names}); name one, as in "
+            f"pairs:{found[0]}"
+        )
+    if not found:
+        raise UserError(
+            f"data.name=pairs:{argument} has no pairs; make some with --mode encode --workdir "
+            "<a run>, and name that run"
+        )
+    return found[0]
 
 
 def _columns(folder: Path, parts: int) -> tuple[list[str], dict[str, np.ndarray]]:

@@ -85,7 +85,7 @@ def test_what_was_interrupted_goes_on(teacher, tmp_path, capsys, monkeypatch):
     (folder,) = (run / "pairs").iterdir()
     assert code == 130 and not (folder / "pairs.json").exists()
     code, _, err = student(capsys, folder, tmp_path / "none")
-    assert code == 2 and "names no folder of pairs" in err  # which is whole
+    assert code == 2 and "has no pairs; make some" in err  # that are whole
     _, said = encode(capsys, run)
     assert "1 of 3 parts are there already" in said
     whole, _ = encode(capsys, teacher)
@@ -106,6 +106,18 @@ def test_a_run_learns_from_pairs_and_resumes(pairs, tmp_path, capsys):
     np.savez(pairs / "00000000.npz", **{**part, "noise": -part["noise"]})
     code, _, err = student(capsys, pairs, tmp_path / "whole")
     assert code == 2 and "the noises differ" in err, err
+
+
+def test_a_run_is_named_for_its_pairs_where_it_has_one_set(pairs, tmp_path, capsys):
+    run = tmp_path / "of"
+    shutil.copytree(pairs, run / "pairs/one")
+    assert student(capsys, run, tmp_path / "run", "train.steps=2")[0] == 0
+    shutil.copytree(pairs, run / "pairs/two")
+    code, _, err = student(capsys, run, tmp_path / "other")
+    assert code == 2 and "has several sets of pairs (one, two); name one" in err
+    for nowhere in ("", "nowhere", tmp_path / "run"):
+        code, _, err = student(capsys, nowhere, tmp_path / "other")
+        assert code == 2 and "has no pairs; make some" in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
