@@ -2573,6 +2573,65 @@ ENDS = (
         ("test_bad_steps", "going_back"),
     ),
 )
+PAIRED = (
+    Mutation(
+        "pairs, their noise",
+        "diffusion_loss",
+        "batch.noise is None",
+        "True",
+        ("test_draws", "come_with"),
+    ),
+    Mutation(
+        "pairs, the example of a noise",
+        "encode_pairs",
+        "noise(index)",
+        "noise(index - first)",
+        ("test_encoding", "samples_and_the_noise"),
+    ),
+    Mutation(
+        "pairs, what each is told",
+        "encode_pairs",
+        "column[index]",
+        "column[index - first]",
+        ("test_encoding", "samples_and_the_noise"),
+    ),
+    Mutation(
+        "convolution, channel by channel",
+        "channel_by_channel",
+        "weight[:, 0, i, j]",
+        "weight[:, 0, j, i]",
+        ("test_published", "whatever_its_shape"),
+    ),
+    Mutation(
+        "a checkpoint's size",
+        "Checkpoints._verified",
+        "LARGER * expected + SPARE",
+        "LARGER * size + SPARE",
+        ("test_checkpoint", "far_too_large"),
+    ),
+    Mutation(
+        "Ctrl-C that is swallowed",
+        "heard",
+        "issubclass(what.exc_type, KeyboardInterrupt)",
+        "what",
+        ("test_interrupts", "comes_again"),
+    ),
+    Mutation(
+        "the floor of a number",
+        "from_line",
+        "found == value",
+        "found != value",
+        ("test_report", "what_evaluate_writes"),
+    ),
+    Mutation(
+        "whose number it is",
+        "from_line",
+        "_OF_WEIGHTS.fullmatch(k)",
+        "False",
+        ("test_report", "highest_step"),
+    ),
+)
+
 ALL = (
     *FRAMES,
     *MORE_AXES,
@@ -2599,6 +2658,7 @@ ALL = (
     *RANKS,
     *HEALTH,
     *ENDS,
+    *PAIRED,
 )
 
 if __name__ == "__main__":
