@@ -34,7 +34,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
             if not (other / entry.name).exists():
                 shutil.copy2(entry, other)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share a GPU
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share a GPU
 
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -112,7 +112,7 @@ def pytest_itemcollected(item):
 
 
 def pytest_collection_modifyitems(items):
-    """Files that take longest come first, so that the two processes end together."""
+    """Files that take longest come first, so that all processes end together."""
     longest = ("real_runs", "readme", "mutations", "new_row", "train", "configs")
     ranks = {f"test_{name}.py": rank for rank, name in enumerate(longest)}
     items.sort(key=lambda item: ranks.get(item.path.name, len(longest)))

@@ -1549,9 +1549,9 @@ PUBLISHED, SEEING = "test_published", "test_features"
 FEATURES = (
     Mutation(
         "padding of strided convolutions",
-        "Conv.__call__",
-        "self.padding",
-        "((1, 1), (1, 1)) if self.stride == 2 else self.padding",
+        "channel_by_channel",
+        "lax.padtype_to_pads(x.shape[1:3], kernel, (stride, stride), padding)",
+        "((1, 1), (1, 1)) if stride == 2 else ((0, 2), (0, 2))",
         (PUBLISHED, "stride_two"),
     ),
     Mutation(
