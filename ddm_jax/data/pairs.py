@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from ddm_jax.errors import UserError
 
 ABOUT = "pairs.json"  # written last: a folder that has it is whole
 _OF_SPEC = ("name", "kind", "low", "high", "levels", "rate", "mirrors")
-_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
+_BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError),
+    *(OverflowError, zipfile.BadZipFile, zlib.error),
+)
 
 
 def write_about(folder: Path, spec: Spec, settings: Mapping[str, Any], parts: int) -> None:
@@ -37,27 +41,21 @@ def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
             raise UserError(f"pairs are as they were made; leave data.{name} at {own}")
     try:
         about = json.loads((folder / ABOUT).read_text())
-        names, columns = _columns(folder, about["parts"])
-        mirrors, kind, rate = bool(about["mirrors"]), str(about["kind"]), float(about["rate"])
-        of_values = {"low": float(about["low"]), "high": float(about["high"])}
-        of_values["levels"] = int(about["levels"])
-        if not of_values["low"] < of_values["high"]:
-            raise ValueError("low is not below high")
+        columns = _columns(folder, about["parts"])
+        low, high, levels = float(about["low"]), float(about["high"]), int(about["levels"])
+        classes = [str(name) for name in about["classes"]] if "label" in columns else []
+        _check(columns, low < high, levels, len(classes))
+        rest = {"kind": str(about["kind"]), "rate": float(about["rate"])}
+        rest["mirrors"] = bool(about["mirrors"])
         spec = spec_of(
             f"pairs of {about['name']}",
             columns,
-            map(str, about["classes"]) if "label" in columns else (),
-            **of_values,
-            kind=kind,
-            rate=rate,
-            mirrors=mirrors,
+            classes,
+            low=low,
+            high=high,
+            levels=levels,
+            **rest,
         )
-        if columns["x"].dtype != (np.uint8 if spec.levels else np.float32):
-            raise ValueError(f"x is of {columns['x'].dtype}")
-        if "label" in columns and not 0 <= columns["label"].min() <= columns["label"].max() < len(
-            spec.classes
-        ):
-            raise ValueError("a label is of no class")
     except _BROKEN as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
@@ -86,7 +84,7 @@ def _folder(argument: str) -> Path:
     return found[0]
 
 
-def _columns(folder: Path, parts: int) -> tuple[list[str], dict[str, np.ndarray]]:
+def _columns(folder: Path, parts: int) -> dict[str, np.ndarray]:
     """The columns of all parts, joined; ValueError where they are none of pairs."""
     paths = sorted(folder.glob("[0-9]*.npz"))
     if len(paths) != parts or not paths:
@@ -96,11 +94,24 @@ def _columns(folder: Path, parts: int) -> tuple[list[str], dict[str, np.ndarray]
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows.append({name: arrays[name] for name in arrays})
     names = [name for name in ("x", "noise", "label", "text") if name in rows[0]]
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in names}
-    if {"x", "noise"} - columns.keys() or len({len(column) for column in columns.values()}) > 1:
-        raise ValueError("every pair needs an x and a noise")
-    if columns["noise"].dtype != np.float32 or columns["noise"].ndim < 2:
-        raise ValueError(f"noise is of {columns['noise'].dtype} {columns['noise'].shape}")
-    if not np.isfinite(columns["noise"]).all():
+    return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+
+def _check(columns: Mapping[str, np.ndarray], ordered: bool, levels: int, classes: int) -> None:
+    """ValueError for columns that no run writes. ordered: whether the range has a width."""
+    if not ordered:
+        raise ValueError("low is not below high")
+    kinds = {"x": np.uint8 if levels else np.float32, "noise": np.float32, "label": np.int32}
+    for name, kind in kinds.items():
+        if name in columns and columns[name].dtype != kind:
+            raise ValueError(f"{name} is of {columns[name].dtype}")
+    x, noise = columns["x"], columns["noise"]
+    if x.shape != noise.shape or len({len(column) for column in columns.values()}) > 1:
+        raise ValueError(f"x is {x.shape} and noise {noise.shape}: each x needs its own")
+    if not np.isfinite(noise).all():
         raise ValueError("noise holds values that are not finite")
-    return names, columns
+    if "text" in columns and columns["text"].dtype.kind != "U":
+        raise ValueError("text is none")
+    label = columns.get("label")
+    if label is not None and not 0 <= label.min() <= label.max() < classes:
+        raise ValueError("a label is of no class")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, TINY, answer, assert_same_state, images_of, keys
 
+import launch
 from ddm_jax.verbs import encoding
 from ddm_jax.verbs.opened import open_run
 
@@ -39,11 +40,20 @@ def columns_of(folder):
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+@pytest.fixture(scope="module")
+def encoded(teacher, quick_compilation):
+    """The teacher's pairs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "part_size", lambda batch: 8)
+        assert launch.main(["--mode", "encode", "--workdir", str(teacher), *HOW]) == 0
+    (folder,) = (teacher / "pairs").iterdir()
+    return folder
+
+
 @pytest.fixture
-def pairs(teacher, tmp_path, capsys):
+def pairs(encoded, tmp_path):
     """A copy of a folder of pairs, for tests to change."""
-    folder, _ = encode(capsys, teacher)
-    return shutil.copytree(folder, tmp_path / "pairs")
+    return shutil.copytree(encoded, tmp_path / "pairs")
 
 
 def student(capsys, pairs, run, *settings):
@@ -64,7 +74,7 @@ def test_pairs_are_the_samples_and_the_noise_that_they_start_from(teacher, pairs
     assert np.ptp(scale) < 1e-5
 
 
-def test_what_was_interrupted_goes_on(teacher, tmp_path, capsys, monkeypatch):
+def test_what_was_interrupted_goes_on(teacher, encoded, tmp_path, capsys, monkeypatch):
     run = shutil.copytree(teacher, tmp_path / "run")
     shutil.rmtree(run / "pairs", ignore_errors=True)
     make_draw = encoding.make_draw
@@ -88,9 +98,8 @@ def test_what_was_interrupted_goes_on(teacher, tmp_path, capsys, monkeypatch):
     assert code == 2 and "has no pairs; make some" in err  # that are whole
     _, said = encode(capsys, run)
     assert "1 of 3 parts are there already" in said
-    whole, _ = encode(capsys, teacher)
     for name, column in columns_of(folder).items():
-        np.testing.assert_array_equal(column, columns_of(type(folder)(whole))[name])
+        np.testing.assert_array_equal(column, columns_of(encoded)[name])
 
 
 def test_a_run_learns_from_pairs_and_resumes(pairs, tmp_path, capsys):
@@ -162,6 +171,18 @@ def spoil_parts(folder, change):
     np.savez(folder / "00000008.npz", **change(arrays))
 
 
+def spoil_all(folder, change):
+    for path in folder.glob("*.npz"):
+        np.savez(path, **change(dict(np.load(path))))
+
+
+def flip(path):
+    """Spoil the compressed bytes of the first array."""
+    raw = bytearray(path.read_bytes())
+    raw[120:160] = b"\xff" * 40
+    path.write_bytes(raw)
+
+
 def about(folder, **changes):
     found = json.loads((folder / "pairs.json").read_text())
     (folder / "pairs.json").write_text(json.dumps({**found, **changes}))
@@ -181,6 +202,15 @@ SPOILT = {
     "a label of no class": lambda f: spoil_parts(f, lambda a: {**a, "label": a["label"] + 90}),
     "objects": lambda f: spoil_parts(f, lambda a: {**a, "x": np.array([{}], object)}),
     "no object": lambda f: (f / "pairs.json").write_text("[]"),
+    "noise of another size in all": lambda f: spoil_all(
+        f, lambda a: {**a, "noise": a["noise"][:, 1:]}
+    ),
+    "labels that are no whole numbers": lambda f: spoil_all(
+        f, lambda a: {**a, "label": a["x"] / 9}
+    ),
+    "bytes that are changed": lambda f: flip(f / "00000000.npz"),
+    "brackets": lambda f: (f / "pairs.json").write_text("[" * 100_000),
+    "levels without an end": lambda f: about(f, levels=float("inf")),
     "no JSON": lambda f: (f / "pairs.json").write_text("{"),
     "no classes": lambda f: about(f, classes=None),
     "no parts": lambda f: about(f, parts="three"),
