@@ -18,14 +18,24 @@ ABOUT = "pairs.json"  # written last: a folder that has it is whole
 _OF_SPEC = ("name", "kind", "low", "high", "levels", "rate", "mirrors")
 _BROKEN = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError),
-    *(OverflowError, zipfile.BadZipFile, zlib.error),
+    *(OverflowError, IndexError, zipfile.BadZipFile, zlib.error),
 )
 
 
-def write_about(folder: Path, spec: Spec, settings: Mapping[str, Any], parts: int) -> None:
-    """Say what the pairs in a folder are: samples like the data of `spec`, in so many files."""
+def write_about(
+    folder: Path, spec: Spec, settings: Mapping[str, Any], *, count: int, size: int
+) -> None:
+    """Say what the pairs in a folder are: `count` samples like the data of `spec`.
+
+    They lie in files of `size`, each named by its first, the last one shorter.
+    """
     about = {name: getattr(spec, name) for name in _OF_SPEC}
-    about |= {"classes": list(spec.classes), "parts": parts, "settings": dict(settings)}
+    about |= {
+        "classes": list(spec.classes),
+        "count": count,
+        "size": size,
+        "settings": dict(settings),
+    }
     files.write_json(folder / ABOUT, about)
 
 
@@ -41,7 +51,7 @@ def pairs(argument: str, options: DataOptions, report: Report) -> Dataset:
             raise UserError(f"pairs are as they were made; leave data.{name} at {own}")
     try:
         about = json.loads((folder / ABOUT).read_text())
-        columns = _columns(folder, about["parts"])
+        columns = _columns(folder, int(about["count"]), int(about["size"]))
         low, high, levels = float(about["low"]), float(about["high"]), int(about["levels"])
         classes = [str(name) for name in about["classes"]] if "label" in columns else []
         _check(columns, low < high, levels, len(classes))
@@ -84,17 +94,20 @@ def _folder(argument: str) -> Path:
     return found[0]
 
 
-def _columns(folder: Path, parts: int) -> dict[str, np.ndarray]:
-    """The columns of all parts, joined; ValueError where they are none of pairs."""
-    paths = sorted(folder.glob("[0-9]*.npz"))
-    if len(paths) != parts or not paths:
-        raise ValueError(f"{parts} files of pairs are expected and {len(paths)} are there")
+def _columns(folder: Path, count: int, size: int) -> dict[str, np.ndarray]:
+    """The columns of all parts, joined; ValueError where they are not what was written."""
     rows: list[dict[str, np.ndarray]] = []
-    for path in paths:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    for first in range(0, count, size):
+        with (
+            (folder / f"{first:08}.npz").open("rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             rows.append({name: arrays[name] for name in arrays})
     names = [name for name in ("x", "noise", "label", "text") if name in rows[0]]
-    return {name: np.concatenate([row[name] for row in rows]) for name in names}
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in names}
+    if any(len(column) != count for column in columns.values()):
+        raise ValueError(f"the files do not hold {count} pairs")
+    return columns
 
 
 def _check(columns: Mapping[str, np.ndarray], ordered: bool, levels: int, classes: int) -> None:
@@ -106,7 +119,7 @@ def _check(columns: Mapping[str, np.ndarray], ordered: bool, levels: int, classe
         if name in columns and columns[name].dtype != kind:
             raise ValueError(f"{name} is of {columns[name].dtype}")
     x, noise = columns["x"], columns["noise"]
-    if x.shape != noise.shape or len({len(column) for column in columns.values()}) > 1:
+    if x.shape != noise.shape:
         raise ValueError(f"x is {x.shape} and noise {noise.shape}: each x needs its own")
     if not np.isfinite(noise).all():
         raise ValueError("noise holds values that are not finite")

@@ -48,7 +48,7 @@ def encode_pairs(opened: Opened, layout: Layout) -> None:
     in_parts(layout, folder, like, count, size=size, make=make, say=layout.say)
     with together(layout):
         if layout.first:
-            write_about(folder, spec, settings, len(range(0, count, size)))
+            write_about(folder, spec, settings, count=count, size=size)
             print(f"wrote {folder}; train on it with --config.data.name=pairs:{folder}")
 
 

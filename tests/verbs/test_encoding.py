@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT, TINY, answer, assert_same_state, images_of, keys
 
 import launch
+from ddm_jax.data import sources
+from ddm_jax.data.dataset import DataOptions
 from ddm_jax.verbs import encoding
 from ddm_jax.verbs.opened import open_run
 
@@ -100,6 +102,17 @@ def test_what_was_interrupted_goes_on(teacher, encoded, tmp_path, capsys, monkey
     assert "1 of 3 parts are there already" in said
     for name, column in columns_of(folder).items():
         np.testing.assert_array_equal(column, columns_of(encoded)[name])
+
+
+def test_parts_of_another_size_that_were_left_are_not_read(encoded, teacher, tmp_path, capsys):
+    run = shutil.copytree(teacher, tmp_path / "run", ignore=shutil.ignore_patterns("pairs.json"))
+    (folder,) = (run / "pairs").iterdir()
+    (folder / "00000008.npz").rename(folder / "00000004.npz")
+    encode(capsys, run)
+    assert student(capsys, run, tmp_path / "other", "train.steps=2")[0] == 0
+    for name, column in columns_of(encoded).items():
+        told = sources.load(DataOptions(f"pairs:{run}")).columns[name]
+        np.testing.assert_array_equal(told, column)
 
 
 def test_a_run_learns_from_pairs_and_resumes(pairs, tmp_path, capsys):
@@ -213,7 +226,11 @@ SPOILT = {
     "levels without an end": lambda f: about(f, levels=float("inf")),
     "no JSON": lambda f: (f / "pairs.json").write_text("{"),
     "no classes": lambda f: about(f, classes=None),
-    "no parts": lambda f: about(f, parts="three"),
+    "no count": lambda f: about(f, count="three"),
+    "none": lambda f: about(f, count=0),
+    "too few": lambda f: about(f, count=19),
+    "files of nothing": lambda f: about(f, size=0),
+    "more than there are": lambda f: about(f, count=10**12),
     "no range": lambda f: about(f, low="a", high=None),
     "an empty range": lambda f: about(f, low=1.0, high=1.0),
     "a range that is none": lambda f: about(f, low=float("nan")),
