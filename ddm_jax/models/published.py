@@ -52,7 +52,7 @@ def channel_by_channel(x: Array, weight: Array, stride: int, padding: Padding) -
     """Convolution of each channel with its own kernel: x (B, H, W, C), weight (C, 1, k, l).
 
     A sum over the places of the kernel, which XLA computes in one pass; on a CPU its convolution
-    of as many groups as channels takes 4 to 10 times as long.
+    of as many groups as channels takes up to 10 times as long.
     """
     kernel = weight.shape[2:]
     if isinstance(padding, str):
