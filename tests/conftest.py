@@ -34,6 +34,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
             if not (other / entry.name).exists():
                 shutil.copy2(entry, other)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# With caches of XLA below its own, the key of every program would hold the folder's name.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share a GPU
 
 from jaxtyping import install_import_hook  # noqa: E402

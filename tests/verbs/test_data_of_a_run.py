@@ -94,7 +94,7 @@ def test_changed_data_are_refused_before_anything_is_written(how, run, monkeypat
 def test_runs_of_earlier_versions_get_their_digests(run, monkeypatch, capsys):
     new = (run / "data.json").read_text()
     plain = json.loads(new)
-    assert [len(digest) for digest in plain.pop("sha256")] == [64, 64, 0, 0, 0]
+    assert [len(digest) for digest in plain.pop("sha256")] == [64, 64, 0, 0, 0, 0]
     (run / "data.json").write_text(json.dumps(plain))
     train = verbs(run)[0]
     with monkeypatch.context() as patch:
