@@ -155,7 +155,6 @@ def _add_sweep_flags(group: argparse._ArgumentGroup) -> None:
 def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     from ddm_jax import verbs
     from ddm_jax.config.load import default_workdir
-    from ddm_jax.runs import begun
 
     if flags.end_with_input:
         from ddm_jax.sweep.run import end_with_input
@@ -183,8 +182,11 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     workdir = flags.workdir or default_workdir(flags.config)
     if flags.mode == "export":
         return verbs.export_weights(workdir, flags.folder, overrides, flags.dry_run)
-    if flags.mode == "evaluate" and flags.config and not begun(workdir):
-        return verbs.evaluate_samples(flags.config, workdir, overrides, flags.dry_run)
+    if flags.mode == "evaluate" and flags.config:
+        from ddm_jax.runs import begun
+
+        if not begun(workdir):
+            return verbs.evaluate_samples(flags.config, workdir, overrides, flags.dry_run)
     uses = {"sample": verbs.sample, "evaluate": verbs.evaluate, "edit": verbs.edit}
     verb = {**uses, "encode": verbs.encode, "doctor": verbs.doctor}[flags.mode]
     return verb(workdir, overrides, flags.dry_run)

@@ -134,6 +134,15 @@ def test_only_one_file_knows_devices():
                 assert word not in path.read_text(), f"{path} says {word}"
 
 
+def test_a_wrong_command_is_answered_before_anything_heavy_is_imported():
+    code = (
+        "import sys, launch; code = launch.main(['--mode', 'report', '--config', 'x']);"
+        "print(code, [m for m in ('jax', 'flax', 'orbax', 'optax') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True)
+    assert result.stdout.strip() == "2 []", result.stdout + result.stderr
+
+
 def test_importing_leaves_heavy_packages_out():
     code = (
         "import sys, launch, ddm_jax.verbs.entry;"
