@@ -36,6 +36,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # With caches of XLA below its own, the key of every program would hold the folder's name.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES", "none")
+# Programs do not say from which line each of their operations comes, which takes time to find.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes share a GPU
 
 from jaxtyping import install_import_hook  # noqa: E402
@@ -239,8 +241,10 @@ def at_root(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_folder(tmp_path_factory):
-    """Decoded data go to a folder of the test run's own."""
-    os.environ["DDM_JAX_CACHE"] = str(tmp_path_factory.mktemp("decoded"))
+    """Decoded data go to a folder of the test run's own, which its processes share."""
+    base = tmp_path_factory.getbasetemp()
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["DDM_JAX_CACHE"] = str(common / "decoded")
 
 
 @contextlib.contextmanager

@@ -34,6 +34,15 @@ def wait():
         time.sleep(0.01)
 
 
+@pytest.fixture
+def as_in_a_terminal():
+    """Ctrl-C raises, though tests that a shell has put in the background would ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("as_in_a_terminal")
 @pytest.mark.parametrize("where", ["__del__", "collector"])
 def test_one_that_is_swallowed_comes_again(where):
     def callback(phase, info):

@@ -11,7 +11,7 @@ from conftest import ROOT, environment
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 
-SHARES = 20
+SHARES = 40
 
 
 @pytest.mark.slow

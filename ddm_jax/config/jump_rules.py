@@ -30,31 +30,50 @@ def ends_of_paths(task: Diffusion) -> Iterator[Finding]:
         )
 
 
-def jumps(task: Diffusion) -> Iterator[Finding]:
-    if not task.objective.asks_slope:
+def carried(task: Diffusion) -> Iterator[Finding]:
+    if not (task.objective.asks_slope and task.objective.two_times):
         return
     model = task.model
     t, s = (a.ravel() for a in np.meshgrid(T, T, indexing="ij"))
 
     @jax.jit
-    def seen() -> tuple[Array, Array, Array]:
+    def seen() -> tuple[Array, Array]:
         (_, _, out), (_, _, slope) = reaches(model.schedule, model.prediction, t, s)
-        return out / slope, slope, model.noise_cond(model.schedule, T)
+        return out / slope, slope
 
-    carried, slope, told = map(np.asarray, seen())
+    magnified, slope = map(np.asarray, seen())
     below = s <= t
-    signs, largest = np.sign(slope[below]), abs(carried[below]).max()
+    signs, largest = np.sign(slope[below]), abs(magnified[below]).max()
     if not (signs == signs[0]).all() or largest > CARRIED:
         yield wrong(
             "this objective's aim holds the network's slope in time, which this schedule and "
             f"prediction magnify {largest:,.0f} times; take schedule.name=flow with "
             "prediction.name=velocity"
         )
+
+
+def turning(task: Diffusion) -> Iterator[Finding]:
+    if not task.objective.asks_slope:
+        return
+    model = task.model
+    told = np.asarray(jax.jit(lambda: model.noise_cond(model.schedule, T))())
     turns = abs(told[-1] - told[0])
     if turns > TURNS:
         yield dangerous(
             f"the noise_cond moves by {turns:,.0f} over all times, so the slope in time that this "
             "objective learns from is steep and its training unsteady; take noise_cond.name=time"
+        )
+
+
+def fixed_end(task: Diffusion) -> Iterator[Finding]:
+    if not task.objective.asks_slope or task.objective.two_times:
+        return
+    schedule, prediction = task.model.schedule, task.model.prediction
+    out = jax.jit(lambda: prediction.coefficients(schedule.alpha(0.0), schedule.sigma(0.0))[1])()
+    if abs(out) > LEFT:
+        yield wrong(
+            "this objective keeps the estimate of x_0 the same along a path, and with this "
+            "prediction nothing fixes it at the path's end; take prediction.name=velocity or v"
         )
 
 
@@ -89,4 +108,4 @@ def guidance_of_training(task: Diffusion) -> Iterator[Finding]:
         )
 
 
-RULES = (ends_of_paths, jumps, noise_left, guidance_of_training)
+RULES = (ends_of_paths, carried, turning, fixed_end, noise_left, guidance_of_training)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
 from ddm_jax.diffusion.arrays import OfTimes, Times, real
 from ddm_jax.diffusion.schedules.base import Rates
 
@@ -64,6 +68,17 @@ class LnSigma:
 
     def __call__(self, schedule: Rates, t: Times) -> OfTimes:
         return self.scale * -0.125 * schedule.logsnr(t)
+
+
+def random_waves(values: Times, count: int) -> Array:
+    """sqrt(2) cos(2 pi (f_i v + p_i)), f_i ~ N(0, 1) and p_i ~ U(0, 1), the same at every call.
+
+    (B,) -> (B, count), float32, with mean square 1 over i. Tancik et al. 2020, arXiv:2006.10739.
+    """
+    rng = np.random.default_rng(0)
+    rate = rng.standard_normal(count).astype(np.float32)
+    phase = rng.random(count, np.float32)
+    return np.sqrt(2) * jnp.cos(2 * np.pi * (real(values)[:, None] * rate + phase))
 
 
 NOISE_CONDS = {

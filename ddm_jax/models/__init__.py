@@ -8,12 +8,14 @@ others are its settings. All are called as
 from ddm_jax.models.ddm_unet import DDMUNet
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.dit import DiT
+from ddm_jax.models.edm2_unet import EDM2UNet
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.models.vanilla_unet import VanillaUNet
 
 MODELS = {
     "ddpm_unet": DDPMUNet,
+    "edm2_unet": EDM2UNet,
     "ddm_unet": DDMUNet,
     "vanilla_unet": VanillaUNet,
     "mlp": MLP,

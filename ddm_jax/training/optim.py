@@ -1,7 +1,9 @@
 """The optimiser and its learning rate."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from ddm_jax.errors import unknown
+from ddm_jax.models.magnitude import UNIT, unit_kernel
 
 OPTIMIZERS = {
     "adam": lambda o, lr: optax.adam(lr, o.b1, o.b2, o.eps),
@@ -63,4 +66,24 @@ class Optim:
     def transform(self, steps: int) -> optax.GradientTransformation:
         """The optax transformation, for a run of `steps` updates."""
         clip = [optax.clip_by_global_norm(self.clip)] if self.clip else []
-        return optax.chain(*clip, OPTIMIZERS[self.name](self, lambda n: self.rate(n, steps)))
+        tx = optax.chain(*clip, OPTIMIZERS[self.name](self, lambda n: self.rate(n, steps)))
+        return with_unit_kernels(tx)
+
+
+def with_unit_kernels(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """tx, and after each of its updates every kernel of the name UNIT is of unit size again.
+
+    That is mean square 1 for each output, so that what one step changes, relative to the kernel,
+    depends on the learning rate alone. Karras et al. 2023 (EDM2), arXiv:2312.02696, section 2.3.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = tx.update(updates, state, params)
+        return jax.tree.map_with_path(kept, updates, params), state
+
+    def kept(path: Any, change: Array, leaf: Array) -> Array:
+        if getattr(path[-1], "key", "") != UNIT:
+            return change
+        return unit_kernel(leaf + change) - leaf
+
+    return optax.GradientTransformation(tx.init, update)

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SETS = {"tfds:cifar10": "tfds/cifar10", "tfds:fashion_mnist": "tfds/fashion_mnist"}
 TINY = {
     "ddpm_unet": ("channels=8", "multipliers=(1,)", "blocks=1", "attention=()", "heads=1"),
+    "edm2_unet": ("channels=8", "multipliers=(1,)", "blocks=1", "attention=()"),
     "ddm_unet": ("channels=(8,)", "depth=1"),
     "vanilla_unet": ("channels=(4,8)",),
     "mlp": ("hidden=(8,)",),
@@ -48,7 +49,8 @@ VARIANTS = {
     "fashion_mlp": ("published", "x0"),
     "single_image": ("published", "cpu"),
     "cifar_improved": ("hybrid", "vlb"),
-    "digits_consistency": ("whole", "mean", "tuned"),
+    "digits_consistency": ("whole", "mean", "tuned", "continuous"),
+    "digits_edm": ("edm", "edm2"),
     "digits_latent": ("", "autoencoder"),
     "fashion_latent": ("", "autoencoder"),
     "toy": ("moons", "swiss_roll"),  # with classes, and without; test_points.py draws all

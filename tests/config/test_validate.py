@@ -36,6 +36,7 @@ JUMPS = (
     "prediction.name=velocity",
     "noise_cond.name=time",
 )
+CONTINUOUS = ("objective.name=continuous_consistency", "sampler.name=consistency")
 GUIDED = (*JUMPS, "objective.mean_flow.guidance=2.0")
 ZERO = ("--config.schedule.cosine.zero_terminal=True", "--config.timesteps.name=trailing")
 
@@ -119,25 +120,32 @@ FINDINGS = [
         ("model.name=mlp",),
     ),
     (
-        "jumps",
+        "carried",
         (*JUMPS, "schedule.name=linear"),
         True,
         "magnify 31 times",
         ("schedule.name=flow",),
     ),
     (
-        "jumps",
+        "carried",
         (*JUMPS, "prediction.name=v"),
         True,
         "prediction.name=velocity",
         ("prediction.name=velocity",),
     ),
     (
-        "jumps",
+        "turning",
         (*JUMPS, "noise_cond.name=timestep"),
         False,
         "moves by 999 over all times",
         ("noise_cond.name=time",),
+    ),
+    (
+        "fixed_end",
+        (*JUMPS, *CONTINUOUS, "prediction.name=x0"),
+        True,
+        "nothing fixes it at the path's end",
+        ("prediction.name=velocity",),
     ),
     (
         "noise_left",

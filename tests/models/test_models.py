@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SMALL = {
     "ddpm_unet": dict(channels=8, multipliers=(1, 2), blocks=1, attention=()),
+    "edm2_unet": dict(channels=8, multipliers=(1, 2), blocks=1, attention=(2,), head_size=4),
     "ddm_unet": dict(channels=(8, 12), depth=1),
     "vanilla_unet": dict(channels=(8, 12), noise_level=True),
     "mlp": dict(hidden=(16, 16)),

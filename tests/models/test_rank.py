@@ -18,6 +18,11 @@ NARROW = {
         (8, 8, 1),
         16,
     ),
+    "edm2_unet": (
+        {"channels": 4, "multipliers": (1, 2), "blocks": 1, "attention": (), "patch": 4},
+        (8, 8, 1),
+        16,
+    ),
     "vanilla_unet": ({"channels": (2,)}, (4, 4, 3), 32),
     "ddm_unet": ({"channels": (2,), "depth": 1, "embedding": 4}, (4, 4, 3), 32),
 }

@@ -12,6 +12,7 @@ from jax import Array
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.consistency import Consistency, ConsistencyDistillation
+from ddm_jax.diffusion.losses.continuous import ContinuousConsistency, ContinuousDistillation
 from ddm_jax.diffusion.losses.distillation import Teacher
 from ddm_jax.diffusion.losses.halving import Progressive, Shortcut
 from ddm_jax.diffusion.losses.mean_flow import MeanFlow
@@ -23,6 +24,7 @@ from ddm_jax.diffusion.losses.noised import (
     weighted_error,
 )
 from ddm_jax.diffusion.losses.vdm import VDM
+from ddm_jax.diffusion.noise_conds import random_waves
 from ddm_jax.diffusion.process import VARIANCES
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -144,12 +146,8 @@ class Balanced(Objective):
 
     def log_loss(self, logsnr: Array) -> Array:
         """u at log-SNRs (B,) -> (B,)."""
-        rng = np.random.default_rng(0)
-        count = len(self.params)
-        rate = 2 * np.pi * rng.standard_normal(count).astype(np.float32)
-        phase = 2 * np.pi * rng.random(count, np.float32)
-        waves = jnp.cos(-logsnr[:, None] / 8 * rate + phase)
-        return waves @ self.params * np.sqrt(2 / count)
+        waves = random_waves(-logsnr / 8, len(self.params))
+        return waves @ self.params / np.sqrt(len(self.params))
 
     def loss(
         self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
@@ -171,5 +169,7 @@ OBJECTIVES = {
     "shortcut": Shortcut,
     "consistency": Consistency,
     "consistency_distillation": ConsistencyDistillation,
+    "continuous_consistency": ContinuousConsistency,
+    "continuous_distillation": ContinuousDistillation,
     "progressive": Progressive,
 }
