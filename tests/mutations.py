@@ -1598,7 +1598,7 @@ FEATURES = (
     ),
     Mutation(
         "what EfficientNet-Lite is shown",
-        "EfficientNetLite0.see",
+        "EfficientNetLite0._shown",
         "(shown - 127) / 128",
         "(shown - 127.5) / 127.5",
         (SEEING, "black_and_white"),
@@ -2085,6 +2085,62 @@ FEW = (
         ("test_continuous", "neighbours"),
     ),
     Mutation(
+        "stored latents",
+        "encoded",
+        "jnp.concatenate([mean, jnp.sqrt(variance)], -1)",
+        "jnp.concatenate([mean, variance], -1)",
+        ("test_stored_latents", "draws_of_a_step"),
+    ),
+    Mutation(
+        "stored latents",
+        "encoded",
+        "np.resize(np.arange(start, end), AT_ONCE)",
+        "np.resize(np.arange(end - start), AT_ONCE)",
+        ("test_stored_latents", "of_the_weights"),
+    ),
+    Mutation(
+        "stored latents",
+        "stored",
+        "setup.task.augment != NO_AUGMENT",
+        "False",
+        ("test_stored_latents", "augmented"),
+    ),
+    Mutation(
+        "patches",
+        "Patches.judge",
+        "opinion(hold(params), back)",
+        "opinion(params, back)",
+        ("test_adversary", "critic_learns_from"),
+    ),
+    Mutation(
+        "patches",
+        "Patches.judge",
+        "opinion(params, hold(back))",
+        "opinion(params, back)",
+        ("test_adversary", "critic_learns_from"),
+    ),
+    Mutation(
+        "patches",
+        "Patches.judge",
+        "step >= self.start",
+        "step > self.start",
+        ("test_adversary", "before_its_start"),
+    ),
+    Mutation(
+        "lite0",
+        "Lite0.apart",
+        "(m**2).sum(-1, keepdims=True)",
+        "(m**2).sum((1, 2), keepdims=True)",
+        ("test_adversary", "directions_of_channels"),
+    ),
+    Mutation(
+        "lite0",
+        "Lite0.apart",
+        "low + (high - low) * (x + 1) / 2",
+        "low + (high - low) * x",
+        ("test_adversary", "directions_of_channels"),
+    ),
+    Mutation(
         "edm2_unet",
         "with_unit_kernels",
         "unit_kernel(leaf + change) - leaf",
@@ -2234,7 +2290,7 @@ LATENTS = (
     ),
     Mutation("latent", "Latent.encode", "jnp.sqrt(variance)", "variance", (CODED, "deviation_1")),
     Mutation(
-        "latent", "Latent.encode", "(z - mean) / std", "z / std - mean", (CODED, "deviation_1")
+        "latent", "Latent._drawn", "(z - mean) / std", "z / std - mean", (CODED, "deviation_1")
     ),
     Mutation(
         "latent",

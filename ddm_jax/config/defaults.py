@@ -222,6 +222,8 @@ AUTOENCODER: dict[str, Any] = {
     },
     "bottleneck": {"name": "kl", "kl": {"weight": 1e-6}},  # of nats an element; kl, vq
     "distance": {"name": "l1", "l1": {}},  # between examples and their reconstructions
+    "perception": {"name": "none", "none": {}},  # or lite0: what a network sees in both
+    "adversary": {"name": "none", "none": {}},  # or patches: a critic that tells them apart
     "evaluate": {
         "metrics": ("psnr", "ssim"),
         "count": 0,  # examples; 0: all

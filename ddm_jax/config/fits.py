@@ -105,6 +105,11 @@ def _classifier(task: Any) -> None:
 
 def _autoencoder(task: Any) -> None:
     _network(task.net, task.spec.shape)
+    try:
+        task.adversary.check(task.spec.shape[:-1])
+        task.perception.check(task.spec)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _depth(section: str, net: Any) -> None:

@@ -34,6 +34,11 @@ class Codec(Protocol):
         """What is known of the latents that it makes, None where it makes none."""
         ...
 
+    @property
+    def stored(self) -> "Codec | None":
+        """The codec of moments that were encoded before, None where nothing is to be stored."""
+        ...
+
     def encode(
         self, values: Array | np.ndarray, borrowed: Borrowed, keys: Array | None = None
     ) -> Array:
@@ -67,6 +72,7 @@ class Pixels:
 
     asks: ClassVar[str] = ""
     latents: ClassVar[None] = None
+    stored: ClassVar[None] = None
 
     def __post_init__(self):
         if self.scaling not in ("unit", "fitted"):
@@ -109,12 +115,15 @@ class Latent:
 
     m and s are their mean and standard deviation over the data, as `Spec.latents` has them. z is
     drawn where keys are given, and else the mean of what would be drawn. Rombach et al. 2022,
-    arXiv:2112.10752, appendix G. run: of task `autoencoder`. lent: its task, by the role.
+    arXiv:2112.10752, appendix G. run: of task `autoencoder`. store: whether training encodes the
+    data once, before the first step, and not each batch anew, as it must where examples are
+    augmented. lent: its task, by the role.
     """
 
     spec: Spec
     lent: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     run: str = ""
+    store: bool = True
 
     asks: ClassVar[str] = "autoencoder"
 
@@ -138,10 +147,7 @@ class Latent:
         self, values: Array | np.ndarray, borrowed: Borrowed, keys: Array | None = None
     ) -> Array:
         z, variance = self.lent[self.asks].moments(borrowed[self.asks], values)
-        if keys is not None:
-            z = z + jnp.sqrt(variance) * normal_like(keys, z)
-        mean, std = self._line()
-        return (z - mean) / std
+        return self._drawn(z, jnp.sqrt(variance), keys)
 
     def decode(self, x: Array | np.ndarray, borrowed: Borrowed) -> Array:
         mean, std = self._line()
@@ -152,10 +158,32 @@ class Latent:
     def limits(self) -> None:
         return None
 
+    @property
+    def stored(self) -> "StoredLatent | None":
+        return StoredLatent(self.spec, self.run, lent=self.lent) if self.store else None
+
+    def _drawn(self, z: Array, deviation: Array, keys: Array | None) -> Array:
+        """The x of latents of this mean and deviation (B, ...), drawn where there are keys (B,)."""
+        if keys is not None:
+            z = z + deviation * normal_like(keys, z)
+        mean, std = self._line()
+        return (z - mean) / std
+
     def _line(self) -> tuple[Array, Array]:
         """m and s, (C,) each."""
         found = self.latents
         return jnp.asarray(found.mean, jnp.float32), jnp.asarray(found.std, jnp.float32)
+
+
+@dataclass(frozen=True)
+class StoredLatent(Latent):
+    """Latent, of values (B, ..., 2 C) that are the means and deviations of z themselves."""
+
+    def encode(
+        self, values: Array | np.ndarray, borrowed: Borrowed, keys: Array | None = None
+    ) -> Array:
+        z, deviation = jnp.split(jnp.asarray(values), 2, -1)
+        return self._drawn(z, deviation, keys)
 
 
 CODECS = {"pixels": Pixels, "latent": Latent}

@@ -61,7 +61,8 @@ class EfficientNetLite(nn.Module):
     """(B, H, W, 3) -> (features (B, head), logits (B, classes)).
 
     Every convolution is padded as TensorFlow does, with the odd row of zeros at the end. The
-    features are the means over all positions that the last layer reads.
+    features are the means over all positions that the last layer reads. With `maps` it gives what
+    each stage ends with instead, (B, h, w, channels) each.
     """
 
     stages: tuple[Stage, ...] = LITE0
@@ -70,15 +71,18 @@ class EfficientNetLite(nn.Module):
     classes: int = 1000
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array]:
+    def __call__(self, x: Array, maps: bool = False) -> tuple[Array, ...]:
         h = nn.relu6(StoredNorm(name="_bn0")(Conv(self.stem, (3, 3), 2, name="_conv_stem")(x)))
-        place = 0
+        place, ends = 0, []
         for stage in self.stages:
             for block in range(stage.blocks):
                 stride = stage.stride if block == 0 else 1
                 how = stage.channels, stage.kernel, stride, stage.expand
                 h = MBConv(*how, name=f"_blocks.{place}")(h)
                 place += 1
+            ends.append(h)
+        if maps:
+            return tuple(ends)
         h = nn.relu6(StoredNorm(name="_bn1")(Conv(self.head, (1, 1), name="_conv_head")(h)))
         pooled = h.mean((1, 2))
         return pooled, Linear(self.classes, name="_fc")(pooled)

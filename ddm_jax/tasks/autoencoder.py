@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -10,29 +11,32 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import AUGMENTS, Augment
-from ddm_jax.data.dataset import Latents, Spec
+from ddm_jax.data.dataset import Latents, Report, Spec
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.losses.base import Batch, Params, Terms
 from ddm_jax.diffusion.losses.distances import DISTANCES
+from ddm_jax.models.adversaries import ADVERSARIES, Adversary
 from ddm_jax.models.autoencoder import AUTOENCODERS
 from ddm_jax.models.bottlenecks import BOTTLENECKS, Bottleneck
 from ddm_jax.models.codecs import Pixels
+from ddm_jax.models.perceptions import PERCEPTIONS, Perception
 from ddm_jax.options.measuring import ReconstructionOptions
 from ddm_jax.tasks.base import Build, Loan
 from ddm_jax.tasks.similarity import psnr
 from ddm_jax.training.base import Constants, View
 
+PERCEIVED = "perception"  # the role of the weights that perception sees with
 MEASURED = 4096  # examples that statistics of latents are taken of
 AT_ONCE = 256  # of them
 
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Reconstruct x: the mean distance of an example's elements, and what the bottleneck adds.
+    """Reconstruct x: the mean distance of an example's elements, and what bottleneck, perception
+    and adversary add.
 
-    x lies in [-1, 1]. Rombach et al. 2022, arXiv:2112.10752, without their losses of perception and
-    of a discriminator.
+    x lies in [-1, 1]. Rombach et al. 2022, arXiv:2112.10752, appendix G.
     """
 
     spec: Spec
@@ -41,6 +45,8 @@ class Autoencoder:
     net: Any
     bottleneck: Bottleneck
     distance: Any
+    perception: Perception
+    adversary: Adversary
     evaluate: ReconstructionOptions
 
     tables: ClassVar[Mapping[str, Mapping[str, type]]] = {
@@ -48,6 +54,8 @@ class Autoencoder:
         "model": AUTOENCODERS,
         "bottleneck": BOTTLENECKS,
         "distance": DISTANCES,
+        "perception": PERCEPTIONS,
+        "adversary": ADVERSARIES,
     }
     parts: ClassVar[Mapping[str, type]] = {"evaluate": ReconstructionOptions}
     free: ClassVar[tuple[str, ...]] = ("evaluate.",)
@@ -64,13 +72,22 @@ class Autoencoder:
             build("model", out_channels=spec.shape[-1], factor=bottleneck.factor),
             bottleneck,
             build("distance"),
+            build("perception"),
+            build("adversary"),
             build("evaluate"),
         )
 
     def init(self, key: Array) -> Params:
         of_net, of_bottleneck = jax.random.split(key)
         net = jax.jit(self.net.init)(of_net, jnp.zeros((1, *self.spec.shape)))["params"]
-        return Params(net, objective=self.bottleneck.init(of_bottleneck, self.net.latent))
+        return Params(
+            net,
+            objective=self.bottleneck.init(of_bottleneck, self.net.latent),
+            adversary=self.adversary.init(jax.random.fold_in(key, 1), self.spec.shape),
+        )
+
+    def frozen(self, cache: Path, report: Report) -> dict[str, Any]:
+        return {PERCEIVED: self.perception.load(self.spec, cache, report)}
 
     def memory(self) -> Any:
         return ()
@@ -102,8 +119,13 @@ class Autoencoder:
         z, penalty, parts = self.bottleneck.through(params.objective, h, keys, size)
         back = self._apply(params, "decode", z)
         away = self.distance(back - batch.x0).mean(tuple(range(1, back.ndim)))
-        parts = {"reconstruction": away, **parts, "psnr": psnr(back, batch.x0, 2.0)}
-        return Terms(away + penalty, None, jnp.ones_like(away), parts)
+        seen = self.perception.apart(self.spec, borrowed.get(PERCEIVED), batch.x0, back)
+        perceived = {} if seen is None else {"perception": seen}
+        judged = self.adversary.judge(params.adversary, batch.x0, back, view.step)
+        total = sum(perceived.values(), away + penalty + judged.penalty)
+        parts = {"reconstruction": away, **parts, **perceived, **judged.parts}
+        parts["psnr"] = psnr(back, batch.x0, 2.0)
+        return Terms(total, None, jnp.ones_like(away), parts)
 
     def moments(self, params: Params, values: Array | np.ndarray) -> tuple[Array, Array]:
         """(mean, variance) of the latents (B, ...) of values as the data store them."""

@@ -3,15 +3,17 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import Augment
-from ddm_jax.data.dataset import Dataset, Spec
+from ddm_jax.data.dataset import Dataset, Report, Spec
 from ddm_jax.diffusion.losses.base import Params
 from ddm_jax.errors import UserError
+from ddm_jax.models.codecs import Codec
 from ddm_jax.training import base
 
 
@@ -76,6 +78,11 @@ class Task(base.Task, Protocol):
         ...
 
     @property
+    def codec(self) -> Codec:
+        """Between the data's values and x."""
+        ...
+
+    @property
     def augment(self) -> Augment:
         """What is done to the examples of training."""
         ...
@@ -103,6 +110,13 @@ class Task(base.Task, Protocol):
 
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What it makes of the columns (N, ...) of data, once, beside them."""
+        ...
+
+    def frozen(self, cache: Path, report: Report) -> dict[str, Any]:
+        """Published weights that the loss sees with, by the role in which it finds them borrowed.
+
+        cache: the folder that converted weights are kept in.
+        """
         ...
 
     def memory(self) -> Any:

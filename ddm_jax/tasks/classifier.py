@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.data.augments import AUGMENTS, Augment
-from ddm_jax.data.dataset import Spec
+from ddm_jax.data.dataset import Report, Spec
 from ddm_jax.data.pipeline import prepare
 from ddm_jax.diffusion.arrays import expand, fold_in, normal_like
 from ddm_jax.diffusion.losses.base import Batch, Params, Terms
@@ -92,6 +93,9 @@ class Classifier:
         return ""
 
     def columns(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {}
+
+    def frozen(self, cache: Path, report: Report) -> dict[str, Any]:
         return {}
 
     def prepare(self, feed: Mapping[str, Array], constants: Constants, key: Array) -> Batch:

@@ -13,6 +13,7 @@ from ddm_jax.config.load import leaves, used
 from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import check_names, data_options
 from ddm_jax.data import sources
+from ddm_jax.data.cache import cache_folder
 from ddm_jax.errors import UserError
 from ddm_jax.evaluation.sets import SET_METRICS
 from ddm_jax.lock import locked
@@ -23,6 +24,7 @@ from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.encoding import encode_pairs
 from ddm_jax.verbs.evaluating import evaluate, report
 from ddm_jax.verbs.examining import examine
+from ddm_jax.verbs.latents import encode_latents, stored
 from ddm_jax.verbs.opened import Loaded, Opened, load, open_run
 from ddm_jax.verbs.previews import PREVIEWS, Preview
 from ddm_jax.verbs.sampling import sample
@@ -39,7 +41,7 @@ USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
         "doctor": examine,
     },
     "classifier": {"evaluate": evaluate},
-    "autoencoder": {"evaluate": evaluate},
+    "autoencoder": {"evaluate": evaluate, "encode": encode_latents},
 }
 
 
@@ -81,9 +83,11 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
         data = completed(setup.task, data)
         draws = PREVIEWS.get(setup.name, Preview)
         preview = draws(setup, data, workdir, layout, weights.borrowed, origins)
-        return train(
-            setup, data, workdir, layout, preview=preview, borrowed=weights.borrowed, watch=watch
-        )
+        setup, data = stored(setup, data, weights.borrowed, layout)
+        with together(layout):
+            frozen = setup.task.frozen(cache_folder(setup.data.cache), layout.say)
+        borrowed = {**weights.borrowed, **frozen}
+        return train(setup, data, workdir, layout, preview=preview, borrowed=borrowed, watch=watch)
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:

@@ -64,6 +64,7 @@ CONFIGS = [
 OTHER_VARIANTS = (
     *("fashion_mlp.py:x0", "single_image.py:published", "cifar_improved.py:vlb"),
     *("digits_consistency.py:mean", "digits_consistency.py:tuned"),
+    *("digits_consistency.py:continuous", "digits_edm.py:edm"),
     *("fashion_latent.py:autoencoder", "toy.py:moons", "base.py"),
 )
 

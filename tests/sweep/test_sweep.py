@@ -76,7 +76,7 @@ def test_misuse_is_answered_in_one_line_before_anything_is_trained(
         (
             "import numpy as np\ndef sweep():\n"
             "    return [{'model.ddpm_unet.multipliers': [1, k]} for k in np.arange(1, 3)]",
-            ["multipliers=1-1", "multipliers=1-2"],
+            ["ddpm_unet.multipliers=1-1", "ddpm_unet.multipliers=1-2"],
         ),
         ("def sweep():\n    return []", "return at least one dict"),
         ("def sweep():\n    return {'seed': 1}", "must be a list of dicts"),

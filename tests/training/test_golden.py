@@ -53,6 +53,7 @@ def test_they_are_read_to_the_bit(golden):
     assert step == 2 and lines == [] and digest(fields) == DIGESTS[name]
 
 
+@pytest.mark.slow
 def test_their_runs_go_on(golden, at_root, capsys):
     _, run = golden
     with compiled_fast():

@@ -133,6 +133,7 @@ def test_a_step_that_is_skipped_is_told_and_leaves_the_weights(spoil, capsys, tm
     assert first["then"] == "skip" and first["loss"] == "nan"
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_where_steps_are_skipped(spoil, capsys, tmp_path):
     """And ends in the same bits as one that skipped them from the start."""
     spoil(3)

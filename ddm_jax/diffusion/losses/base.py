@@ -31,7 +31,8 @@ class Batch(NamedTuple):
 class Params(NamedTuple):
     """What is trained: parameters of the network and of what stands beside it, () for none.
 
-    augment: the matrix (L, W) that embeds augment labels.
+    augment: the matrix (L, W) that embeds augment labels. adversary: of what learns to tell what is
+    made from what is real.
     """
 
     net: Any
@@ -39,6 +40,7 @@ class Params(NamedTuple):
     schedule: Any = ()
     objective: Any = ()
     augment: Any = ()
+    adversary: Any = ()
 
 
 class Terms(NamedTuple):

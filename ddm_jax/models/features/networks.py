@@ -28,11 +28,6 @@ def shapes(net: Any, size: int) -> Any:
     return jax.eval_shape(net.init, jax.random.key(0), x)["params"]
 
 
-def _applied(net: Any, params: Any, shown: Array) -> tuple[Array, Array]:
-    """(features, logits) of a network."""
-    return net.apply({"params": params}, shown)
-
-
 @dataclass(frozen=True)
 class EfficientNetLite0(OwnFeatures):
     """The 1,280 means that the last layer of EfficientNet-Lite0 reads, and its 1,000 classes of
@@ -68,9 +63,19 @@ class EfficientNetLite0(OwnFeatures):
         return weights.converted(lambda: _lite0_file(what), kept, like, what, report=report)
 
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
-        shown = resizing.smooth(resizing.in_colours(255 * unit(self.spec, x)), self.size)
-        features, logits = _applied(self.net, params, (shown - 127) / 128)
+        seen: Any = self.net.apply({"params": params}, self._shown(x))
+        features, logits = seen
         return Seen(features, jax.nn.log_softmax(logits))
+
+    def maps(self, params: Any, x: Array) -> tuple[Array, ...]:
+        """(B, h, w, channels) at the end of each stage, of x (B, ...) as the data store it."""
+        seen: Any = self.net.apply({"params": params}, self._shown(x), maps=True)
+        return seen
+
+    def _shown(self, x: Array) -> Array:
+        """x as the network is shown it, (B, size, size, 3)."""
+        shown = resizing.smooth(resizing.in_colours(255 * unit(self.spec, x)), self.size)
+        return (shown - 127) / 128
 
 
 def _lite0_file(what: str) -> Path:
@@ -137,5 +142,6 @@ class Inception(OwnFeatures):
     def see(self, params: Any, x: Array, lent: Mapping[str, Any]) -> Seen:
         v = RESIZES[self.resize](resizing.in_colours(255 * unit(self.spec, x)), 299)
         shown = (v - 128) / 128 if self.resize == "tensorflow" else 2 * v / 255 - 1
-        features, logits = _applied(self.net, params, shown)
+        seen: Any = self.net.apply({"params": params}, shown)
+        features, logits = seen
         return Seen(features, jax.nn.log_softmax(logits - params["fc"]["bias"]))

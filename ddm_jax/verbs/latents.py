@@ -1,0 +1,90 @@
+"""Latents of a whole data set, encoded once and kept beside the decoded data."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ddm_jax.config.setup import Setup
+from ddm_jax.data import sources
+from ddm_jax.data.augments import NO_AUGMENT
+from ddm_jax.data.cache import Decoded, cached
+from ddm_jax.data.dataset import Dataset, Report, check_same_data
+from ddm_jax.files import new_array
+from ddm_jax.tasks.autoencoder import AT_ONCE, Autoencoder
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.processes import together
+from ddm_jax.verbs.opened import Opened
+
+TOLD = 10  # times that progress is reported
+
+
+def encode_latents(opened: Opened, layout: Layout) -> None:
+    """Encode the data of an autoencoder's run, for the diffusion models of its latents."""
+    setup = opened.setup
+    loaded = opened.load(layout)
+    with together(layout):
+        data = sources.load(setup.data, layout.say)
+        check_same_data(data.spec, setup.spec)
+        if layout.first:
+            how = {"sha256": loaded.origins[""]["sha256"], "cache": setup.data.cache}
+            encoded(setup.task, loaded.weights.params, data, **how, say=layout.say)
+            layout.say(
+                f"the latents of {data.spec.count:,} examples are stored; runs with "
+                f"--config.codec.latent.run={opened.folder} read them"
+            )
+
+
+def stored(
+    setup: Setup, data: Dataset, borrowed: Mapping[str, Any], layout: Layout
+) -> tuple[Setup, Dataset]:
+    """The setup and data of training where its examples are latents, encoded before; else as given.
+
+    Examples that are augmented are not the same twice, so they are encoded batch by batch.
+    """
+    codec = setup.task.codec
+    if codec.stored is None or setup.task.augment != NO_AUGMENT:
+        return setup, data
+    with together(layout):
+        lender, params = codec.lent[codec.asks], borrowed[codec.asks]
+        sha256 = codec.latents.sha256
+        data = encoded(lender, params, data, sha256=sha256, cache=setup.data.cache, say=layout.say)
+    task = dataclasses.replace(setup.task, codec=codec.stored)
+    return dataclasses.replace(setup, task=task), data
+
+
+def encoded(
+    task: Autoencoder, params: Any, data: Dataset, *, sha256: str, say: Report, cache: str = ""
+) -> Dataset:
+    """The data with means and deviations of latents, float32 (N, ..., 2 C), as their examples.
+
+    They are kept in the folder of decoded data, by the sums of the data and of the weights.
+    """
+
+    @jax.jit
+    def moments(params: Any, values: Array) -> Array:
+        mean, variance = task.moments(params, values)
+        return jnp.concatenate([mean, jnp.sqrt(variance)], -1)
+
+    def make(path: Path) -> Decoded:
+        x, count = data.columns["x"], data.spec.count
+        *space, channels = task.net.shape(data.spec.shape[:-1])
+        found = new_array(path, np.dtype(np.float32), (count, *space, 2 * channels))
+        told = -(-count // TOLD)
+        for start in range(0, count, AT_ONCE):
+            end = min(start + AT_ONCE, count)
+            filled = np.resize(np.arange(start, end), AT_ONCE)
+            found[start:end] = np.asarray(moments(params, np.asarray(x[filled])))[: end - start]
+            if end == count or end // told > start // told:
+                say(f"encoded {end:,} of {count:,} examples to latents")
+        found.flush()
+        return Decoded({}, about={"low": 0.0, "high": 1.0, "levels": 0})
+
+    about = {"name": f"latents of {data.spec.name}", "of": list(data.spec.sha256), "by": sha256}
+    kept = cached(cache, about, make)
+    return dataclasses.replace(data, columns={**data.columns, "x": kept.columns["x"]})
