@@ -102,6 +102,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         action="store_true",
         help="print config, parameters, data and devices, and stop",
     )
+    traced = "trace so many steps of training and list their dearest operations"
+    parser.add_argument("--profile", type=int, default=0, metavar="STEPS", help=traced)
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -164,6 +166,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         return _report(flags, overrides)
     if flags.out or len(flags.workdirs) > 1:
         raise UserError("--out and several --workdir are for --mode report; leave them out")
+    if flags.profile < 0 or (flags.profile and (flags.sweep or flags.mode != "train")):
+        raise UserError("--profile is a number of steps, 1 or more, of training one run")
     if flags.sweep:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:
@@ -175,7 +179,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("give --config, for example --config configs/quickstart.py")
     _join(flags)
     if flags.mode == "train":
-        return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run)
+        how = {"profile": flags.profile}
+        return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run, **how)
     if flags.mode == "import":
         how = {"workdir": flags.workdir, "overrides": overrides, "dry_run": flags.dry_run}
         return verbs.import_weights(flags.config, flags.folder, **how)

@@ -2085,6 +2085,20 @@ FEW = (
         ("test_continuous", "neighbours"),
     ),
     Mutation(
+        "profile",
+        "operations",
+        "total / steps / len(devices)",
+        "total / len(devices)",
+        ("test_profiling", "dearest_operation"),
+    ),
+    Mutation(
+        "profile",
+        "Profile.due",
+        "SKIPPED + self.count",
+        "self.count",
+        ("test_profiling", "first_steps"),
+    ),
+    Mutation(
         "stored latents",
         "encoded",
         "jnp.concatenate([mean, jnp.sqrt(variance)], -1)",

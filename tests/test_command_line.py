@@ -105,7 +105,7 @@ def test_a_path_that_the_system_refuses_is_a_line_and_what_else_fails_is_not(
 ):
     number = getattr(errno, name)
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(number, os.strerror(number), "/there")
 
     monkeypatch.setattr(verbs, "train", refuse)

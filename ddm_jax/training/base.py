@@ -11,7 +11,7 @@ from ddm_jax.diffusion.losses.base import Batch, Terms
 class Constants(NamedTuple):
     """What no step changes, as arguments of the compiled program and never within it.
 
-    pool: the whole data set, uint8 (N, H, W, C), where it is kept on the device, else None.
+    pool: the examples of the whole data set (N, ...), where they are kept on the device, else None.
     borrowed: the weights of other runs, by the role that they play.
     """
 

@@ -23,19 +23,22 @@ def train(
     workdir: str | Path | None = None,
     overrides: Sequence[str] = (),
     dry_run: bool = False,
+    *,
+    profile: int = 0,
 ) -> int:
     """Train the config file `config` in `workdir`, by default `runs/<config name>`.
 
-    overrides: as on the command line, `--config.train.steps=1000`. Returns the exit code, 0 at the
-    end. Raises UserError for whatever is wrong, with the remedy, and RunError for a run that had
-    to stop.
+    overrides: as on the command line, `--config.train.steps=1000`. profile: so many steps are
+    traced, and their dearest operations listed, in the folder `profile` of the run. Returns the
+    exit code, 0 at the end. Raises UserError for whatever is wrong, with the remedy, and RunError
+    for a run that had to stop.
     """
     from ddm_jax.config.load import default_workdir
     from ddm_jax.config.tables import read
     from ddm_jax.verbs.entry import train_config
 
     place = Path(workdir or default_workdir(str(config)))
-    return train_config(read(str(config), overrides), place, dry_run)
+    return train_config(read(str(config), overrides), place, dry_run, profile)
 
 
 def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:

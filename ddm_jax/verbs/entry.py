@@ -45,8 +45,8 @@ USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
 }
 
 
-def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
-    """Train a config in a folder, or go on there; the exit code."""
+def train_config(config: ConfigDict, workdir: Path, dry_run: bool, profile: int = 0) -> int:
+    """Train a config in a folder, or go on there; the exit code. profile: steps that are traced."""
     layout = all_devices()
     with ExitStack() as stack:
         with together(layout):
@@ -86,8 +86,8 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
         setup, data = stored(setup, data, weights.borrowed, layout)
         with together(layout):
             frozen = setup.task.frozen(cache_folder(setup.data.cache), layout.say)
-        borrowed = {**weights.borrowed, **frozen}
-        return train(setup, data, workdir, layout, preview=preview, borrowed=borrowed, watch=watch)
+        more = {"borrowed": {**weights.borrowed, **frozen}, "watch": watch, "profile": profile}
+        return train(setup, data, workdir, layout, preview=preview, **more)
 
 
 def use_run(verb: str, workdir: Path, overrides: Sequence[str], dry_run: bool) -> int:

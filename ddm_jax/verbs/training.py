@@ -24,6 +24,7 @@ from ddm_jax.training.stopping import Signals
 from ddm_jax.training.watchdog import STALLED, Watchdog
 from ddm_jax.verbs.bad_steps import BadSteps
 from ddm_jax.verbs.previews import Preview
+from ddm_jax.verbs.profiling import Profile
 from ddm_jax.verbs.starting import newest, start
 from ddm_jax.verbs.watching import Watch
 from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
@@ -40,10 +41,12 @@ def train(
     preview: Preview,
     borrowed: Mapping[str, Any] = MappingProxyType({}),
     watch: Watch | None = None,
+    profile: int = 0,
 ) -> int:
     """Train to `train.steps`, from the newest good checkpoint where there is one.
 
-    preview: what is drawn. watch: what is measured, if anything. borrowed: the weights of other
+    preview: what is drawn. watch: what is measured, if anything. profile: so many steps are traced
+    by the first process. borrowed: the weights of other
     runs by their role, for the loss; a fresh run starts from those with the role "init", as far as
     they fit. Returns the exit code: 0 at the end, 128 + n when signal n stopped the run, 75 where
     no data came for `train.hang_timeout` seconds; the state is then saved. Raises RunError where
@@ -70,6 +73,8 @@ def train(
             watch.begin(setup.average.read(state.ema_params), step, progress.say)
 
         progress.begin(step)
+        first, traced = step, Profile(workdir, profile if layout.first else 0, progress.say)
+        stack.callback(traced.close)
         bad = BadSteps(setup, layout, workdir, step, checkpoints=checkpoints, say=progress.say)
         records = Records(checkpoints, log, logs.Meter(options.batch), progress, bad)
         parts = setup, layout, records
@@ -89,6 +94,10 @@ def train(
                 watchdog.step()
                 in_flight.append((step, metrics))
                 state = settled(*parts, state, in_flight=in_flight, most=IN_FLIGHT - 1)
+                if traced.due(step - first):
+                    state = settled(*parts, state, in_flight=in_flight, most=0)
+                    with records.meter.paused(), watchdog.paused():
+                        traced.turn()
                 if stop := signals.seen(step, progress.unheard):
                     watchdog.leaving()
                 draw = options.sample_every and step % options.sample_every == 0 and not stop

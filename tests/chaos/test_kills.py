@@ -137,6 +137,24 @@ def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_go_back_together_and_give_up_in_a_line(nursery, tmp_path):
+    """Weights that grow without end are taken back three times, in both, and end the run."""
+    arguments = (*MLP, "--config.optim.name=sgd", "--config.optim.lr=1e4", "--config.optim.clip=0")
+    arguments += ("--config.train.on_bad_step=rollback", "--config.train.save_every=1")
+    arguments += ("--config.train.steps=500", "--config.optim.warmup=100")
+    run = tmp_path / "run"
+    both = two(nursery, run, tmp_path / "log", arguments, devices=2)
+    assert [process.wait() for process in both] == [1, 1], both[0].said() + both[1].said()
+    first, second = (process.said() for process in both)
+    assert first.count("the weights are those of step") == 3 and "the weights" not in second
+    assert "Traceback" not in first + second
+    rows = [row["then"] for row in logs.read(run / "bad_steps.jsonl")]
+    assert rows == ["rollback", "rollback", "rollback", "stop"]
+    (step, fields) = state_of(run)
+    assert step > 0 and all(np.isfinite(leaf).all() for leaf in fields["params"].values())
+
+
+@pytest.mark.slow
 @pytest.mark.chaos
 def test_two_processes_in_shards_give_the_bits_of_one(nursery, tmp_path):
     arguments = (*MLP, "--config.train.deterministic_shards=4", "--config.train.steps=40")
