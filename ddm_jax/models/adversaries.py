@@ -90,7 +90,9 @@ class Patches:
         if self.start < 0:
             raise ValueError(f"start={self.start} must be a step, 0 or later")
         if min(self.channels, self.halvings) < 1 or self.channels * 2**self.halvings > 2**14:
-            raise ValueError("channels and halvings must be at least 1, and the last level of it")
+            raise ValueError(
+                "channels and halvings must be at least 1, and channels 2^halvings at most 16,384"
+            )
 
     def check(self, space: tuple[int, ...]) -> None:
         if not space or min(space) < 2 ** (self.halvings + 1):

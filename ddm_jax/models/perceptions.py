@@ -60,8 +60,6 @@ class Lite0:
     def __post_init__(self):
         if self.weight <= 0:
             raise ValueError("needs weight > 0; perception.name=none is without")
-        if self.size < 32 or self.size % 32:
-            raise ValueError(f"size={self.size} must be a multiple of 32, which five halvings need")
 
     def check(self, spec: Spec) -> None:
         EfficientNetLite0(spec, self.size).check(spec)

@@ -76,7 +76,8 @@ def edit(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = Fal
 
 
 def encode(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:
-    """Write `sample.count` pairs of noise and sample of the run in `workdir` into its `pairs/`."""
+    """Encode for other runs: `sample.count` pairs of noise and sample of a diffusion model's run in
+    `workdir` into its `pairs/`, or the latents that an autoencoder's makes of its data."""
     return _use("encode", workdir, overrides, dry_run)
 
 

@@ -30,11 +30,12 @@ class Profile:
 
     def __init__(self, workdir: Path, count: int, say: Callable[[str], None]):
         self.folder, self.count, self.say = workdir / "profile", count, say
-        self.running = False
+        self.running, self.steps = False, -SKIPPED
 
     def due(self, taken: int) -> bool:
-        """Whether the trace begins or ends after so many steps of this process."""
-        return bool(self.count) and taken in (SKIPPED, SKIPPED + self.count)
+        """Whether the trace begins or ends now, that this process has taken so many steps."""
+        self.steps = taken - SKIPPED
+        return bool(self.count) and self.steps in (0, self.count)
 
     def turn(self) -> None:
         """Begin the trace, or end it and tell what it holds. No step may be on its way."""
@@ -47,13 +48,16 @@ class Profile:
         self.running = True
 
     def close(self) -> None:
-        """End a trace that has begun."""
+        """End a trace that has begun, and say so where none could."""
+        if self.count and self.steps < 0:
+            self.say(f"nothing is traced: the first {SKIPPED} steps of a process are left out")
         if not self.running:
             return
         self.running = False
         jax.profiler.stop_trace()
         (file,) = self.folder.rglob("*.xplane.pb")
-        lines = told(list(operations(file, self.count)), self.count)
+        found = list(operations(file, self.steps)) if self.steps else []
+        lines = told(found, self.steps)
         write_text(self.folder / "summary.txt", "\n".join(lines) + "\n")
         for line in lines:
             self.say(line)

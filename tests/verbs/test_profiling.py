@@ -29,8 +29,17 @@ def test_it_lists_what_steps_take_and_leaves_the_weights(capsys, tmp_path):
 
 
 def test_a_run_that_ends_before_its_profile_ends_that_too(capsys, tmp_path):
-    code, out, _ = answer(capsys, *RUN, "--workdir", tmp_path / "run", "--profile=50")
-    assert code == 0 and "50 steps; operations" in out
+    """With the steps that there were, if any."""
+    how = (*keys("optim.warmup=1"), "--workdir", tmp_path / "run", "--profile=50")
+    code, out, _ = answer(capsys, *RUN, *keys("train.steps=2"), *how)
+    assert code == 0 and "the first 3 steps of a process are left out" in out
+    assert not (tmp_path / "run/profile").exists()
+    for steps, left in (
+        (5, "the trace of 0 steps holds no operation"),
+        (12, "4 steps; operations"),
+    ):
+        code, out, _ = answer(capsys, *RUN, *keys(f"train.steps={steps}"), *how)
+        assert code == 0 and left in out
 
 
 def test_it_begins_after_the_first_steps_and_ends_after_as_many_as_asked(tmp_path):
@@ -49,9 +58,11 @@ def test_the_dearest_operation_comes_first_and_times_are_of_a_step(tmp_path):
     x = jnp.ones((600, 600))
     work(x).block_until_ready()
     profile, said = Profile(tmp_path, 5, lambda line: said.append(line)), []
+    assert profile.due(SKIPPED)
     profile.turn()
     for _ in range(5):
         work(x).block_until_ready()
+    assert profile.due(SKIPPED + 5)
     profile.turn()
     (file,) = tmp_path.rglob("*.xplane.pb")
     one, five = (list(operations(file, n)) for n in (1, 5))
