@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_jump
 from ddm_jax.diffusion.arrays import expand
@@ -77,3 +78,46 @@ def slopes(objective, problem, params, batch, schedule=FLOW):
 def deviations(each):
     """How many standard errors the mean is from 0."""
     return abs(float(each.mean())) / float(each.std() / jnp.sqrt(len(each)))
+
+
+def affine(params, x, noise_cond, context, keys=None):
+    """F = a x + b, where a and b are a small network's of t, and of t - s where it is told."""
+    times = [noise_cond] if context.gap is None else [noise_cond, context.gap]
+    h = jnp.tanh(jnp.stack(times, -1) @ params["in"] + params["bias"])
+    a, b = jnp.split(h @ params["out"], 2, -1)
+    return a * x + b
+
+
+def trained(objective, steps=1500):
+    """Parameters of `affine` after so many steps of an objective, from nothing."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    params = {
+        "in": 2 * jax.random.normal(keys[0], (1 + objective.two_times, 32)),
+        "bias": jax.random.normal(keys[1], (32,)),
+        "out": jnp.zeros((32, 2)),
+    }
+    tx, problem = optax.adam(optax.linear_schedule(0.02, 0, steps)), problem_of(affine)
+
+    def step(carry, given):
+        (params, state), (n, key) = carry, given
+        of_x0, of_eps, of_t, own = jax.random.split(key, 4)
+        x0 = MEAN + STD * jax.random.normal(of_x0, (256, 4))
+        batch = NoisedBatch(
+            x0,
+            jax.random.normal(of_eps, x0.shape),
+            jax.random.uniform(of_t, (256,), minval=0.01),
+            NO_CONTEXT,
+            None,
+            own=jax.random.split(own, 256),
+            step=n,
+        )
+        grads = jax.grad(lambda p: objective.loss(problem, p, FLOW, batch)[0].mean())(params)
+        updates, state = tx.update(grads, state)
+        return (optax.apply_updates(params, updates), state), None
+
+    @jax.jit
+    def run(params):
+        given = jnp.arange(steps), jax.random.split(keys[2], steps)
+        return jax.lax.scan(step, (params, tx.init(params)), given)[0][0]
+
+    return run(params)

@@ -3,9 +3,20 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jumping import FLOW, MEAN, STD, deviations, draws, ending, exact, problem_of, slopes
+from jumping import (
+    FLOW,
+    MEAN,
+    STD,
+    affine,
+    deviations,
+    draws,
+    ending,
+    exact,
+    problem_of,
+    slopes,
+    trained,
+)
 
 from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.arrays import expand
@@ -155,42 +166,8 @@ def test_the_aim_is_held_and_a_long_tangent_counts_as_one():
 
 def test_training_finds_the_ends():
     """F = a(t) x + b(t) of a small network: one evaluation draws the data."""
-
-    def net(params, x, noise_cond, context, keys=None):
-        h = jnp.tanh(noise_cond[:, None] @ params["in"] + params["bias"])
-        a, b = jnp.split(h @ params["out"], 2, -1)
-        return a * x + b
-
-    keys = jax.random.split(jax.random.key(0), 3)
-    params = {
-        "in": 2 * jax.random.normal(keys[0], (1, 32)),
-        "bias": jax.random.normal(keys[1], (32,)),
-        "out": jnp.zeros((32, 2)),
-    }
-    count, problem = 1500, problem_of(net)
-    objective = ContinuousConsistency(warmup=300, floor=1.0)
-    tx = optax.adam(optax.linear_schedule(0.02, 0, count))
-
-    def step(carry, given):
-        (params, state), (n, key) = carry, given
-        of_x0, of_eps, of_t = jax.random.split(key, 3)
-        x0 = MEAN + STD * jax.random.normal(of_x0, (256, 4))
-        batch = draws(256)._replace(
-            x0=x0,
-            eps=jax.random.normal(of_eps, x0.shape),
-            t=jax.random.uniform(of_t, (256,), minval=0.01),
-            step=n,
-        )
-        grads = jax.grad(lambda p: objective.loss(problem, p, FLOW, batch)[0].mean())(params)
-        updates, state = tx.update(grads, state)
-        return (optax.apply_updates(params, updates), state), None
-
-    @jax.jit
-    def trained(params):
-        given = jnp.arange(count), jax.random.split(keys[2], count)
-        return jax.lax.scan(step, (params, tx.init(params)), given)[0][0]
-
-    found = denoiser(net, trained(params), problem.parameterisation(FLOW))
+    params = trained(ContinuousConsistency(warmup=300, floor=1.0))
+    found = denoiser(affine, params, problem_of(affine).parameterisation(FLOW))
     x = jnp.linspace(-2, 2, 9)[:, None]
     ends = sample(found, FLOW, Sampler(), jnp.array([1.0]), x=x, key=jax.random.key(0))
     np.testing.assert_allclose(ends, ending(FLOW, x, jnp.ones(9)), atol=0.08)

@@ -3,9 +3,20 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jumping import FLOW, MEAN, STD, deviations, draws, ending, exact, problem_of, slopes
+from jumping import (
+    FLOW,
+    MEAN,
+    STD,
+    affine,
+    deviations,
+    draws,
+    ending,
+    exact,
+    problem_of,
+    slopes,
+    trained,
+)
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow
 from ddm_jax.diffusion.arrays import expand
@@ -113,43 +124,8 @@ def test_second_times_lie_below_the_first_and_are_apart_as_often_as_asked():
 
 def test_training_finds_the_flow():
     """F = a(t, s) x + b(t, s), a and b of a small network: one jump from noise is the exact one."""
-
-    def net(params, x, noise_cond, context, keys=None):
-        told = jnp.stack([noise_cond, context.gap], -1)
-        h = jnp.tanh(told @ params["in"] + params["bias"])
-        a, b = jnp.split(h @ params["out"], 2, -1)
-        return a * x + b
-
-    keys = jax.random.split(jax.random.key(0), 3)
-    params = {
-        "in": 2 * jax.random.normal(keys[0], (2, 32)),
-        "bias": jax.random.normal(keys[1], (32,)),
-        "out": jnp.zeros((32, 2)),
-    }
-    count, problem, objective = 1500, problem_of(net), MeanFlow(power=0.5)
-    tx = optax.adam(optax.linear_schedule(0.02, 0, count))
-
-    def step(carry, key):
-        params, state = carry
-        of_x0, of_eps, of_t, own = jax.random.split(key, 4)
-        x0 = MEAN + STD * jax.random.normal(of_x0, (256, 4))
-        batch = draws(256)._replace(
-            x0=x0,
-            eps=jax.random.normal(of_eps, x0.shape),
-            t=jax.random.uniform(of_t, (256,)),
-            own=jax.random.split(own, 256),
-        )
-        grads = jax.grad(lambda p: objective.loss(problem, p, FLOW, batch)[0].mean())(params)
-        updates, state = tx.update(grads, state)
-        return (optax.apply_updates(params, updates), state), None
-
-    @jax.jit
-    def trained(params):
-        steps = jax.random.split(keys[2], count)
-        return jax.lax.scan(step, (params, tx.init(params)), steps)[0][0]
-
-    params = trained(params)
-    jump = denoiser(net, params, problem.parameterisation(FLOW), two_times=True)
+    form = problem_of(affine).parameterisation(FLOW)
+    jump = denoiser(affine, trained(MeanFlow(power=0.5)), form, two_times=True)
     x = jnp.linspace(-2, 2, 9)[:, None]
     for times in ([1.0], [1.0, 0.5]):
         found = sample(jump, FLOW, DDIM(), jnp.array(times), x=x, key=jax.random.key(0))

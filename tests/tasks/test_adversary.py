@@ -127,6 +127,27 @@ def test_it_is_the_mean_square_between_directions_of_channels(seeing):
     np.testing.assert_allclose(apart(x, y), row.weight * total / 2, rtol=1e-2, atol=1e-4)
 
 
+def test_a_run_learns_from_what_is_perceived(seeing, monkeypatch, tmp_path, capsys, at_root):
+    """With weights that are loaded once, as arguments of its steps, and that it does not keep."""
+    row, _, params, _ = seeing
+    loaded = []
+
+    def load(self, cache, report):
+        loaded.append((self.spec.shape, self.size))
+        return params, "digest"
+
+    monkeypatch.setattr(EfficientNetLite0, "load", load)
+    config = ("--config", "configs/digits_latent.py:autoencoder", *TINY_CODER)
+    sees = ("perception.name=lite0", f"perception.lite0.size={row.size}", "optim.warmup=1")
+    settings = keys(*sees, "train.steps=2", "train.log_every=1", "train.batch=8")
+    code, _, err = answer(capsys, *config, *settings, "--workdir", tmp_path / "run")
+    assert (code, err) == (0, "") and loaded == [((8, 8, 1), 32)]
+    for line in logs.read(tmp_path / "run/metrics.jsonl"):
+        whole = line["reconstruction"] + 1e-3 * line["kl"] + line["perception"]
+        assert line["loss"] == pytest.approx(whole, rel=1e-3) and line["perception"] > 1e-3
+    assert not any("_blocks" in key for key in state_of(tmp_path / "run")[1]["params"])
+
+
 def test_a_run_with_a_critic_logs_it_and_goes_on_bit_for_bit(tmp_path, capsys, at_root):
     config = ("--config", "configs/digits_latent.py:autoencoder", *TINY_CODER)
     settings = keys(
