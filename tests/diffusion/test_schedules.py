@@ -179,7 +179,7 @@ def test_schedules_jit_vmap_and_differentiate(name):
     slope = slopes(name)["slope"]
     assert (slope < 0).all() and np.isfinite(slope).all()
     t, alpha = jnp.asarray(T), SET[f"{name}-0"].alpha
-    np.testing.assert_array_equal(jax.vmap(alpha)(t), alpha(t))
+    np.testing.assert_allclose(jax.vmap(alpha)(t), alpha(t), rtol=1e-5)  # another program: rounding
 
 
 @every
