@@ -22,7 +22,6 @@ PATIENCE = 120.0  # seconds after which what a test waits for will not come
 def serve() -> None:
     sys.path.insert(0, str(ROOT))
     import jax
-    import sklearn.datasets  # noqa: F401
     import tensorboardX  # noqa: F401
 
     import launch

@@ -1,8 +1,10 @@
 """The table of data sources: each turns DataOptions into a Dataset."""
 
 import functools
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -28,14 +30,12 @@ BLOCK = 2**21  # numbers of the examples that are drawn at a time
 
 def digits(argument: str, options: DataOptions, report: Report) -> Dataset:
     """scikit-learn's 1,797 handwritten digits, 8 x 8, 17 grey levels (Alpaydin & Kaynak 1998)."""
-    from sklearn.datasets import load_digits
-
     _as_it_is("digits", argument)
     if options.space not in ((), (8, 8)):
         raise UserError("digits are 8 x 8 pixels; leave data.size at ()")
-    images, labels = load_digits(return_X_y=True)
-    images = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
-    columns = {"x": images, "label": labels.astype(np.int32)}
+    rows = np.loadtxt(_of_scikit_learn("data/digits.csv.gz"), delimiter=",", dtype=np.int32)
+    images = np.rint(rows[:, :64].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    columns = {"x": images, "label": rows[:, 64]}
     return Dataset(spec_of("digits", columns, "0123456789", mirrors=False), columns)
 
 
@@ -146,14 +146,20 @@ def photo(argument: str, options: DataOptions, report: Report) -> Dataset:
 
     The centre of 640 x 427 pixels, at `data.size` (default 64 a side).
     """
-    from sklearn.datasets import load_sample_image
-
     name = argument or "china"
     if name not in PHOTOS:
         raise unknown("photo", name, PHOTOS)
-    whole = Image.fromarray(load_sample_image(f"{name}.jpg"))
-    columns = {"x": fit(whole, options.space or (64, 64), options.channels or 3)[None]}
+    with Image.open(_of_scikit_learn(f"images/{name}.jpg")) as whole:
+        columns = {"x": fit(whole, options.space or (64, 64), options.channels or 3)[None]}
     return Dataset(spec_of(f"photo:{name}", columns), columns)
+
+
+def _of_scikit_learn(path: str) -> Path:
+    """A file of scikit-learn's data sets; to import the package would take longer than to read."""
+    found = importlib.util.find_spec("sklearn")
+    if found is None or not found.submodule_search_locations:
+        raise UserError("this data set is a file of scikit-learn: pip install scikit-learn")
+    return Path(found.submodule_search_locations[0]) / "datasets" / path
 
 
 def _as_it_is(name: str, argument: str) -> None:

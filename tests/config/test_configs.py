@@ -60,12 +60,14 @@ CONFIGS = [
     for path in sorted((ROOT / "configs").glob("*.py"))
     for variant in VARIANTS.get(path.stem, ("",))
 ]
-# Of what another variant or config shows too, CI takes one.
+# Of what another variant, config or test shows too, CI takes one.
 OTHER_VARIANTS = (
     *("fashion_mlp.py:x0", "single_image.py:published", "cifar_improved.py:vlb"),
     *("digits_consistency.py:mean", "digits_consistency.py:tuned"),
     *("digits_consistency.py:continuous", "digits_edm.py:edm"),
-    *("fashion_latent.py:autoencoder", "toy.py:moons", "base.py"),
+    *("fashion_latent.py", "fashion_latent.py:autoencoder", "digits_latent.py:autoencoder"),
+    *("fashion_classifier.py", "cifar_linear.py", "cifar_edm.py", "shapes.py", "quickstart.py"),
+    *("toy.py:moons", "base.py"),
 )
 
 

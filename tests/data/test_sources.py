@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits, load_sample_image
 
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import DataOptions
+from ddm_jax.data.images import fit
 from ddm_jax.errors import UserError
 
 
@@ -15,6 +18,15 @@ def test_digits_are_the_embedded_real_ones():
     counts = np.bincount(data.columns["label"]).tolist()
     assert counts == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert data.spec.classes[3] == "3" and data.columns.keys() == {"x", "label"}
+    images, labels = load_digits(return_X_y=True)
+    np.testing.assert_array_equal(data.columns["label"], labels)
+    np.testing.assert_allclose(data.columns["x"].reshape(-1, 64) * (16 / 255), images, atol=0.04)
+
+
+def test_files_of_a_package_that_is_not_there_are_named_with_what_brings_them(monkeypatch):
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install scikit-learn"):
+        sources.load(DataOptions())
 
 
 def test_shapes_have_labels_captions_and_attributes():
@@ -30,6 +42,8 @@ def test_shapes_have_labels_captions_and_attributes():
 def test_a_photograph_is_one_image_of_any_size():
     data = sources.load(DataOptions(name="photo"))
     assert data.columns["x"].shape == (1, 64, 64, 3) and data.columns.keys() == {"x"}
+    as_shipped = Image.fromarray(load_sample_image("china.jpg"))
+    np.testing.assert_array_equal(data.columns["x"][0], fit(as_shipped, (64, 64), 3))
     grey = sources.load(DataOptions(name="photo:flower", size=(32, 48), channels=1))
     assert grey.columns["x"].shape == (1, 32, 48, 1) and grey.columns["x"].std() > 20
     assert grey.spec.name == "photo:flower" and not grey.spec.classes

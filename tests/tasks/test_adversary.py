@@ -127,6 +127,7 @@ def test_it_is_the_mean_square_between_directions_of_channels(seeing):
     np.testing.assert_allclose(apart(x, y), row.weight * total / 2, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_what_is_perceived(seeing, monkeypatch, tmp_path, capsys, at_root):
     """With weights that are loaded once, as arguments of its steps, and that it does not keep."""
     row, _, params, _ = seeing
@@ -148,6 +149,8 @@ def test_a_run_learns_from_what_is_perceived(seeing, monkeypatch, tmp_path, caps
     assert not any("_blocks" in key for key in state_of(tmp_path / "run")[1]["params"])
 
 
+@pytest.mark.telling
+@pytest.mark.slow
 def test_a_run_with_a_critic_logs_it_and_goes_on_bit_for_bit(tmp_path, capsys, at_root):
     config = ("--config", "configs/digits_latent.py:autoencoder", *TINY_CODER)
     settings = keys(

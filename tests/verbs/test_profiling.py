@@ -28,6 +28,7 @@ def test_it_lists_what_steps_take_and_leaves_the_weights(capsys, tmp_path):
     assert_same_state(plain, traced)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_before_its_profile_ends_that_too(capsys, tmp_path):
     """With the steps that there were, if any."""
     how = (*keys("optim.warmup=1"), "--workdir", tmp_path / "run", "--profile=50")

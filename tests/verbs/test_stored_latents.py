@@ -45,6 +45,7 @@ def losses(workdir):
     return [json.loads(line)["loss"] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_stored_latents_as_from_batches_encoded_anew(capsys, coder, tmp_path):
     """But for rounding; and the second run, and one that goes on, read what the first stored."""
     first, second, anew = (tmp_path / name for name in ("first", "second", "anew"))
