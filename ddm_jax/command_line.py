@@ -16,7 +16,6 @@ python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a r
 """
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -26,13 +25,11 @@ from typing import NoReturn
 
 import absl.logging
 
-from ddm_jax.errors import PeerLost, RunError, UserError, in_line
+from ddm_jax.errors import PeerLost, RunError, UserError, in_line, of_the_system
 from ddm_jax.interrupts import INTERRUPTED, heard
-from ddm_jax.output import forget_output
+from ddm_jax.output import forget_output, one_voice
 from ddm_jax.training.watchdog import STALLED
 
-# What a path can be refused for by the system, whatever it was to be used for.
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 MODES = ("train", "sample", "evaluate", "edit", "encode", "doctor", "report", "import", "export")
 
 
@@ -42,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Every error that a user can mend is one line on stderr.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)  # what fails is raised, and told once
     try:
-        with heard():
+        with heard(), one_voice(), of_the_system():
             return _run(*parse(arguments))
     except UserError as error:
         print(f"error: {in_line(str(error))}", file=sys.stderr)
@@ -62,12 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         forget_output()
         return 1
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise
-        where = f"{str(error.filename)[:60]!r}" if error.filename else "a file"
-        print(f"error: {where}: {error.strerror}; take another place", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return INTERRUPTED

@@ -4,7 +4,9 @@ They are told apart by class, never by text.
 """
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -26,6 +28,26 @@ class RunError(Exception):
 
 class PeerLost(RunError):
     """Another process of the run has gone; this one ends without waiting for it, exit code 75."""
+
+
+# What the system may say of a path, whatever it was to be used for, and of a disk.
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+MEND = "make room or mend the disk, and give the same command again"
+
+
+@contextmanager
+def of_the_system() -> Iterator[None]:
+    """What the system refuses is UserError; a disk that is full or fails, RunError."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{str(error.filename)[:60]!r}" if error.filename else "a file"
+        if error.errno in REFUSED:
+            raise UserError(f"{where}: {error.strerror}; take another place") from error
+        if error.errno in FAILING:
+            raise RunError(f"{where}: {error.strerror}; {MEND}") from error
+        raise
 
 
 def in_line(text: str) -> str:

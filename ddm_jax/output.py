@@ -1,7 +1,11 @@
-"""Standard output, where nobody may be reading it."""
+"""Standard output, where nobody may be reading it, and what threads say of their own."""
 
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 def forget_output() -> None:
@@ -9,3 +13,22 @@ def forget_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Within, threads of no Python function print no traceback: what fails is raised, and told.
+
+    tensorstore's tell of everything that they cannot hand to a checkpoint which has failed already.
+    """
+    before = sys.unraisablehook
+
+    def told(what: Any) -> None:
+        if what.object is not None or threading.current_thread() is threading.main_thread():
+            before(what)
+
+    sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -5,6 +5,7 @@ import fcntl
 import gc
 import itertools
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -223,6 +224,17 @@ def assert_same_state(a, b):
 def constant_bytes(program, *arguments) -> int:
     """About how much of a compiled program's own text is the numbers of its constants."""
     return len(program.lower(*arguments).as_text()) // 2
+
+
+@contextlib.contextmanager
+def small_files(most: int):
+    """Within, the system refuses a file of more than so many bytes, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def images_of(capfd, run, *arguments):

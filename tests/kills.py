@@ -1,13 +1,15 @@
 """Processes of launch.py that tests kill: forked from one that has imported all, so they are quick.
 
 `python tests/kills.py` reads a line of JSON for each process to be started or awaited and answers
-with a line: of {"argv", "log", "devices"} its number, of {"wait": number} its exit code, which is
--n where signal n killed it.
+with a line: of {"argv", "log", "flags", "environ"} its number, of {"wait": number} its exit code,
+which is -n where signal n killed it. With 0 of {"mount": folder, "size": bytes}, which begins a
+small file system, and {"gather": folder, "to": folder}, which ends it and copies what it holds.
 """
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,10 +37,18 @@ def serve() -> None:
             _, status = os.waitpid(asked["wait"], 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
+        if "mount" in asked:
+            how = ("mount", "-t", "tmpfs", "-o", f"size={asked['size']}", "tmpfs")
+            print(subprocess.run([*how, asked["mount"]]).returncode, flush=True)
+            continue
+        if "gather" in asked:
+            shutil.copytree(asked["gather"], asked["to"])
+            print(subprocess.run(["umount", asked["gather"]]).returncode, flush=True)
+            continue
         sys.stdout.flush()
         child = os.fork()
         if not child:
-            os.environ["XLA_FLAGS"] = asked["flags"]
+            os.environ |= {"XLA_FLAGS": asked["flags"], **asked["environ"]}
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # both ignored where the tests run
             signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background
             log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -52,11 +62,12 @@ def serve() -> None:
 
 
 class Nursery:
-    """Where processes are forked."""
+    """Where processes are forked; `within` is a command that runs it, as `unshare`."""
 
-    def __init__(self):
+    def __init__(self, *within: str, **environ: str):
         self.process = subprocess.Popen(
-            [sys.executable, __file__],
+            [*within, sys.executable, __file__],
+            env={**os.environ, **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -69,12 +80,13 @@ class Nursery:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def start(self, arguments, log: Path, devices: int = 1) -> "Run":
+    def start(self, arguments, log: Path, devices: int = 1, **environ: str) -> "Run":
         flags = [f for f in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in f]
         flags = " ".join([*flags, f"--xla_force_host_platform_device_count={devices}"])
         argv = [str(argument) for argument in arguments]
         log.unlink(missing_ok=True)
-        return Run(self, self.ask(argv=argv, log=str(log), flags=flags), log)
+        number = self.ask(argv=argv, log=str(log), flags=flags, environ=environ)
+        return Run(self, number, log)
 
     def run(self, arguments, log: Path, devices: int = 1) -> str:
         """What it said; it has to end well."""

@@ -96,25 +96,30 @@ def test_a_config_file_that_gives_no_config_is_answered_in_one_line(text, said, 
     assert said in err
 
 
-@pytest.mark.parametrize(
-    ("name", "refused"),
-    [("EACCES", True), ("EPERM", True), ("EROFS", True), ("ELOOP", True), ("EIO", False)],
-)
-def test_a_path_that_the_system_refuses_is_a_line_and_what_else_fails_is_not(
-    name, refused, monkeypatch, capsys
-):
+@pytest.mark.parametrize("name", ["EACCES", "EPERM", "EROFS", "ELOOP", "ENOSPC", "EDQUOT", "EIO"])
+@pytest.mark.parametrize("path", ["/there", None])
+def test_what_the_system_says_of_a_path_or_a_disk_is_a_line(name, path, monkeypatch, capsys):
     number = getattr(errno, name)
 
     def refuse(*_, **__):
-        raise OSError(number, os.strerror(number), "/there")
+        raise OSError(number, os.strerror(number), path)
 
     monkeypatch.setattr(verbs, "train", refuse)
-    if not refused:
-        with pytest.raises(OSError, match="/there"):
-            answer(capsys, *QUICK)
-        return
-    said = f"error: '/there': {os.strerror(number)}; take another place\n"
-    assert answer(capsys, *QUICK) == (2, "", said)
+    said = f"{repr(path) if path else 'a file'}: {os.strerror(number)}"
+    if name in ("ENOSPC", "EDQUOT", "EIO"):
+        said = f"stopped: {said}; make room or mend the disk, and give the same command again\n"
+        assert answer(capsys, *QUICK) == (1, "", said)
+    else:
+        assert answer(capsys, *QUICK) == (2, "", f"error: {said}; take another place\n")
+
+
+def test_what_else_the_system_says_is_raised(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "/there")
+
+    monkeypatch.setattr(verbs, "train", fail)
+    with pytest.raises(OSError, match="/there"):
+        answer(capsys, *QUICK)
 
 
 def test_missing_cifar_data_are_answered_without_a_traceback(tmp_path):

@@ -1,9 +1,10 @@
 """Checkpoints through orbax: atomic, asynchronous, and verified leaf by leaf when read back."""
 
-import hashlib
 import itertools
-import math
-from collections.abc import Callable, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from ddm_jax.errors import RunError, UserError
+from ddm_jax.errors import MEND, RunError
+from ddm_jax.training.leaves import fitted, flat, sha256, size_of, today
 from ddm_jax.training.step import TrainState
 
 _policies = ocp.checkpoint_managers
-# What earlier versions called fields of the state, and leaves of a field: networks held the table
-# of classes, which is the condition's now.
+# What earlier versions called fields of the state.
 _FORMER = {"memory": "times"}
-_FORMER_LEAVES = {".net['classes']['embedding']": ".cond['embedding']"}
 
 
 # A field that says it would take more than so many times the bytes that are expected, and SPARE
@@ -72,23 +72,25 @@ class Checkpoints:
     def save(self, step: int, state: TrainState) -> int:
         """Copy the state to the host and start writing it; a step already saved is left alone.
 
-        Returns how many of its arrays are not finite: where any is, nothing is written.
+        Returns how many of its arrays are not finite: where any is, nothing is written. RunError
+        where this checkpoint or the one before, which was still being written, cannot be.
         """
         if step in self._manager.all_steps():
             return 0
-        fields = {name: _flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
+        fields = {name: flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
         fields = {name: leaves for name, leaves in fields.items() if leaves}
         bad = sum(not np.isfinite(v).all() for leaves in fields.values() for v in leaves.values())
         if bad:
             return bad
-        sums = {name: {k: _sha256(v) for k, v in leaves.items()} for name, leaves in fields.items()}
+        sums = {name: {k: sha256(v) for k, v in leaves.items()} for name, leaves in fields.items()}
         items = {name: ocp.args.StandardSave(leaves) for name, leaves in fields.items()}
         args = ocp.args.Composite(sha256=ocp.args.JsonSave(sums), **items)
-        if not self._manager.save(step, args=args, force=True):
-            raise RuntimeError(f"orbax did not save step {step}; newest is {self.steps()[:1]}")
-        if not self._mark.exists():
-            self._manager.wait_until_finished()
-            self._mark.touch()
+        with self._writing():
+            if not self._manager.save(step, args=args, force=True):
+                raise RuntimeError(f"orbax did not save step {step}; newest is {self.steps()[:1]}")
+            if not self._mark.exists():
+                self._manager.wait_until_finished()
+                self._mark.touch()
         return 0
 
     def restore(
@@ -108,7 +110,8 @@ class Checkpoints:
         is not read. RunError where there were checkpoints once and none is
         usable, but for readers.
         """
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
         self._manager.reload()
         for step in self.steps() if only is None else [s for s in self.steps() if s == only]:
             found = self._verified(step, {name: getattr(like, name) for name in fields})
@@ -116,7 +119,7 @@ class Checkpoints:
                 say(f"checkpoint {step} is damaged ({found}); falling back to the one before")
                 self._put_aside(step)
                 continue
-            return step, {name: _like(getattr(like, name), found[name], step) for name in fields}
+            return step, {name: fitted(getattr(like, name), found[name], step) for name in fields}
         if self._existed() and not self.read_only:
             raise RunError(
                 f"{self.directory.parent} had checkpoints and none is usable now; damaged ones are "
@@ -136,7 +139,7 @@ class Checkpoints:
             names = {name: name if name in sums else _FORMER.get(name, name) for name in fields}
             present = {name: saved for name, saved in names.items() if saved in sums}
             for name, saved in present.items():
-                size, expected = self._size(step, saved), _size_of(like[name])
+                size, expected = self._size(step, saved), size_of(like[name])
                 if size > LARGER * expected + SPARE:
                     return f"{name} would take {size:,} bytes of memory, not {expected:,}"
             read = {saved: ocp.args.StandardRestore() for saved in present.values()}
@@ -148,16 +151,16 @@ class Checkpoints:
             if sums[saved].keys() != found[name].keys():
                 return f"{name} has other leaves than were saved"
             for key, leaf in found[name].items():
-                if _sha256(leaf) != sums[saved][key]:
+                if sha256(leaf) != sums[saved][key]:
                     return f"sha256 of {name}{key} differs"
                 if not np.isfinite(leaf).all():
                     return f"{name}{key} is not finite"
-        return {name: _today(leaves) for name, leaves in found.items()}
+        return {name: today(leaves) for name, leaves in found.items()}
 
     def _size(self, step: int, saved: str) -> int:
         """The bytes that a field would take in memory, by what is written of its shapes."""
         place = epath.Path(self.directory / str(step) / saved)
-        return _size_of(ocp.StandardCheckpointHandler().metadata(place))
+        return size_of(ocp.StandardCheckpointHandler().metadata(place))
 
     def _unproven(self, step: int, sums: Any, fields: tuple[str, ...]) -> str:
         """The fields that are saved and of which `sums` has no sums by leaf, as text."""
@@ -179,10 +182,30 @@ class Checkpoints:
         self._manager.close()
         self._manager = self._open()
 
+    def check(self) -> None:
+        """RunError where a checkpoint that was being written has failed by now."""
+        with self._writing():
+            if not self._manager.is_saving_in_progress():
+                self._manager.wait_until_finished()
+
     def close(self) -> None:
-        """Wait for writes under way."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for writes under way; RunError where one of them fails."""
+        with self._writing():
+            self._manager.wait_until_finished()
+            self._manager.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What fails meanwhile is RunError: one line, with the step that can be gone on from."""
+        try:
+            yield
+        except Exception as error:  # orbax and tensorstore raise many kinds
+            whole = [int(p.name) for p in self.directory.glob("[0-9]*") if p.name.isdigit()]
+            left = f"that of step {max(whole)} is whole" if whole else "there is none before it"
+            raise RunError(
+                f"a checkpoint could not be written to {self.directory}: {_reason(error)}; {left}. "
+                f"{MEND.capitalize()}"
+            ) from error
 
 
 class _Spared(_policies.PreservationPolicy):
@@ -197,39 +220,11 @@ class _Spared(_policies.PreservationPolicy):
         return [checkpoint.step == self.of.spared for checkpoint in checkpoints]
 
 
-def _size_of(tree: Any) -> int:
-    """The bytes of all leaves that have a shape."""
-    return sum(math.prod(a.shape) * np.dtype(a.dtype).itemsize for a in jax.tree.leaves(tree))
-
-
-def _flat(tree: Any) -> dict[str, np.ndarray]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {"." + jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _today(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Leaves by their names of today."""
-    for former, now in _FORMER_LEAVES.items():
-        leaves = {key.replace(former, now): leaf for key, leaf in leaves.items()}
-    return leaves
-
-
-def _like(tree: Any, leaves: dict[str, np.ndarray], step: int) -> Any:
-    wanted = _flat(jax.tree.map(lambda a: np.broadcast_to(np.zeros((), a.dtype), a.shape), tree))
-    for key in sorted(wanted.keys() | leaves.keys()):
-        have, want = leaves.get(key), wanted.get(key)
-        if have is None or want is None or (have.shape, have.dtype) != (want.shape, want.dtype):
-            raise UserError(
-                f"checkpoint {step} does not fit this config at {key[1:]}: saved "
-                f"{_form(have)}, expected {_form(want)}; give the config that it was trained with"
-            )
-    return jax.tree.unflatten(jax.tree.structure(tree), [leaves[key] for key in wanted])
-
-
-def _form(leaf: np.ndarray | None) -> str:
-    return "nothing" if leaf is None else f"{leaf.dtype}{list(leaf.shape)}"
-
-
-def _sha256(leaf: np.ndarray) -> str:
-    head = f"{leaf.dtype.str}{leaf.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(leaf).tobytes()).hexdigest()
+def _reason(error: Exception) -> str:
+    """Why the system could not write, where it says; tensorstore hides it in a long text."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    if number:
+        return os.strerror(int(number[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"

@@ -1,10 +1,11 @@
 """What a run tells: metrics as JSON lines and TensorBoard events, progress on the terminal."""
 
+import importlib
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +23,52 @@ class MetricLog:
     """
 
     def __init__(self, workdir: Path, step: int):
-        from tensorboardX import SummaryWriter
-
         self.path = workdir / "metrics.jsonl"
         kept = [row for row in metrics(workdir) if row["step"] <= step]
         files.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self.path.open("a")
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        self._board = _Board(workdir / "tensorboard", step + 1)
 
     def write(self, row: dict[str, Any]) -> None:
         """One line; numbers go to TensorBoard too."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        for name, value in row.items():
-            if isinstance(value, float):
-                self._board.add_scalar(name, value, row["step"])
+        numbers = {name: value for name, value in row.items() if isinstance(value, float)}
+        self._board.write(numbers, row["step"])
 
     def close(self) -> None:
-        self._file.close()
-        self._board.close()
+        with closing(self._board):
+            self._file.close()
+
+
+class _Board:
+    """Events for TensorBoard, written at once: what cannot be written is raised.
+
+    The thread of tensorboardX's own writer would end where a disk is full, and the run would then
+    wait for it for ever. What was written of steps from `start` on is not shown any more.
+    """
+
+    def __init__(self, folder: Path, start: int):
+        from tensorboardX.event_file_writer import EventsWriter
+
+        folder.mkdir(exist_ok=True)
+        self._forms: Any = importlib.import_module("tensorboardX.proto.event_pb2")  # has no types
+        self._events = EventsWriter(str(folder / "events"))
+        begin = self._forms.SessionLog(status=self._forms.SessionLog.START)
+        self._add(step=start, session_log=begin)
+
+    def write(self, numbers: dict[str, float], step: int) -> None:
+        from tensorboardX.summary import scalar
+
+        for name, value in numbers.items():
+            self._add(step=step, summary=scalar(name, value))
+        self._events.flush()
+
+    def close(self) -> None:
+        self._events.close()
+
+    def _add(self, **what: Any) -> None:
+        self._events.write_event(self._forms.Event(wall_time=time.time(), **what))
 
 
 def read(path: Path) -> list[dict[str, Any]]:

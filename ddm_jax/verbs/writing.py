@@ -37,7 +37,7 @@ def report(
     Returns whether one of them takes the weights back to the newest checkpoint, after which none is
     awaited; RunError where one stops the run.
     """
-    _, log, meter, progress, bad = records
+    checkpoints, log, meter, progress, bad = records
     options = setup.train
     for step, metrics in done:
         if bad.went_wrong(step, metrics):
@@ -48,6 +48,8 @@ def report(
         if meter.steps and (step % options.log_every == 0 or step == options.steps):
             row = meter.row(step, float(setup.optim.rate(step - 1, options.steps)))
             with together(layout):
+                if checkpoints:
+                    checkpoints.check()
                 if log:
                     log.write(row)
             progress.row(row)

@@ -1,6 +1,8 @@
 """Checkpoints: exact, verified, and never worse than the one before."""
 
+import contextlib
 import shutil
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import small_files
 
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.training import checkpoint
@@ -55,6 +58,41 @@ def damage(directory, step, field="params"):
     raw = bytearray(largest.read_bytes())
     raw[len(raw) // 2] ^= 4
     largest.write_bytes(raw)
+
+
+def found_at_a_save(checkpoints):
+    checkpoints.save(3, state_at(3))
+
+
+def found_meanwhile(checkpoints):
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        checkpoints.check()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("found", [found_at_a_save, found_meanwhile, Checkpoints.close])
+def test_a_checkpoint_that_cannot_be_written_is_a_line_and_the_one_before_is_whole(found, tmp_path):
+    write(tmp_path / "c", 0, 1)
+    checkpoints = Checkpoints(tmp_path / "c")
+    told = r"could not be written to .*/c: File too large; that of step 1 is whole\. Make room"
+    with small_files(10_000):
+        checkpoints.save(2, state_at(2))
+        with pytest.raises(RunError, match=told):
+            found(checkpoints)
+        with contextlib.suppress(RunError):
+            checkpoints.close()
+    (step, fields), lines = read(tmp_path / "c")
+    assert step == 1 and lines == []
+    assert_same(fields, state_at(1))
+    write(tmp_path / "c", 2)
+    assert read(tmp_path / "c")[0][0] == 2
+
+
+def test_where_the_first_checkpoint_cannot_be_written_there_is_none_before_it(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c")
+    with small_files(10_000), pytest.raises(RunError, match="large; there is none before it"):
+        checkpoints.save(1, state_at(1))
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path):
