@@ -89,6 +89,13 @@ TINY_UNET = (
     "--config.model.ddpm_unet.attention=(8,)",
     *SHORT,
 )
+# The least that trains, for runs that are started again and again.
+TINY_MLP = (
+    *("--config", ROOT / "configs/quickstart.py", *TINY, "--config.model.name=mlp"),
+    *("--config.condition.name=nothing", "--config.guidance.name=none"),
+    *("--config.model.mlp.hidden=(64,)", "--config.optim.lr=5e-3"),
+    *("--config.train.save_every=10", "--config.train.log_every=10"),
+)
 # The network of a classifier, shrunk.
 OF_CLASSIFIERS = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
 # configs/shapes_text.py with the network of captions that compiles fastest.

@@ -6,15 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, TINY, assert_same_state
+from conftest import ROOT, TINY_MLP, assert_same_state
 from kills import Nursery, dice
 
-ARGUMENTS = (
-    *("--config", ROOT / "configs/quickstart.py", *TINY, "--config.model.name=mlp"),
-    *("--config.condition.name=nothing", "--config.guidance.name=none"),
-    *("--config.model.mlp.hidden=(64,)", "--config.optim.lr=5e-3"),
-    *("--config.train.steps=60", "--config.train.save_every=10", "--config.train.log_every=5"),
-)
+ARGUMENTS = (*TINY_MLP, "--config.train.steps=60")
 OF_CI, LARGE = [pytest.mark.slow, pytest.mark.telling], [pytest.mark.slow, pytest.mark.chaos]
 
 
@@ -41,7 +36,7 @@ def goes_on(nursery: Nursery, run, whole, log, step: int) -> None:
 
 
 @pytest.mark.skipif(not can("unshare", "-rm", "true"), reason="needs a file system of its own")
-@pytest.mark.parametrize("disks", [pytest.param(1, marks=OF_CI), pytest.param(40, marks=LARGE)])
+@pytest.mark.parametrize("disks", [pytest.param(1, marks=OF_CI), pytest.param(12, marks=LARGE)])
 def test_on_a_disk_that_is_too_small(disks, tmp_path):
     nursery, chance, ends = Nursery("unshare", "-rm"), dice(2), collections.Counter()
     small, whole, log = tmp_path / "small", tmp_path / "whole", tmp_path / "log"
@@ -63,7 +58,7 @@ def test_on_a_disk_that_is_too_small(disks, tmp_path):
 
 
 @pytest.mark.skipif(not can("cc", "--version"), reason="needs a compiler of C")
-@pytest.mark.parametrize("faults", [pytest.param(2, marks=OF_CI), pytest.param(60, marks=LARGE)])
+@pytest.mark.parametrize("faults", [pytest.param(2, marks=OF_CI), pytest.param(20, marks=LARGE)])
 def test_on_a_disk_that_fails(faults, tmp_path):
     """A write, sync or rename says EIO; in one half that one alone, in the other all after it."""
     layer, whole, log = tmp_path / "failing_disk.so", tmp_path / "whole", tmp_path / "log"

@@ -9,18 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, assert_same_state, state_of
+from conftest import TINY_MLP, assert_same_state, state_of
 from kills import Nursery, Run, dice
 
 from ddm_jax.training import logs
 from ddm_jax.training.watchdog import STALLED
 
-MLP = (
-    *("--config", ROOT / "configs/quickstart.py", *TINY, "--config.model.name=mlp"),
-    *("--config.condition.name=nothing", "--config.guidance.name=none"),
-    *("--config.model.mlp.hidden=(64,)", "--config.optim.lr=5e-3"),
-    *("--config.train.save_every=10", "--config.train.log_every=10"),
-)
 LARGE = [pytest.mark.slow, pytest.mark.chaos]
 OF_CI = [pytest.mark.slow, pytest.mark.telling]
 
@@ -61,7 +55,7 @@ def test_random_kills_leave_no_trace(kills, nursery, tmp_path):
     """SIGKILL while it starts, restores, trains and saves; most after the first checkpoint."""
     run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
     steps = 40 * kills
-    arguments = (*MLP, f"--config.train.steps={steps}", "--config.optim.decay=cosine")
+    arguments = (*TINY_MLP, f"--config.train.steps={steps}", "--config.optim.decay=cosine")
     chance, hits = dice(0), collections.Counter()
     moments = ["training", "saving", "training", "restoring", "starting"]
     for k in range(kills):
@@ -93,7 +87,7 @@ def two(nursery, run, log, arguments, devices=1):
 @pytest.mark.parametrize("kills", [pytest.param(2, marks=OF_CI), pytest.param(40, marks=LARGE)])
 def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery, tmp_path):
     run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
-    arguments = (*MLP, f"--config.train.steps={40 * kills}")
+    arguments = (*TINY_MLP, f"--config.train.steps={40 * kills}")
     chance, ends = dice(1), collections.Counter()
     for k in range(kills):
         both = two(nursery, run, log, arguments)
@@ -119,7 +113,7 @@ def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery,
 @pytest.mark.telling
 def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
     """Their weights are those of one device; only the first process speaks and writes."""
-    arguments = (*MLP, "--config.optim.name=sgd", "--config.optim.decay=constant")
+    arguments = (*TINY_MLP, "--config.optim.name=sgd", "--config.optim.decay=constant")
     arguments += ("--config.train.save_every=3", "--config.train.log_every=3")
     steps = ("--config.train.steps=3", "--config.train.sample_every=6")
     for more in (steps, steps[1:]):
@@ -139,7 +133,12 @@ def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
 @pytest.mark.slow
 def test_two_processes_go_back_together_and_give_up_in_a_line(nursery, tmp_path):
     """Weights that grow without end are taken back three times, in both, and end the run."""
-    arguments = (*MLP, "--config.optim.name=sgd", "--config.optim.lr=1e4", "--config.optim.clip=0")
+    arguments = (
+        *TINY_MLP,
+        "--config.optim.name=sgd",
+        "--config.optim.lr=1e4",
+        "--config.optim.clip=0",
+    )
     arguments += ("--config.train.on_bad_step=rollback", "--config.train.save_every=1")
     arguments += ("--config.train.steps=500", "--config.optim.warmup=100")
     run = tmp_path / "run"
@@ -157,7 +156,7 @@ def test_two_processes_go_back_together_and_give_up_in_a_line(nursery, tmp_path)
 @pytest.mark.slow
 @pytest.mark.chaos
 def test_two_processes_in_shards_give_the_bits_of_one(nursery, tmp_path):
-    arguments = (*MLP, "--config.train.deterministic_shards=4", "--config.train.steps=40")
+    arguments = (*TINY_MLP, "--config.train.deterministic_shards=4", "--config.train.steps=40")
     both = two(nursery, tmp_path / "two", tmp_path / "log", arguments)
     assert [process.wait() for process in both] == [0, 0], both[0].said() + both[1].said()
     nursery.run((*arguments, "--workdir", tmp_path / "one"), tmp_path / "log")
@@ -170,7 +169,7 @@ SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 @pytest.mark.parametrize("signals", [pytest.param(8, marks=OF_CI), pytest.param(60, marks=LARGE)])
 def test_signals_save_and_lose_no_step(signals, nursery, tmp_path):
     run, log = tmp_path / "run", tmp_path / "log"
-    arguments = (*MLP, "--config.train.steps=1000000", "--config.train.save_every=1000000")
+    arguments = (*TINY_MLP, "--config.train.steps=1000000", "--config.train.save_every=1000000")
     arguments += ("--config.train.log_every=1", "--workdir", run)
     chance, before = dice(2), 0
     for k in range(signals):
@@ -194,7 +193,7 @@ def test_signals_save_and_lose_no_step(signals, nursery, tmp_path):
 def test_in_a_month_nothing_grows(nursery, tmp_path):
     """30,000 steps: memory, open files, and the program, which is compiled once."""
     run, log = tmp_path / "run", tmp_path / "log"
-    arguments = (*MLP, "--config.train.steps=30000", "--config.train.save_every=1000")
+    arguments = (*TINY_MLP, "--config.train.steps=30000", "--config.train.save_every=1000")
     process = nursery.start((*arguments, "--config.train.log_every=100", "--workdir", run), log)
     seen = {}
     for step in (5_000, 29_000):
@@ -213,7 +212,7 @@ def test_in_a_month_nothing_grows(nursery, tmp_path):
 @pytest.mark.chaos
 def test_eight_devices_do_not_wait_for_each_other_for_ever(nursery, tmp_path):
     """5,000 steps without a row in between, which virtual devices once hung in."""
-    arguments = (*MLP, "--config.train.steps=5000", "--config.train.save_every=5000")
+    arguments = (*TINY_MLP, "--config.train.steps=5000", "--config.train.save_every=5000")
     arguments += ("--config.train.log_every=5000", "--workdir", tmp_path / "run")
     assert "finished step 5,000" in nursery.run(arguments, tmp_path / "log", devices=8)
 
@@ -224,7 +223,7 @@ def test_a_run_that_moves_between_numbers_of_devices_ends_as_one_that_does_not(n
     """4, 2, 1 and 4 devices: to 2e-5 of each array's largest number, and to the bit with shards."""
     sgd = ("--config.optim.name=sgd", "--config.optim.decay=constant")
     for shards in (0, 4):
-        arguments = (*MLP, *sgd, f"--config.train.deterministic_shards={shards}", "--workdir")
+        arguments = (*TINY_MLP, *sgd, f"--config.train.deterministic_shards={shards}", "--workdir")
         moved, still, log = (tmp_path / f"{name}{shards}" for name in ("moved", "still", "log"))
         for part, devices in enumerate((4, 2, 1, 4), 1):
             length = f"--config.train.steps={20 * part}"
