@@ -196,14 +196,16 @@ class Checkpoints:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """What fails meanwhile is RunError: one line, with the step that can be gone on from."""
+        """A disk that fails meanwhile is RunError: one line, with the step that is whole."""
         try:
             yield
         except Exception as error:  # orbax and tensorstore raise many kinds
+            if not (reason := _reason(error)):
+                raise
             whole = [int(p.name) for p in self.directory.glob("[0-9]*") if p.name.isdigit()]
             left = f"that of step {max(whole)} is whole" if whole else "there is none before it"
             raise RunError(
-                f"a checkpoint could not be written to {self.directory}: {_reason(error)}; {left}. "
+                f"a checkpoint could not be written to {self.directory}: {reason}; {left}. "
                 f"{MEND.capitalize()}"
             ) from error
 
@@ -220,11 +222,9 @@ class _Spared(_policies.PreservationPolicy):
         return [checkpoint.step == self.of.spared for checkpoint in checkpoints]
 
 
-def _reason(error: Exception) -> str:
-    """Why the system could not write, where it says; tensorstore hides it in a long text."""
-    number = re.search(r"os_error_code='(\d+)'", str(error))
-    if number:
-        return os.strerror(int(number[1]))
-    if isinstance(error, OSError) and error.strerror:
+def _reason(error: Exception) -> str | None:
+    """What the system said, None where it said nothing; tensorstore has it in its text alone."""
+    if isinstance(error, OSError):
         return error.strerror
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(number[1])) if number else None

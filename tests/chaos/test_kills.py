@@ -133,13 +133,8 @@ def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
 @pytest.mark.slow
 def test_two_processes_go_back_together_and_give_up_in_a_line(nursery, tmp_path):
     """Weights that grow without end are taken back three times, in both, and end the run."""
-    arguments = (
-        *TINY_MLP,
-        "--config.optim.name=sgd",
-        "--config.optim.lr=1e4",
-        "--config.optim.clip=0",
-    )
-    arguments += ("--config.train.on_bad_step=rollback", "--config.train.save_every=1")
+    arguments = (*TINY_MLP, "--config.train.on_bad_step=rollback", "--config.train.save_every=1")
+    arguments += ("--config.optim.name=sgd", "--config.optim.lr=1e4", "--config.optim.clip=0")
     arguments += ("--config.train.steps=500", "--config.optim.warmup=100")
     run = tmp_path / "run"
     both = two(nursery, run, tmp_path / "log", arguments, devices=2)

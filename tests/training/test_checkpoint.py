@@ -77,8 +77,8 @@ def test_a_checkpoint_that_cannot_be_written_is_a_line_and_the_one_before_is_who
     checkpoints = Checkpoints(tmp_path / "c")
     told = r"could not be written to .*/c: File too large; that of step 1 is whole\. Make room"
     with small_files(10_000):
-        checkpoints.save(2, state_at(2))
-        with pytest.raises(RunError, match=told):
+        with pytest.raises(RunError, match=told):  # the first may find it, where it is slow
+            checkpoints.save(2, state_at(2))
             found(checkpoints)
         with contextlib.suppress(RunError):
             checkpoints.close()
@@ -87,6 +87,14 @@ def test_a_checkpoint_that_cannot_be_written_is_a_line_and_the_one_before_is_who
     assert_same(fields, state_at(1))
     write(tmp_path / "c", 2)
     assert read(tmp_path / "c")[0][0] == 2
+
+
+def test_what_fails_for_another_reason_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path / "c")
+    monkeypatch.setattr(checkpoints._manager, "save", lambda *_, **__: False)
+    with pytest.raises(RuntimeError, match="did not save step 1"):
+        checkpoints.save(1, state_at(1))
+    checkpoints.close()
 
 
 def test_where_the_first_checkpoint_cannot_be_written_there_is_none_before_it(tmp_path):

@@ -221,6 +221,19 @@ def test_what_a_run_draws_is_given_to_the_loop(mlp, quick_compilation, tmp_path)
     assert "done.json" in written and not written & {"samples", "forward.png"}
 
 
+def test_a_checkpoint_that_fails_ends_the_run_at_its_next_row(
+    mlp, quick_compilation, monkeypatch, tmp_path
+):
+    def fail(self):
+        raise RunError("the disk")
+
+    setup, data = mlp
+    monkeypatch.setattr(training.Checkpoints, "check", fail)
+    with pytest.raises(RunError, match="the disk"):
+        training.train(setup, data, tmp_path, one_device(), preview=Notes())
+    assert logs.metrics(tmp_path) == [] and not (tmp_path / "done.json").exists()
+
+
 def test_what_is_drawn_is_saved_before(mlp, quick_compilation, monkeypatch, tmp_path):
     """A drawing that fails, or takes longer than a scheduler waits, costs no step."""
     setup, data = mlp
