@@ -22,6 +22,7 @@ def get_config(part: str = "diffusion") -> ConfigDict:
     config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)
     if part == "autoencoder":
         config.model.conv.update(channels=32, multipliers=(1, 2, 2), pad=2)
+        config.train.batch = 32
         return config
     config.codec.name = "latent"
     config.codec.latent.run = "runs/fashion_latent_autoencoder"

@@ -51,6 +51,7 @@ import numpy as np  # noqa: E402
 import orbax.checkpoint as ocp  # noqa: E402
 import pytest  # noqa: E402
 
+import ddm_jax.models  # noqa: E402, F401  (before XLA is used, which reads its flags once)
 import launch as launch_  # noqa: E402
 from ddm_jax.training.checkpoint import Checkpoints  # noqa: E402
 from ddm_jax.training.layout import Layout  # noqa: E402

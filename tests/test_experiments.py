@@ -6,6 +6,8 @@ import shutil
 import pytest
 from conftest import ROOT
 
+from ddm_jax.models.kernels import FLAG, known
+
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
@@ -38,3 +40,17 @@ def test_the_benchmark_measures_each_cell_once(tiny_run, tmp_path, monkeypatch, 
     monkeypatch.setattr(benchmark.verbs, "evaluate", None)
     benchmark.main(arguments)  # all of it is there
     assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "|"] == table
+
+
+@pytest.mark.skipif(not known(FLAG), reason="this version of XLA has no YNNPACK")
+def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
+    convolutions = experiment("convolutions")
+    monkeypatch.setattr(convolutions, "SIZES", ((2, 8, 16, 8, 3), (2, 4, 8, 16, 1)))
+    monkeypatch.setattr(convolutions, "REPEATS", 2)
+    convolutions.main()
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "2, 8, 16 to 8, 3 x 3",
+        "2, 4, 8 to 16, 1 x 1",
+    ]
+    assert all(float(cell) >= 0 for row in rows for cell in row.split("|")[2:-1])

@@ -24,7 +24,7 @@ def test_it_lists_what_steps_take_and_leaves_the_weights(capsys, tmp_path):
     assert summary in out and summary.startswith("4 steps; operations of a device take ")
     shares = [float(share) for share in re.findall(r"^ *([\d.]+)%", summary, re.M)]
     assert 1 <= len(shares) <= 10 and shares == sorted(shares, reverse=True)
-    assert 10 < sum(shares) <= 100.5 and re.search(r"\d ms  \w*(dot|fusion|ynn)", summary)
+    assert 10 < sum(shares) <= 100.5 and re.search(r"\d ms  \w*(dot|fusion)", summary)
     assert_same_state(plain, traced)
 
 
