@@ -27,12 +27,12 @@ def get_config(part: str = "diffusion") -> ConfigDict:
     config.codec.name = "latent"
     config.codec.latent.run = "runs/fashion_latent_autoencoder"
     config.model.ddpm_unet.update(
-        channels=64, multipliers=(1, 2), blocks=2, attention=(8, 4), dropout=0.0
+        channels=64, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0
     )
     config.condition.name = "classes"
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
-    config.train.update(steps=4000, batch=128)
+    config.train.steps = 4000
     config.sample.update(count=100, batch=100, steps=50, clip="none")
     config.guidance.name = "classifier_free"
     config.evaluate.metrics = ("frechet",)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+from ddm_jax.models.convolution import convolution
 from ddm_jax.models.layers import Norm, frequency_embedding, zero_init
 from ddm_jax.models.resampling import divides, downsample, rank_of_patches
 
@@ -57,7 +58,7 @@ class DDMUNet(nn.Module):
         space = x.ndim - 2
 
         def conv(h: Array, width: int, taps: int, name: str) -> Array:
-            return nn.Conv(width, (taps,) * space, name=name)(h)
+            return nn.Conv(width, (taps,) * space, conv_general_dilated=convolution, name=name)(h)
 
         def block(h: Array, width: int, name: str) -> Array:
             residual = h if h.shape[-1] == width else conv(h, width, 1, f"{name}_shortcut")

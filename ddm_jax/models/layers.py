@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+from ddm_jax.models.convolution import convolution
 from ddm_jax.models.resampling import downsample, upsample
 
 kernel_init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -55,6 +56,7 @@ class Conv(nn.Module):
             strides=(self.stride,) * space,
             kernel_init=zero_init if self.zero else kernel_init,
             dtype=self.dtype,
+            conv_general_dilated=convolution,
             name="conv",
         )(x)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.noise_conds import random_waves
+from ddm_jax.models.convolution import convolution
 
 UNIT = "unit_kernel"  # the name of weights that are to have mean square 1 for each output
 
@@ -79,9 +80,7 @@ class UnitConv(nn.Module):
             return x @ kernel
         letters = "XYZ"[:axes]
         layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1,) * axes, "SAME", dimension_numbers=layout
-        )
+        return convolution(x, kernel, (1,) * axes, "SAME", dimension_numbers=layout)
 
 
 class UnitEmbedding(nn.Module):

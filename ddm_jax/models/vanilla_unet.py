@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+from ddm_jax.models.convolution import convolution
 from ddm_jax.models.layers import sinusoidal_embedding
 from ddm_jax.models.resampling import divides, pool_max, rank_of_patches
 
@@ -53,7 +54,13 @@ class VanillaUNet(nn.Module):
         space = x.ndim - 2
 
         def conv(h: Array, width: int, name: str) -> Array:
-            return nn.Conv(width, (3,) * space, kernel_init=he_init, name=name)(h)
+            return nn.Conv(
+                width,
+                (3,) * space,
+                kernel_init=he_init,
+                conv_general_dilated=convolution,
+                name=name,
+            )(h)
 
         def level(h: Array, width: int, name: str) -> Array:
             h = nn.swish(conv(h, width, f"{name}_conv0"))

@@ -1,21 +1,28 @@
-"""Whose convolutions are faster on this CPU, XLA's own or YNNPACK's?
+"""Which convolutions are fast on this CPU: YNNPACK's, XLA's own, or products of matrices?
 
     python experiments/convolutions/run.py
 
 3 x 3 and 1 x 1 convolutions at sizes of this project's networks, float32: forward, the gradient by
 the input and the gradient by the kernel, each compiled twice from the same function, with YNNPACK
-and without. What they give is compared, then both take turns; the shortest of REPEATS counts.
-Prints a table in milliseconds.
+and without; and on few pixels, without YNNPACK, by XLA's loop and by
+`ddm_jax.models.convolution`. What they give is compared, then both take turns; the shortest of
+REPEATS counts. Prints two tables in milliseconds.
 """
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from ddm_jax.models.convolution import convolution  # noqa: E402
 
 REPEATS = 10
 OPTION = "xla_cpu_experimental_ynn_fusion_type"
@@ -29,53 +36,74 @@ SIZES = (  # batch, size, channels in and out, kernel
     (8, 16, 512, 256, 1),
 )
 
+FEW = ((64, 2, 128, 128, 3), (64, 1, 128, 128, 3), (32, 2, 256, 256, 3))
+Call = Callable[..., Array]
 
-def convolution(x: Array, kernel: Array) -> Array:
+
+def by_xla(x: Array, kernel: Array) -> Array:
     axes = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=axes)
 
 
-def by_input(x: Array, kernel: Array, dy: Array) -> Array:
-    return jax.vjp(lambda x: convolution(x, kernel), x)[1](dy)[0]
+def by_product(x: Array, kernel: Array) -> Array:
+    return convolution(x, kernel, (1, 1), "SAME")
 
 
-def by_kernel(x: Array, kernel: Array, dy: Array) -> Array:
-    return jax.vjp(lambda kernel: convolution(x, kernel), kernel)[1](dy)[0]
+def by_input(forward: Call) -> Call:
+    return lambda x, kernel, dy: jax.vjp(lambda x: forward(x, kernel), x)[1](dy)[0]
 
 
-def seconds(call: Callable[..., Array], *arrays: Array) -> float:
+def by_kernel(forward: Call) -> Call:
+    return lambda x, kernel, dy: jax.vjp(lambda kernel: forward(x, kernel), kernel)[1](dy)[0]
+
+
+def compiled(function: Call, arrays: Sequence[Array], ynnpack: bool = False) -> Call:
+    options = {OPTION: WITH if ynnpack else ""}
+    return jax.jit(function).lower(*arrays).compile(compiler_options=options)
+
+
+def seconds(call: Call, arrays: Sequence[Array]) -> float:
     began = time.perf_counter()
     jax.block_until_ready(call(*arrays))
     return time.perf_counter() - began
 
 
-def turns(function: Callable[..., Array], *arrays: Array) -> tuple[float, float]:
-    """The shortest time with YNNPACK and without, in milliseconds."""
-    lowered = jax.jit(function).lower(*arrays)
-    ynnpack, xla = (lowered.compile(compiler_options={OPTION: value}) for value in (WITH, ""))
-    np.testing.assert_allclose(ynnpack(*arrays), xla(*arrays), rtol=1e-3, atol=1e-2)
-    both = [[seconds(program, *arrays) for program in (ynnpack, xla)] for _ in range(REPEATS)]
-    one, other = 1e3 * np.array(both).min(0)
-    return float(one), float(other)
+def turns(one: Call, other: Call, arrays: Sequence[Array]) -> str:
+    """The shortest time of each, in milliseconds, as two cells of a table."""
+    np.testing.assert_allclose(one(*arrays), other(*arrays), rtol=1e-3, atol=1e-2)
+    both = [[seconds(call, arrays) for call in (one, other)] for _ in range(REPEATS)]
+    return " | ".join(f"{ms:.1f}" for ms in 1e3 * np.array(both).min(0))
 
 
-def main() -> None:
-    whats = ("forward", "by input", "by kernel")
-    names = (f"{what}, {whose}" for what, whose in product(whats, ("YNNPACK", "XLA")))
-    print(f"| batch, size, channels, kernel | {' | '.join(names)} |")
+def table(sizes: Sequence[tuple[int, ...]], names: tuple[str, str], both: Callable) -> None:
+    """both: (what it computes of a forward function, arrays) -> the two programs to compare."""
+    whats = {"forward": lambda forward: forward, "by input": by_input, "by kernel": by_kernel}
+    heads = (f"{what}, {name}" for what, name in product(whats, names))
+    print(f"| batch, size, channels, kernel | {' | '.join(heads)} |")
     print("|---" * (1 + 2 * len(whats)) + "|")
     rng = np.random.default_rng(0)
-    for batch, size, before, after, width in SIZES:
+    for batch, size, before, after, width in sizes:
         x = jnp.float32(rng.normal(size=(batch, size, size, before)))
         kernel = jnp.float32(rng.normal(size=(width, width, before, after)) / (width * before**0.5))
         dy = jnp.float32(rng.normal(size=(batch, size, size, after)))
-        times = (
-            *turns(convolution, x, kernel),
-            *turns(by_input, x, kernel, dy),
-            *turns(by_kernel, x, kernel, dy),
-        )
-        cells = " | ".join(f"{ms:.1f}" for ms in times)
-        print(f"| {batch}, {size}, {before} to {after}, {width} x {width} | {cells} |", flush=True)
+        cells = []
+        for what, of in whats.items():
+            arrays = (x, kernel) if what == "forward" else (x, kernel, dy)
+            cells.append(turns(*both(of, arrays), arrays))
+        name = f"{batch}, {size}, {before} to {after}, {width} x {width}"
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    def kernels(of: Callable, arrays: Sequence[Array]) -> list[Call]:
+        return [compiled(of(by_xla), arrays, ynnpack) for ynnpack in (True, False)]
+
+    def ways(of: Callable, arrays: Sequence[Array]) -> list[Call]:
+        return [compiled(of(way), arrays) for way in (by_xla, by_product)]
+
+    table(SIZES, ("YNNPACK", "XLA"), kernels)
+    print()
+    table(FEW, ("loop", "product"), ways)
 
 
 if __name__ == "__main__":
