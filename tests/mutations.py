@@ -2822,6 +2822,44 @@ PAIRED = (
     ),
 )
 
+KERNELS = (
+    Mutation(
+        "convolution: few positions",
+        "convolution",
+        "math.prod(space) >= math.prod(taps)",
+        "math.prod(space) >= 2",
+        ("test_convolution", "of_xla"),
+    ),
+    Mutation(
+        "convolution: padding",
+        "convolution",
+        "lax.padtype_to_pads(space, taps, strides, padding)",
+        "[(1, 1)] * len(space)",
+        ("test_convolution", "of_xla"),
+    ),
+    Mutation(
+        "convolution: stride",
+        "convolution",
+        "slice(tap, tap + size, stride)",
+        "slice(tap, tap + size)",
+        ("test_convolution", "of_xla"),
+    ),
+    Mutation(
+        "kernels: what the user says",
+        "prefer_xla",
+        "FLAG not in flags and known(FLAG)",
+        "known(FLAG)",
+        ("test_kernels", "flags_of_the_user"),
+    ),
+    Mutation(
+        "kernels: a flag that XLA does not know",
+        "prefer_xla",
+        "FLAG not in flags and known(FLAG)",
+        "FLAG not in flags",
+        ("test_kernels", "flags_of_the_user"),
+    ),
+)
+
 ALL = (
     *FRAMES,
     *MORE_AXES,
@@ -2849,6 +2887,7 @@ ALL = (
     *HEALTH,
     *ENDS,
     *PAIRED,
+    *KERNELS,
 )
 
 if __name__ == "__main__":
