@@ -9,6 +9,7 @@ programs are those of configs/quickstart.py with a smaller U-Net that has dropou
 CPU, GPU and TPU on any machine; in float32 they are compiled for its CPU.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -151,11 +152,13 @@ def differences(
 
 
 def main(arguments: Sequence[str]) -> int:
-    found = {}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("check", nargs="?", choices=["check"], help="compare, and write nothing")
+    check, found = parser.parse_args(arguments).check, {}
     for dtype in TYPES:
         stages = STAGES if dtype == "float32" else STAGES[:-1]
         found |= {name: counted(*program, stages) for name, program in programs(dtype).items()}
-    if "check" not in arguments:
+    if not check:
         STORED.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {STORED}")
         return 0

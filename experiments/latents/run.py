@@ -8,6 +8,7 @@ lowest size only, and fresh weights. Both have the run's sampler, grid and guida
 shortest seconds of ROUNDS, per image, and their ratio.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -53,8 +54,12 @@ def seconds(call: Callable[[], jax.Array]) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    workdir, *overrides = arguments
-    run = verbs.open(workdir, overrides)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="the folder of a run on latents")
+    given, overrides = parser.parse_known_args(arguments)
+    run = verbs.open(given.run, overrides)
+    if run.setup.spec.latents is None:
+        parser.error(f"{given.run} draws no latents")
     calls = {"pixels": of_pixels(run, overrides), "latents": of_latents(run)}
     shapes = {name: call().shape for name, call in calls.items()}
     assert shapes["pixels"] == shapes["latents"], shapes
