@@ -7,6 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
+from ddm_jax.models import kernels
 from ddm_jax.models.kernels import FLAG, known, prefer_xla
 
 CONVOLUTIONS = "LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
@@ -38,11 +39,18 @@ def test_flags_of_the_user_stay_and_unknown_ones_are_not_named(monkeypatch):
         if known(FLAG):
             prefer_xla(given)
             assert given["XLA_FLAGS"] == left
-    monkeypatch.setattr("ddm_jax.models.kernels.known", lambda flag: False)
+    monkeypatch.setattr(kernels, "known", lambda flag: False)
     given = {"XLA_FLAGS": "--xla_dump_to=d"}
     prefer_xla(given)
     assert given == {"XLA_FLAGS": "--xla_dump_to=d"}
 
 
-def test_a_flag_is_known_by_its_name_in_the_library():
+def test_a_flag_is_known_by_its_name_in_every_library(monkeypatch, tmp_path):
     assert known("xla_force_host_platform_device_count") and not known("xla_cpu_" + "no" * 9)
+    ours, of_an_accelerator = tmp_path / "a.so", tmp_path / "b.so"
+    ours.write_bytes(b"\0xla_one\0xla_two\0")
+    of_an_accelerator.write_bytes(b"\0xla_two\0")
+    monkeypatch.setattr(kernels, "libraries", lambda: iter((ours, of_an_accelerator)))
+    assert known("xla_two") and not known("xla_one")
+    monkeypatch.setattr(kernels, "libraries", lambda: iter(()))
+    assert not known("xla_two")
