@@ -1549,9 +1549,9 @@ PUBLISHED, SEEING = "test_published", "test_features"
 FEATURES = (
     Mutation(
         "padding of strided convolutions",
-        "channel_by_channel",
-        "lax.padtype_to_pads(x.shape[1:3], kernel, (stride, stride), padding)",
-        "((1, 1), (1, 1)) if stride == 2 else ((0, 2), (0, 2))",
+        "windows",
+        "lax.padtype_to_pads(x.shape[1:-1], taps, strides, padding)",
+        "((1, 1), (1, 1)) if strides[0] == 2 else ((0, 2), (0, 2))",
         (PUBLISHED, "stride_two"),
     ),
     Mutation(
@@ -2788,8 +2788,8 @@ PAIRED = (
     Mutation(
         "convolution, channel by channel",
         "channel_by_channel",
-        "weight[:, 0, i, j]",
-        "weight[:, 0, j, i]",
+        "weight[:, 0].reshape(len(weight), -1)",
+        "weight[:, 0].swapaxes(1, 2).reshape(len(weight), -1)",
         ("test_published", "whatever_its_shape"),
     ),
     Mutation(
@@ -2832,17 +2832,24 @@ KERNELS = (
     ),
     Mutation(
         "convolution: padding",
-        "convolution",
-        "lax.padtype_to_pads(space, taps, strides, padding)",
-        "[(1, 1)] * len(space)",
+        "windows",
+        "lax.padtype_to_pads(x.shape[1:-1], taps, strides, padding)",
+        "[(1, 1)] * len(taps)",
         ("test_convolution", "of_xla"),
     ),
     Mutation(
         "convolution: stride",
-        "convolution",
-        "slice(tap, tap + size, stride)",
-        "slice(tap, tap + size)",
+        "windows",
+        "slice(i, i + end, by)",
+        "slice(i, i + end)",
         ("test_convolution", "of_xla"),
+    ),
+    Mutation(
+        "kernels: one library of several",
+        "known",
+        "all(found)",
+        "any(found)",
+        ("test_kernels", "every_library"),
     ),
     Mutation(
         "kernels: what the user says",

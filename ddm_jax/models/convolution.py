@@ -1,7 +1,7 @@
 """Convolution that is quick on few pixels too."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -18,11 +18,18 @@ def convolution(x: Array, kernel: Array, strides: Sequence[int], padding: Any, *
     taps, space = kernel.shape[:-2], x.shape[1:-1]
     if math.prod(space) >= math.prod(taps):
         return lax.conv_general_dilated(x, kernel, strides, padding, **how)
-    around = lax.padtype_to_pads(space, taps, strides, padding)
-    x = jnp.pad(x, ((0, 0), *around, (0, 0)))
-    places = [
-        [slice(tap, tap + size, stride) for tap in range(width)]
-        for size, width, stride in zip(space, taps, strides, strict=True)
-    ]
-    windows = jnp.concatenate([x[:, *place] for place in product(*places)], -1)
-    return windows @ kernel.reshape(-1, kernel.shape[-1])
+    seen = jnp.concatenate([*windows(x, taps, strides, padding)], -1)
+    return seen @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def windows(x: Array, taps: Sequence[int], strides: Sequence[int], padding: Any) -> Iterator[Array]:
+    """What each tap of a kernel sees of x (B, *space, C), in order: (B, *places, C) each.
+
+    padding: "SAME", "VALID", or a pair for each axis of space.
+    """
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:-1], taps, strides, padding)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    ends = [size - width + 1 for size, width in zip(x.shape[1:-1], taps, strict=True)]
+    for tap in product(*map(range, taps)):
+        yield x[:, *(slice(i, i + end, by) for i, end, by in zip(tap, ends, strides, strict=True))]

@@ -12,6 +12,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ddm_jax.models.convolution import windows
+
 Padding = str | Sequence[tuple[int, int]]
 
 
@@ -54,18 +56,9 @@ def channel_by_channel(x: Array, weight: Array, stride: int, padding: Padding) -
     A sum over the places of the kernel, which XLA computes in one pass; on a CPU its convolution
     of as many groups as channels takes up to 10 times as long.
     """
-    kernel = weight.shape[2:]
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], kernel, (stride, stride), padding)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    height, width = (x.shape[1 + i] - kernel[i] + 1 for i in range(2))
-
-    def shifted(i: int, j: int) -> Array:
-        part = x[:, i : i + height : stride, j : j + width : stride]
-        return weight[:, 0, i, j] * part
-
-    places = [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
-    return functools.reduce(jnp.add, (shifted(i, j) for i, j in places))
+    seen = windows(x, weight.shape[2:], (stride, stride), padding)
+    by_tap = weight[:, 0].reshape(len(weight), -1).T
+    return functools.reduce(jnp.add, (k * part for k, part in zip(by_tap, seen, strict=True)))
 
 
 class StoredNorm(nn.Module):
