@@ -1,5 +1,7 @@
 """The laws of every row of MODELS, and the published sizes of the classic networks."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,6 +55,14 @@ def built():
         run = jax.jit(lambda p, x, label, m=module: m.apply({"params": p}, x, label))
         rows[name] = module, params, x, label, run
     return rows
+
+
+@every_model
+def test_no_network_leaves_few_pixels_to_the_slow_loop(built, name):
+    """XLA's for CPUs, where a convolution has more taps than there are pixels."""
+    _, *given, run = built[name]
+    text = run.lower(*given).as_text()
+    assert not re.findall(r"convolution.*\(tensor<3x2x2x\d+xf32>, tensor<3x3x", text)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 3), (2, 4, 6, 3), (1, 2, 4, 6, 1)])
