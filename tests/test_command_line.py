@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
             (*QUICK, "--config.sampler.name=dimm"),
             "did you mean 'ddim'? choose one of adams",
         ),
-        ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, sgd"),
+        ((*QUICK, "--config.optim.name=adm"), "choose one of adam, adamw, muon, sgd"),
         ((*QUICK, "--config.data.name=digts"), "choose one of checkerboard, clips, digits"),
         ((*QUICK, "--config.train.steps=abc"), "takes values like 800 (int), not abc"),
         ((*QUICK, "--config.data.strict=maybe"), "takes values like False (bool), not maybe"),

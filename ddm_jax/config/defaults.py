@@ -29,7 +29,7 @@ COMMON: dict[str, Any] = {
         "cache": "",  # folder of decoded copies; "" for the user's cache folder
     },
     "optim": {
-        "name": "adam",  # adam, adamw, sgd
+        "name": "adam",  # adam, adamw, muon (adam for what is no kernel), sgd
         "lr": 2e-4,
         "warmup": 0,  # steps in which the rate rises
         "decay": "constant",  # after that: constant, linear, cosine
@@ -37,7 +37,7 @@ COMMON: dict[str, Any] = {
         "b1": 0.9,
         "b2": 0.999,
         "eps": 1e-8,
-        "weight_decay": 0.0,  # of adamw
+        "weight_decay": 0.0,  # of adamw, and of the kernels of muon
     },
     "average": {  # of the weights, that samples are drawn with
         "name": "ema",  # ema, half_life (in images), power (of any length after training)

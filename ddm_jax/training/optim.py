@@ -9,13 +9,48 @@ import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
+from optax.contrib import MuonDimensionNumbers
 
 from ddm_jax.errors import unknown
 from ddm_jax.models.magnitude import UNIT, unit_kernel
 
+
+
+def muon(o: "Optim", lr: optax.Schedule) -> optax.GradientTransformation:
+    """Muon for the kernels, Adam for what is no kernel.
+
+    A kernel (..., inputs, outputs) is one matrix with a row for each weight of an output. Its
+    momentum, 0.95, is brought near the nearest orthogonal matrix by five Newton-Schulz iterations
+    and scaled by 0.2 sqrt(max(rows, columns)), to the mean square of Adam's updates, so that both
+    take the same rate. Jordan et al. 2024 (modded-nanogpt); the scale: Liu et al. 2025,
+    arXiv:2502.16982, equation 4.
+    """
+    return optax.contrib.muon(
+        lr,
+        eps=o.eps,
+        weight_decay=o.weight_decay,
+        adam_b1=o.b1,
+        adam_b2=o.b2,
+        muon_weight_dimension_numbers=kernels,
+        consistent_rms=0.2,
+    )
+
+
+def kernels(params: Any) -> Any:
+    """Of every kernel which axes are its matrix's rows and which its columns; None of the rest."""
+
+    def axes(path: Any, leaf: Array) -> MuonDimensionNumbers | None:
+        if getattr(path[-1], "key", "") not in ("kernel", UNIT):
+            return None
+        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    return jax.tree.map_with_path(axes, params)
+
+
 OPTIMIZERS = {
     "adam": lambda o, lr: optax.adam(lr, o.b1, o.b2, o.eps),
     "adamw": lambda o, lr: optax.adamw(lr, o.b1, o.b2, o.eps, weight_decay=o.weight_decay),
+    "muon": muon,
     "sgd": lambda o, lr: optax.sgd(lr),
 }
 DECAYS = {

@@ -1,0 +1,154 @@
+"""What do the same minutes of training buy, by one setting at a time?
+
+    python experiments/recipes/run.py --minutes 5 --config.data.dir=<prepared TFDS data>
+
+Each of RECIPES is configs/fashion_mnist.py with other settings, and has as many steps as the minutes
+pay for at the shortest of its steps that are timed first, so that one that works on something else
+beside it costs none. Its samples are measured by features that were learnt on photographs, beside
+those of other real images. `--only a,b` takes some of them, `--seed` other first weights, order and
+draws. What is trained and measured already is not trained and measured again, and what was
+interrupted goes on. Prints the table and writes quality.png.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import absl.logging
+import jax
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))
+
+from ddm_jax import verbs  # noqa: E402
+from ddm_jax.config.assemble import assemble  # noqa: E402
+from ddm_jax.config.load import load_config, override  # noqa: E402
+from ddm_jax.config.tables import data_options  # noqa: E402
+from ddm_jax.data import sources  # noqa: E402
+from ddm_jax.data.pipeline import feed  # noqa: E402
+from ddm_jax.training.base import Constants  # noqa: E402
+from ddm_jax.training.layout import all_devices  # noqa: E402
+from ddm_jax.training.logs import read  # noqa: E402
+
+CONFIG = str(ROOT / "configs/fashion_mnist.py")
+START = (  # what all have, where a recipe does not say otherwise
+    *("model.ddpm_unet.channels=64", "model.ddpm_unet.multipliers=(1,2)"),
+    *("model.ddpm_unet.patch=2", "model.ddpm_unet.attention=(7,)", "model.ddpm_unet.blocks=1"),
+    *("optim.name=adam", "optim.lr=1e-3", "optim.warmup=100", "train.batch=64"),
+    *("average.ema.decay=0.998", "prediction.name=v", "schedule.name=cosine"),
+)
+MEASURE = (
+    *("sampler.name=dpmpp_2m", "sample.evaluations=20", "guidance.name=none"),
+    *("evaluate.metrics=frechet,kid,precision_recall", "evaluate.samples=1000"),
+    *("features.name=efficientnet_lite0", "sample.batch=100"),
+)
+NARROW_START = ("model.ddpm_unet.patch=1", "model.ddpm_unet.channels=16")
+RECIPES: dict[str, tuple[str, ...]] = {
+    "as it was": (),
+    "muon": ("optim.name=muon", "optim.lr=2e-3"),
+    "muon, rate 5e-3": ("optim.name=muon", "optim.lr=5e-3"),
+    "rate 2e-3": ("optim.lr=2e-3",),
+    "batch 32": ("train.batch=32",),
+    "narrow first level": (*NARROW_START, "model.ddpm_unet.multipliers=(1,4,8)"),
+    "straight paths": (
+        *("schedule.name=flow", "prediction.name=velocity", "noise_cond.name=time"),
+        *("noise_cond.time.scale=1000.0", "time_sampler.name=logit_normal"),
+    ),
+    "stratified times": ("loss.uniforms=stratified",),
+}
+COLUMNS = ("recipe", "parameters", "steps", "ms a step", "FD", "KID", "precision", "recall")
+TIMED = 12
+
+
+def arguments(settings: Sequence[str]) -> list[str]:
+    return [f"--config.{text}" for text in settings]
+
+
+def cost(settings: Sequence[str]) -> tuple[float, int]:
+    """(the shortest seconds of a step, parameters) of what is assembled of these settings."""
+    config = override(load_config(CONFIG), arguments(settings))
+    data = sources.load(data_options(config), print)
+    setup, layout = assemble(config, data.spec), all_devices()
+    step = setup.compiled_step(layout)
+    state = layout.replicate(setup.init_state())
+    count = sum(leaf.size for leaf in jax.tree.leaves(setup.init_state().params))
+    batch = layout.shard(
+        feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
+    )
+    key, seconds = layout.replicate(setup.train_key()), []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        state, metrics = step(state, batch, Constants(None, {}), key)
+        jax.block_until_ready((state, metrics))
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[2:]), count
+
+
+def trained(run: Path, settings: Sequence[str], minutes: float) -> dict[str, Any]:
+    """The run, trained for the minutes unless it is there, and what a step of it costs."""
+    plan = run / "plan.json"
+    if not plan.exists():
+        seconds, parameters = cost(settings)
+        run.mkdir(parents=True, exist_ok=True)
+        steps = round(60 * minutes / seconds)
+        plan.write_text(json.dumps({"steps": steps, "ms": 1e3 * seconds, "size": parameters}))
+    found = json.loads(plan.read_text())
+    if not (run / "done.json").exists():
+        lengths = (f"train.steps={found['steps']}", "train.sample_every=0", "train.save_every=500")
+        verbs.train(CONFIG, run, arguments((*settings, *lengths)))
+    return found
+
+
+def measured(run: Path, settings: Sequence[str]) -> dict[str, Any]:
+    """The numbers of the run's samples by their names, and the distance of other data."""
+    results = run / "evaluation/results.jsonl"
+    if not read(results):
+        verbs.evaluate(run, arguments((*MEASURE, *settings)))
+    numbers: dict[str, Any] = {}
+    for row in read(results):
+        numbers |= row["numbers"]
+        if row["metric"] == "frechet":
+            numbers |= {"name": row["name"], "floor": row["floor"]["numbers"]["frechet"]}
+    return numbers
+
+
+def main(given: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training")
+    parser.add_argument("--only", default="", help="names of recipes, with commas")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
+    flags, more = parser.parse_known_args(given)
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    names = [name.strip() for name in flags.only.split(";")] if flags.only else [*RECIPES]
+    if unknown := [name for name in names if name not in RECIPES]:
+        parser.error(f"{unknown[0]!r} is no recipe; take some of {'; '.join(RECIPES)}")
+    shared = [text.removeprefix("--config.") for text in more]
+    rows = {}
+    for name in names:
+        settings = (*START, *RECIPES[name], f"seed={flags.seed}", *shared)
+        folder = name.replace(", ", "_").replace(" ", "_")
+        run = flags.runs / f"{flags.minutes:g}min_{folder}_{flags.seed}"
+        rows[name] = trained(run, settings, flags.minutes) | measured(run, ())
+        print(line(name, rows[name]), flush=True)
+    print("\n".join([line(), "|" + "---|" * len(COLUMNS), *(line(*row) for row in rows.items())]))
+
+
+def line(name: str = "", row: dict[str, Any] | None = None) -> str:
+    if row is None:
+        return f"| {' | '.join(COLUMNS)} |"
+    numbers = f"{row['frechet']:.2f} | {row['kid']:.4f} | {row['precision']:.3f}"
+    return (
+        f"| {name} | {row['size']:,} | {row['steps']:,} | {row['ms']:.0f} | {numbers} | "
+        f"{row['recall']:.3f} |"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
