@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PINNED = f"jaxlib=={version('jaxlib')}" in (ROOT / "constraints/py311.txt").read_text().split()
 CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 CHEAP = CHEAP if PINNED else ""
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + f" {CHEAP} --xla_force_host_platform_device_count=2"
-)
+GIVEN, DEVICES = os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count"
+if DEVICES not in GIVEN:
+    os.environ["XLA_FLAGS"] = f"{GIVEN} {CHEAP} {DEVICES}=2"
 # Each worker of pytest-xdist, which inherits the environment of the process that deals the tests,
 # has a cache of its own, since jax does not write its entries atomically. Before they start each is
 # given what the others have compiled before.
@@ -176,7 +176,7 @@ def command(*arguments) -> list[str]:
 
 def environment(devices: int = 1, **environ: str) -> dict[str, str]:
     """What a process of its own is given: `environ` too, and the flags that go with FAST."""
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{DEVICES}={devices}"
     if FAST.items() <= environ.items():
         flags += f" {CHEAP}"
     return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1", **environ}

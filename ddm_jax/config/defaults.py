@@ -51,6 +51,7 @@ COMMON: dict[str, Any] = {
         "batch": 128,  # examples a step, over all devices
         "accumulate": 1,  # parts of a batch, one after the other
         "deterministic_shards": 0,  # 0, or parts that make any devices agree to the bit
+        "layout": "replicated",  # every device keeps the state; sharded: a part of it each
         "log_every": 100,
         "save_every": 1000,
         "sample_every": 2000,  # a grid of samples; 0: at the end alone

@@ -1,5 +1,6 @@
 """What a config describes, assembled."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,20 @@ from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
-from ddm_jax.training.compiled import Compiled, compiled_step
+from ddm_jax.training.compiled import Compiled, in_shards
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.optim import Optim
-from ddm_jax.training.step import TrainState, TrainStep, init_state, make_train_step
+from ddm_jax.training.sharded import Sharded
+from ddm_jax.training.step import (
+    Loss,
+    TrainState,
+    TrainStep,
+    as_it_is,
+    init_state,
+    make_train_step,
+)
+
+LAYOUTS: dict[str, type[Layout]] = {"replicated": Layout, "sharded": Sharded}
 
 
 @dataclass(frozen=True)
@@ -48,16 +59,21 @@ class Setup:
         params = self.init_params() if params is None else params
         return init_state(params, self.optimizer(), self.average, self.task.memory())
 
-    def train_step(self) -> TrainStep:
-        """One step, as pure functions."""
+    def train_step(self, through: Callable[[Loss], Loss] = as_it_is) -> TrainStep:
+        """One step, as pure functions; through: see `make_train_step`."""
         parts = self.task, self.optimizer(), self.average
-        return make_train_step(*parts, guarded=self.train.forgives)
+        return make_train_step(*parts, guarded=self.train.forgives, through=through)
+
+    def spread(self, layout: Layout) -> Layout:
+        """The same devices as `train.layout` has them keep the state."""
+        kind = LAYOUTS[self.train.layout]
+        return kind(layout.devices, layout.process, layout.processes)
 
     def compiled_step(self, layout: Layout) -> Compiled:
         """(state, feed, constants, key) -> (state, metrics), on the devices of a layout."""
-        options = self.train
-        parts = options.accumulate, options.deterministic_shards
-        return compiled_step(self.train_step(), layout, *parts)
+        if shards := self.train.deterministic_shards:
+            return in_shards(self.train_step(), layout, shards)
+        return layout.compiled_step(self.train_step, self.init_state, self.train.accumulate)
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""

@@ -38,6 +38,7 @@ FREE = (
     "train.hang_timeout",
     "train.on_bad_step",
     "train.bad_steps",
+    "train.layout",
     "data.dir",
     "data.downloads",
     "data.cache",

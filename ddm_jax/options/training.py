@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
+LAYOUTS = ("replicated", "sharded")
 ON_BAD_STEP = ("stop", "skip", "rollback")
 
 
@@ -46,20 +47,22 @@ class TrainOptions:
     accumulate: equal parts of a device's batch that are gone through one after the other.
     deterministic_shards: where it is not 0, so many equal parts of the whole batch, each gone
     through alone and summed in order, so that any number of devices that divides it gives the same
-    weights to the last bit, for the time and the memory that this takes. keep: newest checkpoints
-    that stay; keep_every: those at its multiples stay as well (0: none). sample_every: a grid of
-    samples (0: at the end). evaluate_every: the metrics of `evaluate`, at the end too (0: never);
-    the checkpoint that is best by the first of them stays, as `<folder>@best`. hang_timeout:
-    seconds without a step after which a run ends, with exit code 75 (0: never). bad_steps in a row
-    whose loss, gradient or update is not finite make on_bad_step happen: stop; rollback, to the
-    weights of the newest checkpoint, three times at most; or skip, which goes on. Until then, and
-    then, such an update is left out.
+    weights to the last bit, for the time and the memory that this takes. layout: whether every
+    device keeps the whole state (replicated) or a part of each large array (sharded). keep: newest
+    checkpoints that stay; keep_every: those at its multiples stay as well (0: none). sample_every:
+    a grid of samples (0: at the end). evaluate_every: the metrics of `evaluate`, at the end too (0:
+    never); the checkpoint that is best by the first of them stays, as `<folder>@best`.
+    hang_timeout: seconds without a step after which a run ends, with exit code 75 (0: never).
+    bad_steps in a row whose loss, gradient or update is not finite make on_bad_step happen: stop;
+    rollback, to the weights of the newest checkpoint, three times at most; or skip, which goes on.
+    Until then, and then, such an update is left out.
     """
 
     steps: int = 10000
     batch: int = 128
     accumulate: int = 1
     deterministic_shards: int = 0
+    layout: str = "replicated"
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000
@@ -83,6 +86,13 @@ class TrainOptions:
     def __post_init__(self):
         if self.on_bad_step not in ON_BAD_STEP:
             raise unknown("train.on_bad_step", self.on_bad_step, ON_BAD_STEP)
+        if self.layout not in LAYOUTS:
+            raise unknown("train.layout", self.layout, LAYOUTS)
+        if self.deterministic_shards and self.layout != "replicated":
+            raise ValueError(
+                f"layout={self.layout} has no place beside deterministic_shards, whose update "
+                "every device makes of the whole state; take one of the two"
+            )
         for name in ("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")

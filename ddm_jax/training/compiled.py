@@ -1,4 +1,4 @@
-"""The train step as programs on the devices of a layout."""
+"""The train step in equal parts of a batch that make any devices agree to the bit."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,19 +13,6 @@ from ddm_jax.training.processes import allgather
 from ddm_jax.training.step import TrainStep
 
 Compiled = Callable[..., tuple[Any, Any]]  # (state, feed, constants, key) -> (state, metrics)
-
-
-def compiled_step(
-    step: TrainStep, layout: Layout, accumulate: int = 1, shards: int = 0
-) -> Compiled:
-    """`step` on what `layout` replicates and shards; the state's memory goes to the new one.
-
-    accumulate: equal parts of a device's batch that are gone through one after the other. shards:
-    where it is not 0, as `in_shards` says.
-    """
-    if shards:
-        return in_shards(step, layout, shards)
-    return layout.compile(step.whole(accumulate, layout.axis), (False, True, False, False), 0)
 
 
 def in_shards(step: TrainStep, layout: Layout, shards: int) -> Compiled:

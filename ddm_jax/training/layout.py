@@ -80,6 +80,32 @@ class Layout:
         """The same arrays on every device of this process."""
         return jax.device_put(tree, self._sharding())
 
+    def make(self, init: Callable[[], Any]) -> Any:
+        """The state that `init` gives, where `place` has it."""
+        return self.place(jax.jit(init)())
+
+    def place(self, state: Any) -> Any:
+        """A state as training on these devices has it."""
+        return self.replicate(state)
+
+    def readable(self, tree: Any) -> Any:
+        """Arrays of such a state that this process can read whole. All processes take part."""
+        return tree
+
+    def whole(self, tree: Any) -> Any:
+        """Arrays of such a state, each whole on every device of this process."""
+        return tree
+
+    def compiled_step(
+        self, make: Callable[..., Any], init: Callable[[], Any], accumulate: int = 1
+    ) -> Callable[..., tuple[Any, Any]]:
+        """(state, feed, constants, key) -> (state, metrics), whose state takes the old one's place.
+
+        make: (through) -> the TrainStep, see `make_train_step`; init: () -> a state of its shapes.
+        """
+        step = make().whole(accumulate, self.axis)
+        return self.compile(step, (False, True, False, False), 0)
+
     def shard(self, tree: Any) -> Any:
         """This process's part of a batch, leaves (n, ...), dealt to its devices in order."""
         if self.axis is not None:

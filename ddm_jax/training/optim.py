@@ -15,7 +15,6 @@ from ddm_jax.errors import unknown
 from ddm_jax.models.magnitude import UNIT, unit_kernel
 
 
-
 def muon(o: "Optim", lr: optax.Schedule) -> optax.GradientTransformation:
     """Muon for the kernels, Adam for what is no kernel.
 

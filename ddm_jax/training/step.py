@@ -18,6 +18,9 @@ LEVELS = 10  # bins of t for the loss per noise level
 OF_EXAMPLES = 2**31 - 1  # folded into a step's key for what examples are drawn with: no place
 
 
+Loss = Callable[[Any], tuple[Array, Terms]]  # parameters -> (the mean, what it is made of)
+
+
 class TrainState(NamedTuple):
     """Everything that changes in training, as arrays."""
 
@@ -99,14 +102,24 @@ class TrainStep(NamedTuple):
         return step
 
 
+def as_it_is(loss: Loss) -> Loss:
+    return loss
+
+
 def make_train_step(
-    task: Task, tx: optax.GradientTransformation, average: Average, *, guarded: bool = False
+    task: Task,
+    tx: optax.GradientTransformation,
+    average: Average,
+    *,
+    guarded: bool = False,
+    through: Callable[[Loss], Loss] = as_it_is,
 ) -> TrainStep:
     """The train step of a task.
 
     The key of a step is fold_in(key, step), and draws depend on it and on an example's place in the
     whole batch, so on no way of taking that in parts. Where `guarded`, a step whose loss, gradient
-    or update is not finite leaves the state as it was, but for the counts of steps.
+    or update is not finite leaves the state as it was, but for the counts of steps. through: makes
+    of the loss of whole parameters that of those in the state, by which the gradient is taken.
     """
 
     def gradients(
@@ -120,7 +133,7 @@ def make_train_step(
             terms = task.loss(params, batch, key, borrowed=constants.borrowed, view=view)
             return (terms.weight * terms.loss).mean(), terms
 
-        (loss, terms), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        (loss, terms), grads = jax.value_and_grad(through(mean_loss), has_aux=True)(state.params)
         parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
         return Means(grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
 

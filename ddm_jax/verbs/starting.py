@@ -1,5 +1,6 @@
 """The state that training begins with: the newest that is saved, or a fresh one."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,14 +28,14 @@ def start(
     state = newest(setup, layout, checkpoints, progress.say)
     if state is not None:
         progress.say(f"resuming at step {int(state.step):,} on {layout.describe()}")
-        return layout.replicate(state)
+        return layout.place(state)
     count = f"{setup.parameter_count():,} parameters"
     progress.say(f"training on {layout.describe()}, {setup.spec.name}, {count}")
     if "init" in borrowed:
         fresh, left = fitted(jax.jit(setup.init_params)(), borrowed["init"])
         progress.say(f"starting from {setup.init.run}; {fresh_ones(left)}")
-        return layout.replicate(jax.jit(setup.init_state)(fresh))
-    return layout.replicate(jax.jit(setup.init_state)())
+        return layout.make(functools.partial(setup.init_state, fresh))
+    return layout.make(setup.init_state)
 
 
 def newest(

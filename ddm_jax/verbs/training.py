@@ -53,7 +53,7 @@ def train(
     steps that are not finite end it, of which nothing is saved, and where there were checkpoints
     but none is usable. Where one process cannot write, all raise.
     """
-    options = setup.train
+    options, layout = setup.train, setup.spread(layout)
     layout.split_batch(*options.split)
     with ExitStack() as stack:
         progress = stack.enter_context(closing(logs.Progress(options.steps, not layout.first)))
@@ -68,9 +68,9 @@ def train(
             if layout.first:
                 (workdir / "done.json").unlink(missing_ok=True)
                 log = stack.enter_context(closing(logs.MetricLog(workdir, step)))
-        preview.begin(state.params)
+        preview.begin(layout.whole(state.params))
         if watch:
-            watch.begin(setup.average.read(state.ema_params), step, progress.say)
+            watch.begin(layout.whole(setup.average.read(state.ema_params)), step, progress.say)
 
         progress.begin(step)
         first, traced = step, Profile(workdir, profile if layout.first else 0, progress.say)
@@ -111,10 +111,14 @@ def train(
                     saved = step
                 if draw:
                     with records.meter.paused(), watchdog.paused():
-                        preview.draw(setup.average.read(state.ema_params), step, progress.say)
+                        preview.draw(
+                            layout.whole(setup.average.read(state.ema_params)), step, progress.say
+                        )
                 if watch and measure:
                     with records.meter.paused(), watchdog.paused():
-                        watch.measure(setup.average.read(state.ema_params), step, progress.say)
+                        watch.measure(
+                            layout.whole(setup.average.read(state.ema_params)), step, progress.say
+                        )
                 if stop:
                     break
             stopped = signals.seen(step, progress.unheard) or watchdog.stalled
@@ -130,7 +134,7 @@ def train(
                 f"stopped by {why}; step {step:,} is saved, the same command goes on from there"
             )
         else:
-            preview.end(setup.average.read(state.ema_params), step, progress.say)
+            preview.end(layout.whole(setup.average.read(state.ema_params)), step, progress.say)
             with together(layout):
                 if layout.first:
                     write_curves(setup, workdir)
@@ -199,7 +203,7 @@ def settled(
     since = step - int(saved.step)
     records.progress.say(f"step {step:,}: the weights are those of step {int(saved.step):,} again")
     later = counted(saved.opt_state, since)
-    return layout.replicate(saved._replace(step=saved.step + since, opt_state=later))
+    return layout.place(saved._replace(step=saved.step + since, opt_state=later))
 
 
 def settle(

@@ -60,6 +60,7 @@ def write_state(
     layout: Layout, checkpoints: Checkpoints | None, step: int, state: TrainState
 ) -> None:
     """Begin to write a checkpoint; RunError where an array is not finite, of all processes."""
+    state = layout.readable(state)
     with together(layout):
         bad = checkpoints.save(step, state) if checkpoints else 0
         if bad:

@@ -2,12 +2,12 @@
 
     python experiments/recipes/run.py --minutes 5 --config.data.dir=<prepared TFDS data>
 
-Each of RECIPES is configs/fashion_mnist.py with other settings, and has as many steps as the minutes
-pay for at the shortest of its steps that are timed first, so that one that works on something else
-beside it costs none. Its samples are measured by features that were learnt on photographs, beside
-those of other real images. `--only a,b` takes some of them, `--seed` other first weights, order and
-draws. What is trained and measured already is not trained and measured again, and what was
-interrupted goes on. Prints the table and writes quality.png.
+Each of RECIPES is configs/fashion_mnist.py with other settings, and has as many steps as the
+minutes pay for at the shortest of its steps that are timed first, so that other work on the same
+machine takes none from it. Its samples are measured by features that were learnt on photographs,
+beside those of other real images. `--only "muon;batch 32"` takes some of them, `--seed` other first
+weights, order and draws. What is trained and measured already is not trained and measured again,
+and what was interrupted goes on. Prints the table.
 """
 
 import argparse
@@ -20,7 +20,6 @@ from typing import Any
 
 import absl.logging
 import jax
-from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -48,22 +47,27 @@ MEASURE = (
     *("evaluate.metrics=frechet,kid,precision_recall", "evaluate.samples=1000"),
     *("features.name=efficientnet_lite0", "sample.batch=100"),
 )
-NARROW_START = ("model.ddpm_unet.patch=1", "model.ddpm_unet.channels=16")
+MUON = ("optim.name=muon", "optim.lr=2e-3")
 RECIPES: dict[str, tuple[str, ...]] = {
     "as it was": (),
-    "muon": ("optim.name=muon", "optim.lr=2e-3"),
-    "muon, rate 5e-3": ("optim.name=muon", "optim.lr=5e-3"),
-    "rate 2e-3": ("optim.lr=2e-3",),
-    "batch 32": ("train.batch=32",),
-    "narrow first level": (*NARROW_START, "model.ddpm_unet.multipliers=(1,4,8)"),
-    "straight paths": (
+    "muon": MUON,
+    "muon, rate 5e-3": (*MUON, "optim.lr=5e-3"),
+    "muon, straight paths": (
+        *MUON,
         *("schedule.name=flow", "prediction.name=velocity", "noise_cond.name=time"),
         *("noise_cond.time.scale=1000.0", "time_sampler.name=logit_normal"),
     ),
-    "stratified times": ("loss.uniforms=stratified",),
+    "muon, narrow first level": (
+        *MUON,
+        *("model.ddpm_unet.patch=1", "model.ddpm_unet.channels=16"),
+        "model.ddpm_unet.multipliers=(1,4,8)",
+    ),
+    "muon, batch 32": (*MUON, "train.batch=32"),
+    "muon, stratified times": (*MUON, "loss.uniforms=stratified"),
 }
 COLUMNS = ("recipe", "parameters", "steps", "ms a step", "FD", "KID", "precision", "recall")
 TIMED = 12
+COSTLY = ("optim.name", "train.batch")  # with the network, what a step's time depends on
 
 
 def arguments(settings: Sequence[str]) -> list[str]:
@@ -90,26 +94,40 @@ def cost(settings: Sequence[str]) -> tuple[float, int]:
     return min(seconds[2:]), count
 
 
-def trained(run: Path, settings: Sequence[str], minutes: float) -> dict[str, Any]:
-    """The run, trained for the minutes unless it is there, and what a step of it costs."""
-    plan = run / "plan.json"
-    if not plan.exists():
-        seconds, parameters = cost(settings)
-        run.mkdir(parents=True, exist_ok=True)
-        steps = round(60 * minutes / seconds)
-        plan.write_text(json.dumps({"steps": steps, "ms": 1e3 * seconds, "size": parameters}))
-    found = json.loads(plan.read_text())
-    if not (run / "done.json").exists():
-        lengths = (f"train.steps={found['steps']}", "train.sample_every=0", "train.save_every=500")
-        verbs.train(CONFIG, run, arguments((*settings, *lengths)))
+def costs(root: Path, recipes: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
+    """By name, the milliseconds of a step and the parameters; kept in costs.json.
+
+    Recipes of one network, optimiser and batch are timed once.
+    """
+    file, found = root / "costs.json", {}
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for name, settings in recipes.items():
+        last = dict(text.split("=", 1) for text in settings)
+        work = {k: v for k, v in last.items() if k.startswith("model.") or k in COSTLY}
+        key = json.dumps(work, sort_keys=True)
+        if key not in known:
+            seconds, size = cost(settings)
+            known[key] = {"ms": 1e3 * seconds, "size": size}
+            root.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(known, indent=1))
+        found[name] = known[key]
     return found
 
 
-def measured(run: Path, settings: Sequence[str]) -> dict[str, Any]:
-    """The numbers of the run's samples by their names, and the distance of other data."""
+def trained(run: Path, settings: Sequence[str], steps: int) -> None:
+    """Trains the run, unless it is done; where it is stopped, so is all."""
+    lengths = (f"train.steps={steps}", "train.sample_every=0", "train.save_every=500")
+    if not (run / "done.json").exists():
+        code = verbs.train(CONFIG, run, arguments((*settings, *lengths)))
+        if code:
+            sys.exit(code)
+
+
+def measured(run: Path) -> dict[str, Any]:
+    """The numbers of the run's samples by their names, and the distance of other images."""
     results = run / "evaluation/results.jsonl"
     if not read(results):
-        verbs.evaluate(run, arguments((*MEASURE, *settings)))
+        verbs.evaluate(run, arguments(MEASURE))
     numbers: dict[str, Any] = {}
     for row in read(results):
         numbers |= row["numbers"]
@@ -130,14 +148,20 @@ def main(given: Sequence[str]) -> None:
     if unknown := [name for name in names if name not in RECIPES]:
         parser.error(f"{unknown[0]!r} is no recipe; take some of {'; '.join(RECIPES)}")
     shared = [text.removeprefix("--config.") for text in more]
+    chosen = {name: (*START, *RECIPES[name], f"seed={flags.seed}", *shared) for name in names}
+    folders = {name: name.replace(", ", "_").replace(" ", "_") for name in names}
+    runs = {
+        name: flags.runs / f"{flags.minutes:g}min_{folder}_{flags.seed}"
+        for name, folder in folders.items()
+    }
     rows = {}
-    for name in names:
-        settings = (*START, *RECIPES[name], f"seed={flags.seed}", *shared)
-        folder = name.replace(", ", "_").replace(" ", "_")
-        run = flags.runs / f"{flags.minutes:g}min_{folder}_{flags.seed}"
-        rows[name] = trained(run, settings, flags.minutes) | measured(run, ())
+    for name, found in costs(flags.runs, chosen).items():
+        steps = round(60e3 * flags.minutes / found["ms"])
+        trained(runs[name], chosen[name], steps)
+        rows[name] = {**found, "steps": steps, **measured(runs[name])}
         print(line(name, rows[name]), flush=True)
     print("\n".join([line(), "|" + "---|" * len(COLUMNS), *(line(*row) for row in rows.items())]))
+    print(f"other images: {next(iter(rows.values()))['floor']:.2f}")
 
 
 def line(name: str = "", row: dict[str, Any] | None = None) -> str:

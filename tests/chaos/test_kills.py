@@ -111,10 +111,12 @@ def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery,
 
 @pytest.mark.slow
 @pytest.mark.telling
-def test_two_processes_train_save_and_resume_like_one(nursery, tmp_path):
+@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+def test_two_processes_train_save_and_resume_like_one(layout, nursery, tmp_path):
     """Their weights are those of one device; only the first process speaks and writes."""
     arguments = (*TINY_MLP, "--config.optim.name=sgd", "--config.optim.decay=constant")
     arguments += ("--config.train.save_every=3", "--config.train.log_every=3")
+    arguments += ("--config.model.residual_mlp.channels=64", f"--config.train.layout={layout}")
     steps = ("--config.train.steps=3", "--config.train.sample_every=6")
     for more in (steps, steps[1:]):
         both = two(nursery, tmp_path / "two", tmp_path / "log", (*arguments, *more), devices=2)

@@ -1,5 +1,7 @@
 """Weights that a loss borrows of another run: arguments of the program, on any devices."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,6 @@ from ddm_jax.data.pipeline import feed
 from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.base import Constants
-from ddm_jax.training.compiled import compiled_step
 from ddm_jax.training.step import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -59,7 +60,8 @@ def begin(layout, task):
     params = {"gain": jnp.ones(WIDTH), "shift": jnp.zeros(WIDTH)}
     tx, ema = optax.sgd(0.5), Ema(0.5)
     state = init_state(params, tx, ema, jnp.zeros(SIZE))
-    step = compiled_step(make_train_step(task, tx, ema), layout)
+    make = functools.partial(make_train_step, task, tx, ema)
+    step = layout.compiled_step(make, lambda: state)
     batch = layout.shard(Batch(X0, None, np.arange(SIZE, dtype=np.int32)))
     constants = Constants(None, {"teacher": {"w": TEACHER}})
     return step, [layout.replicate(state), batch, *layout.replicate((constants, jax.random.key(3)))]

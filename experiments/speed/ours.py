@@ -1,0 +1,147 @@
+"""This project's side: programs of a config, compiled, on arrays that stay on the device."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from ddm_jax.config.assemble import assemble  # noqa: E402
+from ddm_jax.config.load import load_config, override  # noqa: E402
+from ddm_jax.data.dataset import Dataset, Spec  # noqa: E402
+from ddm_jax.data.pipeline import feed  # noqa: E402
+from ddm_jax.exchange import network, parameters  # noqa: E402
+from ddm_jax.tasks.generator import Weights  # noqa: E402
+from ddm_jax.training.base import Constants  # noqa: E402
+from ddm_jax.verbs.profiling import operations  # noqa: E402
+
+SHAPE = (32, 32, 3)
+SPEC = Spec("noise", SHAPE, 50_000, (), False, (0.5,) * 3, (0.25,) * 3)
+PARTS = {  # of a step, and words in the names of the operations that belong to them, first come
+    "draws": ("threefry", "random_bits", "rng_bit", "uniform", "bernoulli", "erf_inv"),
+    "convolutions": ("conv_general_dilated",),
+    "attention": ("attention",),
+    "norms": ("norm",),
+    "activations": ("silu", "logistic", "swish"),
+    "resizing and joining": ("concatenate", "_resample", "space_to_depth", "pad"),
+    "embedding of the noise": ("/emb",),
+}
+
+
+class Ours:
+    """The train step, the network and the sampler of a config, for examples of SHAPE."""
+
+    def __init__(self, config: str, settings: Sequence[str], dtype: str, batch: int):
+        own = (f"model.ddpm_unet.dtype={dtype}", f"train.batch={batch}", "guidance.name=none")
+        given = [f"--config.{text}" for text in (*settings, *own)]
+        self.batch, self.config = batch, override(load_config(config), given)
+        spec = replace(SPEC, count=batch)
+        self.setup = assemble(self.config, spec)
+        self.state = self.setup.init_state()
+        self.key = self.setup.train_key()
+        x = np.random.default_rng(0).integers(0, 256, (batch, *SHAPE), np.uint8)
+        data, augment = Dataset(spec, {"x": x}), self.setup.task.augment
+        fed = feed(data, 0, batch, 0, augment=augment, by_index=False)
+        self.feed = jax.device_put(fed)
+        step = jax.jit(self.setup.train_step().whole(), donate_argnums=0)
+        began = time.perf_counter()
+        lowered = step.lower(self.state, self.feed, Constants(None, {}), self.key)
+        self.program = lowered.compile()
+        self.compile_seconds = time.perf_counter() - began
+        self.flops = float(lowered.cost_analysis()["flops"])
+        self.bytes = self.program.memory_analysis().temp_size_in_bytes
+        net = self.setup.task.model.net
+        self.forward_program = jax.jit(lambda net_params, x, t: net.apply(net_params, x, t))
+        self.generate = jax.jit(self.setup.task.generator.generate)
+
+    def step(self) -> None:
+        args = self.state, self.feed, Constants(None, {}), self.key
+        self.state, metrics = self.program(*args)
+        jax.block_until_ready((self.state, metrics))
+
+    def forward(self) -> None:
+        x, t = jnp.zeros((self.batch, *SHAPE)), jnp.ones((self.batch,))
+        jax.block_until_ready(self.forward_program({"params": self.state.params.net}, x, t))
+
+    def sample(self) -> None:
+        weights = Weights(self.state.params, {})
+        jax.block_until_ready(self.generate(weights, np.arange(self.batch)))
+
+
+def started(ours: Ours) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(settings of diffusers for the network, its tensors there), moved off the first weights,
+    whose zeros would hide most of the gradient.
+    """
+    net, tree = ours.setup.task.model.net, jax.device_get(ours.state.params.net)
+    rng = np.random.default_rng(1)
+    tree = jax.tree.map(lambda a: a + 0.02 * rng.normal(size=a.shape).astype(a.dtype), tree)
+    levels = len(net.multipliers)
+    return network.write(net, SHAPE, tree), parameters.tensors(tree, levels)
+
+
+def gradients(
+    ours: Ours, tensors: dict[str, np.ndarray], arrays: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Of the mean squared error of network(x, t) from noise, by their names in diffusers."""
+    net, like = ours.setup.task.model.net, ours.state.params.net
+    params = parameters.taken(tensors, like, len(net.multipliers))
+    x, t, noise = (jnp.asarray(a) for a in arrays)
+
+    def loss(params: Any) -> jax.Array:
+        return ((net.apply({"params": params}, x, t) - noise) ** 2).mean()
+
+    return parameters.tensors(jax.jit(jax.grad(loss))(params), len(net.multipliers))
+
+
+def parts_of(ours: Ours, steps: int = 3) -> dict[str, float]:
+    """Milliseconds of a train step by what they are spent on, from a trace of some steps."""
+    names = origins(ours.program.as_text())
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with TemporaryDirectory() as folder:
+        jax.profiler.start_trace(folder, profiler_options=options)
+        for _ in range(steps):
+            ours.step()
+        jax.profiler.stop_trace()
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        spent: dict[str, float] = defaultdict(float)
+        for operation in operations(file, steps):
+            spent[part(names.get(operation.name, ""))] += 1e3 * operation.seconds
+    return dict(sorted(spent.items(), key=lambda pair: -pair[1]))
+
+
+def origins(text: str) -> dict[str, str]:
+    """Of each operation of a compiled program what it was made of, by the names of our code."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, rest = line.strip().removeprefix("ROOT ").partition(" = ")
+        _, there, after = rest.partition('op_name="')
+        if equals and there:
+            found[name.removeprefix("%")] = after.partition('"')[0]
+    return found
+
+
+def part(origin: str) -> str:
+    if "jvp(" not in origin and origin:
+        return "draws" if _any(origin, PARTS["draws"]) else "optimiser, average and the rest"
+    return next((name for name, words in PARTS.items() if _any(origin, words)), "other")
+
+
+def _any(text: str, words: Sequence[str]) -> bool:
+    return any(word in text for word in words)
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began

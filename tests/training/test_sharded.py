@@ -1,0 +1,225 @@
+"""train.layout=sharded: a part of the state on each device, and the numbers of the whole one."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import (
+    FAST,
+    ROOT,
+    TINY,
+    TINY_UNET,
+    answer,
+    environment,
+    one_device,
+    state_of,
+    two_devices,
+)
+from jax.sharding import PartitionSpec
+
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config, override
+from ddm_jax.config.tables import data_options
+from ddm_jax.data import sources
+from ddm_jax.data.pipeline import feed
+from ddm_jax.training import sharded
+from ddm_jax.training.base import Constants
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.sharded import Sharded
+
+QUICK = ("--config", f"{ROOT}/configs/quickstart.py")
+SGD = ("--config.optim.name=sgd", "--config.optim.lr=0.5", "--config.optim.warmup=0")
+# Dropout, flips, clipping, and times drawn by the losses seen.
+DRAWS = (
+    "--config.optim.clip=0.3",
+    "--config.augment.name=mirror",
+    "--config.loss.class_dropout=0.3",
+    "--config.loss.uniforms=stratified",
+    "--config.time_sampler.name=importance",
+    "--config.schedule.cosine.num_timesteps=4",
+    "--config.time_sampler.importance.history=2",
+)
+# Whose aim is the averaged network's estimate, so that the average is needed whole, too.
+OF_AVERAGE = (
+    *TINY,
+    *SGD,
+    "--config.objective.name=consistency",
+    "--config.sampler.name=consistency",
+)
+CASES = {
+    "unet": (*TINY_UNET, *SGD, *DRAWS, "--config.model.ddpm_unet.dropout=0.2"),
+    "mlp": (*TINY, *SGD, *DRAWS, "--config.model.residual_mlp.dropout=0.2"),
+    "accumulated": (*TINY, *SGD, "--config.train.accumulate=2"),
+    "average": OF_AVERAGE,
+    "skipping": (*TINY, *SGD, "--config.train.on_bad_step=skip"),
+    "muon": (*TINY, "--config.optim.name=muon", "--config.optim.lr=1e-3"),
+}
+
+
+@pytest.fixture
+def all_divided(monkeypatch, quick_compilation):
+    """Arrays of tiny networks are divided, too."""
+    monkeypatch.setattr(sharded, "SMALL", 32)
+
+
+def assembled(*settings):
+    config = override(load_config(QUICK[1]), settings)
+    data = sources.load(data_options(config))
+    return assemble(config, data.spec), data
+
+
+def fed(setup, data, layout, k):
+    how = {"augment": setup.task.augment, "by_index": setup.data.on_device}
+    return layout.shard(feed(data, k, setup.train.batch, 0, **how))
+
+
+def trained(setup, data, layout, steps=3):
+    """(state, metrics of the last step) on a layout."""
+    state, step = layout.make(setup.init_state), setup.compiled_step(layout)
+    pool = data.columns["x"] if setup.data.on_device else None
+    fixed = layout.replicate((Constants(pool, {}), setup.train_key()))
+    for k in range(steps):
+        state, metrics = step(state, fed(setup, data, layout, k), *fixed)
+    return state, metrics
+
+
+def close(one, other, atol=1e-6):
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_devices_with_half_of_the_state_each_are_one_with_all(all_divided, case):
+    setup, data = assembled(*CASES[case])
+    one = trained(setup, data, one_device())
+    two = trained(setup, data, Sharded(two_devices().devices))
+    moved = jax.tree.map(lambda a, b: abs(a - b).max(), one[0].params, setup.init_params())
+    assert max(jax.tree.leaves(moved)) > 1e-3
+    close(*jax.device_get((one, two)), atol=1e-4 if case == "muon" else 1e-6)
+
+
+def test_data_that_stay_on_the_devices_give_the_same(all_divided):
+    settings = (*TINY, *SGD)
+    setup, data = assembled(*settings, "--config.data.on_device=True")
+    there = trained(setup, data, Sharded(two_devices().devices), steps=1)
+    fed_ones = trained(*assembled(*settings), one_device(), steps=1)
+    close(*jax.device_get((there, fed_ones)))
+
+
+def test_each_device_keeps_its_part_alone(all_divided):
+    """Of weights, average and the optimiser's memory; the new state takes the old one's place."""
+    setup, data = assembled(*TINY)
+    layout = Sharded(two_devices().devices)
+    before = layout.make(setup.init_state)
+    parts = [a for a in jax.tree.leaves(before) if not a.sharding.is_fully_replicated]
+    sizes = [a.size for a in parts]
+    assert sum(sizes) > 0.9 * sum(a.size for a in jax.tree.leaves(before))
+    for array in parts:
+        assert [piece.data.size for piece in array.addressable_shards] == [array.size // 2] * 2
+    fixed = layout.replicate((Constants(None, {}), setup.train_key()))
+    after, metrics = setup.compiled_step(layout)(before, fed(setup, data, layout, 0), *fixed)
+    assert all(a.is_deleted() for a in parts)
+    assert jax.tree.map(lambda a: a.sharding, after) == jax.tree.map(lambda a: a.sharding, before)
+    assert all(a.sharding.is_fully_replicated for a in jax.tree.leaves(metrics))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((64, 32), 0),
+        ((3, 3, 32, 64), 3),
+        ((64, 64), 1),
+        ((1027, 64), 1),
+        ((1023,), None),
+        ((1025,), None),
+        ((1024,), 0),
+        ((), None),
+    ],
+)
+def test_the_longest_axis_that_the_devices_divide_is_divided(shape, axis):
+    spec = Sharded(two_devices().devices).spec(jax.ShapeDtypeStruct(shape, jnp.float32))
+    assert spec == (PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "devices"))
+
+
+def memory(setup, data, layout, options):
+    """Bytes of a device: the state, and what the train step needs beside it."""
+    state = layout.make(setup.init_state)
+    fixed = layout.replicate((Constants(None, {}), setup.train_key()))
+    lowered = setup.compiled_step(layout).lower(state, fed(setup, data, layout, 0), *fixed)
+    found = lowered.compile(compiler_options=options).memory_analysis()
+    return found.argument_size_in_bytes + found.temp_size_in_bytes
+
+
+def eight():
+    """In a process of eight devices: a network is that of one, and how much memory each needs."""
+    devices = tuple(jax.local_devices())
+    assert len(devices) == 8
+    setup, data = assembled(*CASES["mlp"], "--config.train.batch=16")
+    one, all_of_them = trained(setup, data, one_device()), Sharded(devices)
+    close(*jax.device_get((one, trained(setup, data, all_of_them))))
+    wide = ("--config.model.name=residual_mlp", "--config.model.residual_mlp.channels=512")
+    setup, data = assembled(*wide, "--config.train.batch=16")
+    # What compilers for accelerators do of themselves: keep apart what is gathered twice, and
+    # order operations for memory.
+    options = {
+        "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+    }
+    whole = memory(setup, data, Layout(devices), options)
+    print(memory(setup, data, all_of_them, options) / whole)
+
+
+@pytest.mark.telling
+@pytest.mark.slow
+def test_on_eight_devices_each_needs_a_fifth_of_the_memory():
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/training")))
+    given = environment(8, PYTHONPATH=paths, PYTEST_XDIST_WORKER="eight", **FAST)
+    script = "import test_sharded as t; t.sharded.SMALL = 256; t.eight()"
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=given, cwd=ROOT, text=True, capture_output=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert float(found.stdout) < 0.2
+
+
+def test_a_run_goes_on_with_its_state_whole_and_in_parts(
+    all_divided, at_root, tmp_path, capsys, monkeypatch
+):
+    """On other devices too; samples are drawn and the run is measured in between."""
+    settings = (*TINY, *SGD, "--config.optim.decay=constant", "--config.train.save_every=2")
+    watched = ("train.evaluate_every=2", "evaluate.metrics=frechet", "evaluate.samples=16")
+    settings += tuple(f"--config.{text}" for text in (*watched, "evaluate.reference_count=60"))
+
+    def run(folder, devices, steps, layout):
+        monkeypatch.setattr("ddm_jax.verbs.entry.all_devices", devices)
+        lengths = (f"train.steps={steps}", f"train.layout={layout}", "train.sample_every=2")
+        arguments = (*settings, *(f"--config.{text}" for text in lengths))
+        code, out, err = answer(capsys, *QUICK, *arguments, "--workdir", str(tmp_path / folder))
+        assert code == 0, err
+        return out
+
+    said = run("run", two_devices, 2, "sharded")
+    assert "2 x cpu on 1 process(es), the state divided among them" in said
+    assert "resuming at step 2" in run("run", one_device, 4, "replicated")
+    assert "resuming at step 4" in run("run", two_devices, 6, "sharded")
+    run("whole", one_device, 6, "replicated")
+    (step, ours), (_, whole) = state_of(tmp_path / "run"), state_of(tmp_path / "whole")
+    assert step == 6
+    close(dict(ours.items()), dict(whole.items()), atol=2e-5)
+    for k in (2, 4, 6):
+        assert (tmp_path / f"run/samples/step_{k}.png").exists()
+
+
+def test_layouts_that_cannot_be_are_one_line(at_root, capsys):
+    for setting, remedy in (
+        (("layout=shared",), "choose one of replicated, sharded"),
+        (("layout=sharded", "deterministic_shards=2"), "take one of the two"),
+    ):
+        arguments = [f"--config.train.{text}" for text in setting]
+        code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run")
+        assert code == 2 and remedy in err and err.count("\n") == 1
