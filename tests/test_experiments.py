@@ -1,10 +1,12 @@
 """Experiments that measure whatever runs they are given, on a tiny one."""
 
 import importlib.util
+import json
 import shutil
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TINY
 
 from ddm_jax.models.kernels import FLAG, known
 
@@ -56,3 +58,60 @@ def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
         "2, 2, 4 to 4, 3 x 3",
     ]
     assert all(float(cell) >= 0 for row in rows for cell in row.split("|")[2:-1])
+
+
+def test_recipes_are_timed_trained_and_measured_once(tmp_path, monkeypatch, capsys):
+    """Those of equal cost have equal steps; what is there is not made again."""
+    monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
+    recipes = experiment("recipes")
+    monkeypatch.setattr(recipes, "CONFIG", str(ROOT / "configs/quickstart.py"))
+    tiny = [text.removeprefix("--config.") for text in TINY]
+    monkeypatch.setattr(recipes, "START", (*tiny, "optim.name=adam", "sample.film=0"))
+    few = ("samples=16", "reference_count=60", "batch=16", "metrics=frechet,kid,precision_recall")
+    how = [f"evaluate.{text}" for text in few]
+    monkeypatch.setattr(recipes, "MEASURE", (*how, "features.name=pixels", "sample.steps=2"))
+    rows = {"one": (), "faster": ("optim.lr=1e-2",), "muon": ("optim.name=muon",)}
+    monkeypatch.setattr(recipes, "RECIPES", rows)
+    arguments = ("--minutes", "0.0005", "--runs", str(tmp_path / "runs"))
+    recipes.main(arguments)
+    table = [line for line in capsys.readouterr().out.splitlines() if line[:1] == "|"][-3:]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert [row[0] for row in cells] == [*rows]
+    assert cells[0][1:4] == cells[1][1:4] and len({row[4] for row in cells}) == 3
+    costs = json.loads((tmp_path / "runs/costs.json").read_text())
+    assert len(costs) == 2
+    for name in rows:
+        done = json.loads((tmp_path / f"runs/0.0005min_{name}_0/done.json").read_text())
+        (ms,) = {cost["ms"] for key, cost in costs.items() if ("muon" in key) == (name == "muon")}
+        assert done["step"] == max(round(60e3 * 0.0005 / ms), 1)
+    for verb in ("train", "evaluate"):
+        monkeypatch.setattr(recipes.verbs, verb, None)
+    recipes.main(arguments)
+    assert capsys.readouterr().out.splitlines()[-4:-1] == table
+    with pytest.raises(SystemExit):
+        recipes.main((*arguments, "--only", "two"))
+    assert "'two' is no recipe; take some of one; faster; muon" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_network_in_torch_has_the_same_gradient_and_both_are_timed(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("torch_side")
+    speed = experiment("speed")
+    sizes = ("channels=8", "groups=4", "multipliers=(1,)", "attention=()", "blocks=1")
+    settings = [f"--config.model.ddpm_unet.{text}" for text in sizes]
+    monkeypatch.setattr(speed, "alone", lambda *_: 1.5)
+    few = ("--batch", "2", "--rounds", "1", "--evaluations", "2", "--ways", "eager")
+    speed.main((*few, "--out", str(tmp_path), *settings))
+    out = capsys.readouterr().out
+    assert "left out" not in out and out.count("of its norm") == 4
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [(row["who"], row["type"]) for row in found["rows"]] == [
+        (who, dtype) for who in ("ddm_jax", "eager") for dtype in ("float32", "bfloat16")
+    ]
+    assert all(value > 0 for row in found["rows"] for value in [*row.values()][2:])
+    assert found["milliseconds by part"]["float32"]["convolutions"] > 0
+    assert (tmp_path / "speed.png").stat().st_size > 5000
+    parameter = {"a": np.ones(4, np.float32)}
+    assert speed.apart({"a": 1.1 * parameter["a"]}, parameter) == pytest.approx(0.1, rel=1e-5)

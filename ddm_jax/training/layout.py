@@ -88,6 +88,10 @@ class Layout:
         """A state as training on these devices has it."""
         return self.replicate(state)
 
+    def kept(self, state: Any) -> int:
+        """The bytes of a state that each device keeps; the leaves may be shapes alone."""
+        return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
+
     def readable(self, tree: Any) -> Any:
         """Arrays of such a state that this process can read whole. All processes take part."""
         return tree

@@ -57,6 +57,11 @@ class Sharded(Layout):
         placed = self._placed(self.specs(jax.eval_shape(init)))
         return jax.jit(init, out_shardings=placed)()
 
+    def kept(self, state: TrainState) -> int:
+        whole = jax.tree.map(lambda spec: not spec, self.specs(state))
+        stays = jax.tree.map(lambda a, all_of_it: a if all_of_it else (), state, whole)
+        return (super().kept(state) - super().kept(stays)) // self.count + super().kept(stays)
+
     def readable(self, tree: Any) -> Any:
         if self.processes == 1:
             return tree

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from ddm_jax import borrowing, runs
@@ -148,7 +149,7 @@ def warn(setup: Setup, layout: Layout) -> None:
 
 def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) -> None:
     """Print every setting (`#` for rows not chosen), the parameters, the data and the devices."""
-    chosen = used(config)
+    chosen, layout = used(config), setup.spread(layout)
     for key, value in leaves(config):
         print(f"{'  ' if key in chosen else '# '}--config.{key}={value!r}")
     shape = "x".join(map(str, setup.spec.shape))
@@ -164,6 +165,8 @@ def describe(config: ConfigDict, setup: Setup, layout: Layout, workdir: Path) ->
         f"{len(setup.spec.classes)} classes{extra}"
     )
     print(f"devices: {layout.describe()}, {per_device} images a device and step part")
+    kept = layout.kept(jax.eval_shape(setup.init_state))
+    print(f"state: {kept / 2**20:,.1f} MiB on each device")
     for role, name in loans(config).items():
         print(f"borrows: {name} as its {role}")
     print(f"workdir: {workdir}")

@@ -156,7 +156,7 @@ def main(given: Sequence[str]) -> None:
     }
     rows = {}
     for name, found in costs(flags.runs, chosen).items():
-        steps = round(60e3 * flags.minutes / found["ms"])
+        steps = max(1, round(60e3 * flags.minutes / found["ms"]))
         trained(runs[name], chosen[name], steps)
         rows[name] = {**found, "steps": steps, **measured(runs[name])}
         print(line(name, rows[name]), flush=True)

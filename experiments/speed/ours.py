@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -53,16 +54,24 @@ class Ours:
         data, augment = Dataset(spec, {"x": x}), self.setup.task.augment
         fed = feed(data, 0, batch, 0, augment=augment, by_index=False)
         self.feed = jax.device_put(fed)
-        step = jax.jit(self.setup.train_step().whole(), donate_argnums=0)
-        began = time.perf_counter()
-        lowered = step.lower(self.state, self.feed, Constants(None, {}), self.key)
-        self.program = lowered.compile()
-        self.compile_seconds = time.perf_counter() - began
-        self.flops = float(lowered.cost_analysis()["flops"])
-        self.bytes = self.program.memory_analysis().temp_size_in_bytes
         net = self.setup.task.model.net
         self.forward_program = jax.jit(lambda net_params, x, t: net.apply(net_params, x, t))
         self.generate = jax.jit(self.setup.task.generator.generate)
+
+    @cached_property
+    def lowered(self) -> Any:
+        """The train step before it is compiled."""
+        step = jax.jit(self.setup.train_step().whole(), donate_argnums=0)
+        return step.lower(self.state, self.feed, Constants(None, {}), self.key)
+
+    @cached_property
+    def program(self) -> Any:
+        return self.lowered.compile()
+
+    @property
+    def flops(self) -> float:
+        """Of a train step, as the program asks for them."""
+        return float(self.lowered.cost_analysis()["flops"])
 
     def step(self) -> None:
         args = self.state, self.feed, Constants(None, {}), self.key

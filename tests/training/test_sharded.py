@@ -116,6 +116,8 @@ def test_each_device_keeps_its_part_alone(all_divided):
     setup, data = assembled(*TINY)
     layout = Sharded(two_devices().devices)
     before = layout.make(setup.init_state)
+    each = [piece.data.nbytes for a in jax.tree.leaves(before) for piece in a.addressable_shards]
+    assert layout.kept(before) == sum(each) / 2 < 0.6 * one_device().kept(before)
     parts = [a for a in jax.tree.leaves(before) if not a.sharding.is_fully_replicated]
     sizes = [a.size for a in parts]
     assert sum(sizes) > 0.9 * sum(a.size for a in jax.tree.leaves(before))
