@@ -88,6 +88,11 @@ def test_recipes_are_timed_trained_and_measured_once(tmp_path, monkeypatch, caps
         monkeypatch.setattr(recipes.verbs, verb, None)
     recipes.main(arguments)
     assert capsys.readouterr().out.splitlines()[-4:-1] == table
+    noise = np.random.default_rng(0).normal(size=(200, 8, 8, 1))
+    assert recipes.lattice(noise) == pytest.approx(1, rel=0.1)
+    dots = np.zeros((8, 8))
+    dots[::2, ::2] = 1
+    assert recipes.lattice(noise + dots[..., None]) > 3
     with pytest.raises(SystemExit):
         recipes.main((*arguments, "--only", "two"))
     assert "'two' is no recipe; take some of one; faster; muon" in capsys.readouterr().err
