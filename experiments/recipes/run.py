@@ -57,15 +57,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "as it was": (),
     "muon": MUON,
     "muon, rate 5e-3": (*MUON, "optim.lr=5e-3"),
-    "muon, straight paths": (
-        *MUON,
-        *("schedule.name=flow", "prediction.name=velocity", "noise_cond.name=time"),
-        *("noise_cond.time.scale=1000.0", "time_sampler.name=logit_normal"),
-    ),
     "muon, narrow first level": (*MUON, *NARROW),
-    "muon, rate 5e-3, narrow first level": (*MUON, "optim.lr=5e-3", *NARROW),
-    "muon, batch 32": (*MUON, "train.batch=32"),
-    "muon, stratified times": (*MUON, "loss.uniforms=stratified"),
 }
 COLUMNS = (
     *("recipe", "parameters", "steps", "ms a step", "FD", "KID", "precision", "recall"),

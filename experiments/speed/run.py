@@ -56,9 +56,9 @@ def sides(flags: argparse.Namespace, settings: Sequence[str]) -> dict[tuple[str,
     """By (who, dtype), those whose gradients agree with those of our float32."""
     own = (*settings, f"sample.steps={flags.evaluations}")
     found: dict[tuple[str, str], Side] = {}
-    for dtype in DTYPES:
+    for dtype in flags.types:
         found[OURS, dtype] = Ours(CONFIG, own, dtype, flags.batch)
-    reference = found[OURS, "float32"]
+    reference = found.get((OURS, "float32")) or Ours(CONFIG, own, "float32", flags.batch)
     assert isinstance(reference, Ours)
     written, tensors = started(reference)
     rng = np.random.default_rng(2)
@@ -66,7 +66,7 @@ def sides(flags: argparse.Namespace, settings: Sequence[str]) -> dict[tuple[str,
     arrays = x, np.array([20.0, 700.0], np.float32), noise
     wanted = gradients(reference, tensors, arrays)
     for way in flags.ways.split(";"):
-        for dtype in DTYPES:
+        for dtype in flags.types:
             sizes = {"batch": flags.batch, "evaluations": flags.evaluations}
             found[way, dtype] = Theirs(written, tensors, way, dtype=dtype, **sizes)
     for (who, dtype), side in list(found.items()):
@@ -94,10 +94,13 @@ def turns(found: dict[tuple[str, str], Side], what: str, rounds: int) -> dict[An
     calls: dict[Any, Callable[[], None]] = {who: getattr(side, what) for who, side in found.items()}
     first = [seconds(call) for call in calls.values()]
     times = [[seconds(call) for call in calls.values()] for _ in range(rounds)]
-    return {
+    result = {
         who: Turn(min(own), before)
         for who, own, before in zip(calls, zip(*times, strict=True), first, strict=True)
     }
+    for (who, dtype), turn in result.items():
+        print(f"{what} of {who}, {dtype}: {1e3 * turn.shortest:.0f} ms", flush=True)
+    return result
 
 
 def machine() -> dict[str, float]:
@@ -147,6 +150,7 @@ def main(given: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--evaluations", type=int, default=5, help="of the network, in sampling")
     parser.add_argument("--ways", default=";".join(WAYS), help="of torch, as in 'eager'")
+    parser.add_argument("--types", nargs="+", choices=DTYPES, default=DTYPES)
     parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=HERE)
     flags, more = parser.parse_known_args(given)
@@ -157,7 +161,7 @@ def main(given: Sequence[str]) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     peaks, found = machine(), sides(flags, settings)
     rows = measured(flags, found, peaks, more)
-    parts = {dtype: parts_of(found[OURS, dtype]) for dtype in DTYPES}
+    parts = {dtype: parts_of(found[OURS, dtype]) for dtype in flags.types}
     device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else processor()
     versions = {"jax": jax.__version__, "torch": their_side.torch.__version__}
     result = {"device": device, **versions, "batch": flags.batch, "settings": settings}
@@ -173,7 +177,7 @@ def measured(
     """A row of COLUMNS for each side."""
     times = {what: turns(found, what, flags.rounds) for what in ("step", "forward", "sample")}
     sizes = ["--batch", str(flags.batch), *more]
-    flops, rows = found[OURS, "float32"].flops, []
+    flops, rows = found[OURS, flags.types[0]].flops, []
     for who, dtype in found:
         step = times["step"][who, dtype]
         values = (
@@ -197,10 +201,11 @@ def report(result: dict[str, Any]) -> list[str]:
         who, dtype, step, share, *rest = row.values()
         numbers = " | ".join(f"{value:.2f}" for value in rest[1:])
         lines.append(f"| {who} | {dtype} | {step:.0f} | {share:.0%} | {rest[0]:.0f} | {numbers} |")
-    lines += ["", f"| part of a step | {' | '.join(f'{d}, ms' for d in DTYPES)} |", "|---|---|---|"]
     parts = result["milliseconds by part"]
-    for name in parts["float32"] | parts["bfloat16"]:
-        cells = (f"{parts[dtype].get(name, 0):.0f}" for dtype in DTYPES)
+    lines += ["", f"| part of a step | {' | '.join(f'{d}, ms' for d in parts)} |"]
+    lines.append("|---" * (1 + len(parts)) + "|")
+    for name in dict.fromkeys(name for spent in parts.values() for name in spent):
+        cells = (f"{spent.get(name, 0):.0f}" for spent in parts.values())
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
