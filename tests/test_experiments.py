@@ -116,7 +116,6 @@ def test_the_network_in_torch_has_the_same_gradient_and_both_are_timed(
         (who, dtype) for who in ("ddm_jax", "eager") for dtype in ("float32", "bfloat16")
     ]
     assert all(value > 0 for row in found["rows"] for value in [*row.values()][2:])
-    assert found["milliseconds by part"]["float32"]["convolutions"] > 0
     assert (tmp_path / "speed.png").stat().st_size > 5000
     parameter = {"a": np.ones(4, np.float32)}
     assert speed.apart({"a": 1.1 * parameter["a"]}, parameter) == pytest.approx(0.1, rel=1e-5)

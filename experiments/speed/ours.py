@@ -2,12 +2,10 @@
 
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -24,19 +22,9 @@ from ddm_jax.data.pipeline import feed  # noqa: E402
 from ddm_jax.exchange import network, parameters  # noqa: E402
 from ddm_jax.tasks.generator import Weights  # noqa: E402
 from ddm_jax.training.base import Constants  # noqa: E402
-from ddm_jax.verbs.profiling import operations  # noqa: E402
 
 SHAPE = (32, 32, 3)
 SPEC = Spec("noise", SHAPE, 50_000, (), False, (0.5,) * 3, (0.25,) * 3)
-PARTS = {  # of a step, and words in the names of the operations that belong to them, first come
-    "draws": ("threefry", "random_bits", "rng_bit", "uniform", "bernoulli", "erf_inv"),
-    "convolutions": ("conv_general_dilated",),
-    "attention": ("attention",),
-    "norms": ("norm",),
-    "activations": ("silu", "logistic", "swish"),
-    "resizing and joining": ("concatenate", "_resample", "space_to_depth", "pad"),
-    "embedding of the noise": ("/emb",),
-}
 
 
 class Ours:
@@ -110,44 +98,6 @@ def gradients(
         return ((net.apply({"params": params}, x, t) - noise) ** 2).mean()
 
     return parameters.tensors(jax.jit(jax.grad(loss))(params), len(net.multipliers))
-
-
-def parts_of(ours: Ours, steps: int = 3) -> dict[str, float]:
-    """Milliseconds of a train step by what they are spent on, from a trace of some steps."""
-    names = origins(ours.program.as_text())
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    with TemporaryDirectory() as folder:
-        jax.profiler.start_trace(folder, profiler_options=options)
-        for _ in range(steps):
-            ours.step()
-        jax.profiler.stop_trace()
-        (file,) = Path(folder).rglob("*.xplane.pb")
-        spent: dict[str, float] = defaultdict(float)
-        for operation in operations(file, steps):
-            spent[part(names.get(operation.name, ""))] += 1e3 * operation.seconds
-    return dict(sorted(spent.items(), key=lambda pair: -pair[1]))
-
-
-def origins(text: str) -> dict[str, str]:
-    """Of each operation of a compiled program what it was made of, by the names of our code."""
-    found = {}
-    for line in text.splitlines():
-        name, equals, rest = line.strip().removeprefix("ROOT ").partition(" = ")
-        _, there, after = rest.partition('op_name="')
-        if equals and there:
-            found[name.removeprefix("%")] = after.partition('"')[0]
-    return found
-
-
-def part(origin: str) -> str:
-    if "jvp(" not in origin and origin:
-        return "draws" if _any(origin, PARTS["draws"]) else "optimiser, average and the rest"
-    return next((name for name, words in PARTS.items() if _any(origin, words)), "other")
-
-
-def _any(text: str, words: Sequence[str]) -> bool:
-    return any(word in text for word in words)
 
 
 def seconds(call: Callable[[], Any]) -> float:

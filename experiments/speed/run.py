@@ -7,7 +7,7 @@ Adam and an average; beside it stands diffusers' UNet2DModel with the same weigh
 compiled, in float32 and in bfloat16 (needs the extra `parity`). First gradients of all are
 compared, then all take turns, one call each; the shortest of --rounds counts. torch's compiler
 takes long on two cores: --ways "eager;eager, channels last" leaves it out. Further arguments are
-settings, as in --config.model.ddpm_unet.channels=64. Prints tables; writes results.json and
+settings, as in --config.model.ddpm_unet.channels=64. Prints a table; writes results.json and
 speed.png to --out.
 """
 
@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import theirs as their_side  # noqa: E402
-from ours import ROOT, SHAPE, Ours, gradients, parts_of, seconds, started  # noqa: E402
+from ours import ROOT, SHAPE, Ours, gradients, seconds, started  # noqa: E402
 from theirs import WAYS, Theirs  # noqa: E402
 
 CONFIG = str(ROOT / "configs/cifar_cosine.py")
@@ -138,7 +137,8 @@ def one(flags: argparse.Namespace, settings: Sequence[str]) -> float:
     side.step()
     side.step()
     if jax.default_backend() == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        lines = dict(row.split(":", 1) for row in Path("/proc/self/status").open())
+        return int(lines["VmHWM"].split()[0]) / 2**20  # ru_maxrss would begin at the parent's
     if who == OURS:
         return jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 2**30
     return their_side.torch.cuda.max_memory_allocated() / 2**30
@@ -150,7 +150,7 @@ def main(given: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--evaluations", type=int, default=5, help="of the network, in sampling")
     parser.add_argument("--ways", default=";".join(WAYS), help="of torch, as in 'eager'")
-    parser.add_argument("--types", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--types", nargs="+", choices=DTYPES, default=DTYPES, help="of both")
     parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=HERE)
     flags, more = parser.parse_known_args(given)
@@ -161,11 +161,10 @@ def main(given: Sequence[str]) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     peaks, found = machine(), sides(flags, settings)
     rows = measured(flags, found, peaks, more)
-    parts = {dtype: parts_of(found[OURS, dtype]) for dtype in flags.types}
     device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else processor()
     versions = {"jax": jax.__version__, "torch": their_side.torch.__version__}
     result = {"device": device, **versions, "batch": flags.batch, "settings": settings}
-    result |= {"peaks": peaks, "rows": rows, "milliseconds by part": parts}
+    result |= {"peaks": peaks, "rows": rows}
     (flags.out / "results.json").write_text(json.dumps(result, indent=1) + "\n")
     draw(rows, device).savefig(flags.out / "speed.png", dpi=90)
     print("\n".join(report(result)))
@@ -192,7 +191,7 @@ def measured(
 
 
 def report(result: dict[str, Any]) -> list[str]:
-    """The tables as markdown."""
+    """The table as markdown, and what the machine can do."""
     lines = [f"{result['device']}, jax {result['jax']}, torch {result['torch']}"]
     peaks = (f"{name}: {value:.3g}" for name, value in result["peaks"].items())
     lines += [f"measured peaks: {'; '.join(peaks)}", ""]
@@ -201,12 +200,6 @@ def report(result: dict[str, Any]) -> list[str]:
         who, dtype, step, share, *rest = row.values()
         numbers = " | ".join(f"{value:.2f}" for value in rest[1:])
         lines.append(f"| {who} | {dtype} | {step:.0f} | {share:.0%} | {rest[0]:.0f} | {numbers} |")
-    parts = result["milliseconds by part"]
-    lines += ["", f"| part of a step | {' | '.join(f'{d}, ms' for d in parts)} |"]
-    lines.append("|---" * (1 + len(parts)) + "|")
-    for name in dict.fromkeys(name for spent in parts.values() for name in spent):
-        cells = (f"{spent.get(name, 0):.0f}" for spent in parts.values())
-        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
