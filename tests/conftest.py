@@ -97,6 +97,16 @@ TINY_MLP = (
     *("--config.model.mlp.hidden=(64,)", "--config.optim.lr=5e-3"),
     *("--config.train.save_every=10", "--config.train.log_every=10"),
 )
+# What a step draws and remembers beside times and noise: flips, dropped labels, times by the losses
+# seen.
+DRAWS = (
+    "--config.augment.name=mirror",
+    "--config.loss.class_dropout=0.3",
+    "--config.loss.uniforms=stratified",
+    "--config.time_sampler.name=importance",
+    "--config.schedule.cosine.num_timesteps=4",
+    "--config.time_sampler.importance.history=2",
+)
 # The network of a classifier, shrunk.
 OF_CLASSIFIERS = ("channels=8", "multipliers=(1,)", "attention=()", "heads=2")
 # configs/shapes_text.py with the network of captions that compiles fastest.

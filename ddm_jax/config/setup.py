@@ -9,6 +9,7 @@ import optax
 from jax import Array
 
 from ddm_jax.data.dataset import DataOptions, Spec
+from ddm_jax.options.training import LAYOUTS as NAMES
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
@@ -25,7 +26,7 @@ from ddm_jax.training.step import (
     make_train_step,
 )
 
-LAYOUTS: dict[str, type[Layout]] = {"replicated": Layout, "sharded": Sharded}
+LAYOUTS: dict[str, type[Layout]] = dict(zip(NAMES, (Layout, Sharded), strict=True))
 
 
 @dataclass(frozen=True)

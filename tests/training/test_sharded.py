@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import (
+    DRAWS,
     FAST,
     ROOT,
     TINY,
@@ -33,16 +34,6 @@ from ddm_jax.training.sharded import Sharded
 
 QUICK = ("--config", f"{ROOT}/configs/quickstart.py")
 SGD = ("--config.optim.name=sgd", "--config.optim.lr=0.5", "--config.optim.warmup=0")
-# Dropout, flips, clipping, and times drawn by the losses seen.
-DRAWS = (
-    "--config.optim.clip=0.3",
-    "--config.augment.name=mirror",
-    "--config.loss.class_dropout=0.3",
-    "--config.loss.uniforms=stratified",
-    "--config.time_sampler.name=importance",
-    "--config.schedule.cosine.num_timesteps=4",
-    "--config.time_sampler.importance.history=2",
-)
 # Whose aim is the averaged network's estimate, so that the average is needed whole, too.
 OF_AVERAGE = (
     *TINY,
@@ -50,12 +41,19 @@ OF_AVERAGE = (
     "--config.objective.name=consistency",
     "--config.sampler.name=consistency",
 )
+CLIPPED = (*DRAWS, "--config.optim.clip=0.3")
+# Two losses of which each trains its own part, and no noise levels.
+CRITIC = (
+    *("adversary.name=patches", "adversary.patches.channels=8"),
+    *("model.conv.channels=8", "train.batch=16"),
+)
 CASES = {
-    "unet": (*TINY_UNET, *SGD, *DRAWS, "--config.model.ddpm_unet.dropout=0.2"),
-    "mlp": (*TINY, *SGD, *DRAWS, "--config.model.residual_mlp.dropout=0.2"),
+    "unet": (*TINY_UNET, *SGD, *CLIPPED, "--config.model.ddpm_unet.dropout=0.2"),
+    "mlp": (*TINY, *SGD, *CLIPPED, "--config.model.residual_mlp.dropout=0.2"),
     "accumulated": (*TINY, *SGD, "--config.train.accumulate=2"),
     "average": OF_AVERAGE,
     "skipping": (*TINY, *SGD, "--config.train.on_bad_step=skip"),
+    "critic": (*SGD, *(f"--config.{text}" for text in CRITIC)),
     "muon": (*TINY, "--config.optim.name=muon", "--config.optim.lr=1e-3"),
 }
 
@@ -66,8 +64,8 @@ def all_divided(monkeypatch, quick_compilation):
     monkeypatch.setattr(sharded, "SMALL", 32)
 
 
-def assembled(*settings):
-    config = override(load_config(QUICK[1]), settings)
+def assembled(*settings, config="quickstart.py"):
+    config = override(load_config(f"{ROOT}/configs/{config}"), settings)
     data = sources.load(data_options(config))
     return assemble(config, data.spec), data
 
@@ -95,7 +93,8 @@ def close(one, other, atol=1e-6):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_devices_with_half_of_the_state_each_are_one_with_all(all_divided, case):
-    setup, data = assembled(*CASES[case])
+    config = "digits_latent.py:autoencoder" if case == "critic" else "quickstart.py"
+    setup, data = assembled(*CASES[case], config=config)
     one = trained(setup, data, one_device())
     two = trained(setup, data, Sharded(two_devices().devices))
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), one[0].params, setup.init_params())

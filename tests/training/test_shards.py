@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import FAST, ROOT, TINY, answer, environment, one_device, two_devices
+from conftest import DRAWS, FAST, ROOT, TINY, answer, environment, one_device, two_devices
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -24,11 +24,7 @@ SETTINGS = (
     *TINY,
     "--config.train.deterministic_shards=8",
     "--config.model.residual_mlp.dropout=0.2",
-    "--config.augment.name=mirror",
-    "--config.loss.uniforms=stratified",
-    "--config.time_sampler.name=importance",
-    "--config.schedule.cosine.num_timesteps=4",
-    "--config.time_sampler.importance.history=2",
+    *DRAWS,
 )
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, TINY_UNET, one_device, two_devices
+from conftest import DRAWS, ROOT, TINY, TINY_UNET, one_device, two_devices
 
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
@@ -35,12 +35,7 @@ ALL_ON = (
     "--config.optim.lr=1.0",
     "--config.optim.warmup=0",
     "--config.optim.clip=0.3",
-    "--config.augment.name=mirror",
-    "--config.loss.class_dropout=0.3",
-    "--config.loss.uniforms=stratified",
-    "--config.time_sampler.name=importance",
-    "--config.schedule.cosine.num_timesteps=4",
-    "--config.time_sampler.importance.history=2",
+    *DRAWS,
 )
 SGD = {
     name: setup(*ALL_ON, f"--config.model.{name}.dropout=0.2", small=small)
