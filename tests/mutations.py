@@ -464,6 +464,20 @@ TRAINING = (
         ("test_sharded", "longest_axis"),
     ),
     Mutation(
+        "what a task remembers stays whole",
+        "Sharded.specs",
+        "PartitionSpec()",
+        "self.spec(_)",
+        ("test_sharded", "half_of_the_state and memory"),
+    ),
+    Mutation(
+        "the average whole where a loss asks for it",
+        "Sharded.compiled_step",
+        "gathered(state.ema_params, specs.ema_params)",
+        "state.ema_params",
+        ("test_borrowed", "learn_from_a_teacher"),
+    ),
+    Mutation(
         "where divided arrays stay",
         "Sharded.specs",
         "divided._replace(memory=whole)",

@@ -131,11 +131,11 @@ def make_train_step(
 
         def mean_loss(params: Any) -> tuple[Array, Terms]:
             terms = task.loss(params, batch, key, borrowed=constants.borrowed, view=view)
-            return (terms.weight * terms.loss).mean(), terms
+            return (terms.weight * terms.loss).mean(), terms._replace(parts=dict(terms.parts))
 
         (loss, terms), grads = jax.value_and_grad(through(mean_loss), has_aux=True)(state.params)
         parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
-        return Means(grads, loss, parts), Seen(batch.place, terms.t, terms.loss, dict(terms.parts))
+        return Means(grads, loss, parts), Seen(batch.place, terms.t, terms.loss, terms.parts)
 
     def update(state: TrainState, means: Means, seen: Seen) -> tuple[TrainState, Metrics]:
         grads, loss, parts = means

@@ -17,6 +17,8 @@ from ddm_jax.data.pipeline import feed
 from ddm_jax.diffusion.losses.base import Batch, Terms
 from ddm_jax.training.averages import Ema
 from ddm_jax.training.base import Constants
+from ddm_jax.training.layout import Layout
+from ddm_jax.training.sharded import Sharded
 from ddm_jax.training.step import init_state, make_train_step
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -64,12 +66,14 @@ def begin(layout, task):
     step = layout.compiled_step(make, lambda: state)
     batch = layout.shard(Batch(X0, None, np.arange(SIZE, dtype=np.int32)))
     constants = Constants(None, {"teacher": {"w": TEACHER}})
-    return step, [layout.replicate(state), batch, *layout.replicate((constants, jax.random.key(3)))]
+    return step, [layout.place(state), batch, *layout.replicate((constants, jax.random.key(3)))]
 
 
-def test_two_devices_learn_from_a_teacher_what_one_learns():
+@pytest.mark.parametrize("kind", [Layout, Sharded])
+def test_two_devices_learn_from_a_teacher_what_one_learns(kind):
+    """And from the average, of which each device may have a part."""
     found = []
-    for layout in (one_device(), two_devices()):
+    for layout in (one_device(), kind(two_devices().devices)):
         step, (state, *rest) = begin(layout, Distil())
         for _ in range(3):
             state, metrics = step(state, *rest)

@@ -34,13 +34,6 @@ from ddm_jax.training.sharded import Sharded
 
 QUICK = ("--config", f"{ROOT}/configs/quickstart.py")
 SGD = ("--config.optim.name=sgd", "--config.optim.lr=0.5", "--config.optim.warmup=0")
-# Whose aim is the averaged network's estimate, so that the average is needed whole, too.
-OF_AVERAGE = (
-    *TINY,
-    *SGD,
-    "--config.objective.name=consistency",
-    "--config.sampler.name=consistency",
-)
 CLIPPED = (*DRAWS, "--config.optim.clip=0.3")
 # Two losses of which each trains its own part, and no noise levels.
 CRITIC = (
@@ -50,8 +43,8 @@ CRITIC = (
 CASES = {
     "unet": (*TINY_UNET, *SGD, *CLIPPED, "--config.model.ddpm_unet.dropout=0.2"),
     "mlp": (*TINY, *SGD, *CLIPPED, "--config.model.residual_mlp.dropout=0.2"),
+    "memory": (*TINY, *SGD, *CLIPPED, "--config.schedule.cosine.num_timesteps=32"),
     "accumulated": (*TINY, *SGD, "--config.train.accumulate=2"),
-    "average": OF_AVERAGE,
     "skipping": (*TINY, *SGD, "--config.train.on_bad_step=skip"),
     "critic": (*SGD, *(f"--config.{text}" for text in CRITIC)),
     "muon": (*TINY, "--config.optim.name=muon", "--config.optim.lr=1e-3"),
