@@ -225,6 +225,9 @@ def test_a_wrong_name_is_named_in_the_folder_of_a_run_too(tiny_run, capsys):
     code, _, err = answer(capsys, *where, "--config.model.name=residual_mlpp")
     assert code == 2 and err.startswith("error: unknown model 'residual_mlpp'; did you mean")
     assert err.count("\n") == 1
+    code, _, err = answer(capsys, *where, "--config.optim.name=muonn")
+    assert code == 2 and err.startswith("error: unknown optimizer 'muonn'; did you mean 'muon'")
+    assert err.count("\n") == 1
 
 
 def test_two_processes_cannot_train_in_one_folder(capsys, tmp_path):

@@ -110,12 +110,16 @@ def _merge(into: ConfigDict, key: str, value: Any, path: str) -> None:
         into.unlock()[key] = value
 
 
-def check_names(config: ConfigDict) -> None:
-    """UserError for a choice of a row that its table lacks."""
+def check_alone(config: ConfigDict) -> None:
+    """UserError for what is wrong whatever the data and the folder hold: a choice of a row that its
+    table lacks, or a setting that all tasks read.
+    """
     for name, table in tables_of(config).items():
         row = part(part(config, name), "name")
         if row not in [*table]:
             raise unknown(name, row, table)
+    for name, cls in COMMON.items():
+        build(cls, part(config, name), name)
 
 
 def data_options(config: ConfigDict) -> DataOptions:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ddm_jax import borrowing, files, runs
 from ddm_jax.config.load import call_file, leaves, overridden, override, used
-from ddm_jax.config.tables import check_names, data_options, read
+from ddm_jax.config.tables import check_alone, data_options, read
 from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.sweep import grid
@@ -79,7 +79,7 @@ def _cell(base: Any, asked: dict[str, Any], overrides: Sequence[str], workdir: P
     try:
         texts = [f"--config.{key}={grid.as_text(value)}" for key, value in asked.items()]
         config = override(base, texts)
-        check_names(config)
+        check_alone(config)
     except UserError as error:
         raise UserError(f"--sweep: {error}") from error
     known = dict(leaves(config))

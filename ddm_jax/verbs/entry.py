@@ -12,7 +12,7 @@ from ddm_jax import borrowing, runs
 from ddm_jax.config.assemble import loans
 from ddm_jax.config.load import leaves, used
 from ddm_jax.config.setup import Setup
-from ddm_jax.config.tables import check_names, data_options
+from ddm_jax.config.tables import check_alone, data_options
 from ddm_jax.data import sources
 from ddm_jax.data.cache import cache_folder
 from ddm_jax.errors import UserError
@@ -51,7 +51,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool, profile: int 
     layout = all_devices()
     with ExitStack() as stack:
         with together(layout):
-            check_names(config)
+            check_alone(config)
             runs.check_same(config, workdir)
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
@@ -117,7 +117,7 @@ def measure_samples(config: ConfigDict, workdir: Path, dry_run: bool) -> int:
     """
     layout = all_devices()
     with together(layout):
-        check_names(config)
+        check_alone(config)
         if not used(config).get("evaluate.source"):
             raise UserError(
                 f"no run in {workdir}; train first, or name samples of others by "

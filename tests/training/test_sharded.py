@@ -209,11 +209,12 @@ def test_a_run_goes_on_with_its_state_whole_and_in_parts(
         assert (tmp_path / f"run/samples/step_{k}.png").exists()
 
 
-def test_layouts_that_cannot_be_are_one_line(at_root, capsys):
+def test_layouts_that_cannot_be_are_one_line(tmp_path, at_root, capsys):
+    folder = ("--workdir", str(tmp_path / "run"))
     for setting, remedy in (
         (("layout=shared",), "choose one of replicated, sharded"),
         (("layout=sharded", "deterministic_shards=2"), "take one of the two"),
     ):
         arguments = [f"--config.train.{text}" for text in setting]
-        code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run")
+        code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run", *folder)
         assert code == 2 and remedy in err and err.count("\n") == 1

@@ -101,12 +101,13 @@ def test_one_two_four_and_eight_devices_give_the_same_bits():
         (("deterministic_shards=3", "batch=15"), "take a multiple of 2"),
     ],
 )
-def test_shards_that_cannot_be_are_one_line(settings, remedy, at_root, capsys, monkeypatch):
+def test_shards_that_cannot_be_are_one_line(settings, remedy, tmp_path, at_root, capsys, monkeypatch):
+    folder = ("--workdir", str(tmp_path / "run"))
     two = "batch=15" in settings
     if two:
         monkeypatch.setattr("ddm_jax.verbs.entry.all_devices", two_devices)
     else:
         monkeypatch.setattr("ddm_jax.verbs.entry.all_devices", one_device)
     arguments = [f"--config.train.{s}" for s in settings]
-    code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run")
+    code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run", *folder)
     assert code == 2 and remedy in err and err.count("\n") == 1
