@@ -20,12 +20,13 @@ def get_config(part: str = "diffusion") -> ConfigDict:
         raise ValueError(f"fashion_latent:{part} is not known; take diffusion or autoencoder")
     config = base.get_config(part)
     config.data.name = "tfds:fashion_mnist"
-    config.optim.update(lr=1e-3, warmup=200, decay="cosine")
+    config.optim.update(name="muon", lr=5e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=2000, batch=64, log_every=50, save_every=500, sample_every=1000)
+    config.train.update(steps=1400, batch=64, log_every=50, save_every=500, sample_every=700)
     if part == "autoencoder":
-        config.model.conv.update(channels=32, multipliers=(1, 2, 2), pad=2)
-        config.train.batch = 32
+        config.model.conv.update(channels=16, multipliers=(1, 4, 4), pad=2)
+        config.optim.lr = 3e-3
+        config.train.update(steps=1000, batch=32, sample_every=500)
         return config
     config.codec.name = "latent"
     config.codec.latent.run = "runs/fashion_latent_autoencoder"
@@ -35,7 +36,6 @@ def get_config(part: str = "diffusion") -> ConfigDict:
     config.condition.name = "classes"
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
-    config.train.steps = 4000
     config.sample.update(count=100, batch=100, steps=50, clip="none")
     config.guidance.name = "classifier_free"
     config.evaluate.metrics = ("frechet",)

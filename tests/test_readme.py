@@ -162,6 +162,7 @@ LEFT = {
     "Measuring": {"report.html": (1, "quickstart"), "runs/quickstart/doctor/*.json": (1, "")},
     "Your own data": {
         "runs/mine/samples": (1, ""),
+        "runs/folder_my_images/samples": (1, ""),
         "runs/mine/data_report.json": (1, '"file":"blue/broken.png"'),
     },
 }

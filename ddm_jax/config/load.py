@@ -50,10 +50,13 @@ def _found(path: str) -> tuple[Path, str]:
 
 
 def default_workdir(path: str) -> Path:
-    """`runs/cifar_cosine` for configs/cifar_cosine.py and for runs/cifar_cosine/config.json."""
+    """`runs/cifar_cosine` for configs/cifar_cosine.py and for runs/cifar_cosine/config.json.
+
+    `runs/toy_moons` for configs/toy.py:moons, and `runs/folder_birds` for one of a path, my/birds.
+    """
     file, argument = _found(path)
     stem = file.resolve().parent.name if file.name == "config.json" else file.stem
-    return Path("runs") / (f"{stem}_{argument}" if argument else stem)
+    return Path("runs") / (f"{stem}_{Path(argument).name}" if argument else stem)
 
 
 def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
@@ -66,6 +69,8 @@ def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
         for function, arguments in functions.items():
             if function in module:
                 return module[function](*arguments)
+    except UserError:
+        raise
     except (Exception, SystemExit) as error:
         frames = reversed(traceback.extract_tb(error.__traceback__))
         line = next((f.lineno for f in frames if f.filename.endswith(name)), "?")

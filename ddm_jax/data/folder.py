@@ -1,6 +1,7 @@
 """`folder:<path>`: the user's own images, in classes or pairs, with what metadata.jsonl says."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -9,7 +10,7 @@ from ddm_jax.data.cache import Decoded, cached
 from ddm_jax.data.columns import digests, truncate
 from ddm_jax.data.dataset import DataOptions, Dataset, Report
 from ddm_jax.data.found import Found, checked, find, inside, relative, root_of, stamp
-from ddm_jax.data.images import BROKEN, fit, read, shared_format
+from ddm_jax.data.images import BROKEN, fit, headers, read, shared_format
 from ddm_jax.data.metadata import Metadata, read_metadata
 from ddm_jax.errors import UserError
 from ddm_jax.files import new_array
@@ -28,11 +29,7 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
     `Dataset.problems`; with `data.strict` the first such file raises UserError. Files that a link
     leads to outside the folder are not read.
     """
-    root = root_of("folder", path)
-    files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
-    if not files:
-        raise UserError(f"no images in {root}; known endings are {', '.join(sorted(SUFFIXES))}")
-    metadata = _metadata(root)
+    root, files, metadata = _listed(path)
     captions, vectors, bad = metadata
     key = {
         "name": f"folder:{root.resolve()}",
@@ -58,6 +55,44 @@ def folder(path: str, options: DataOptions, report: Report) -> Dataset:
 
     data = cached(options.cache, key, make)
     return checked(data, options.strict)
+
+
+class Survey(NamedTuple):
+    """What a folder of images holds, from names and headers alone.
+
+    spaces: (height, width) of each readable example; longest: bytes of the longest caption, 0 where
+    there is none; embedded: whether vectors stand beside them; pairs: whether each has a picture.
+    """
+
+    spaces: list[tuple[int, int]]
+    classes: list[str]
+    longest: int
+    embedded: bool
+    pairs: bool
+
+
+def survey(path: str) -> Survey:
+    """What `folder` would find below `path`, before anything is decoded."""
+    root, files, metadata = _listed(path)
+    found = find({relative(p, root): p for p in files})
+    own = [e.files["x"] for e in found.examples if inside(e.files["x"], root)]
+    captions = [*(metadata.captions or {}).values()]
+    return Survey(
+        spaces=[space for space, _ in headers(file for file in own if file.is_file())],
+        classes=found.classes,
+        longest=max((len(text.encode()) for text in captions), default=0),
+        embedded=bool(metadata.vectors),
+        pairs=len(found.columns) > 1,
+    )
+
+
+def _listed(path: str) -> tuple[Path, list[Path], Metadata]:
+    """The folder, its files with the endings of images, and what metadata.jsonl says of them."""
+    root = root_of("folder", path)
+    files = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    if not files:
+        raise UserError(f"no images in {root}; known endings are {', '.join(sorted(SUFFIXES))}")
+    return root, files, _metadata(root)
 
 
 def _metadata(root: Path) -> Metadata:

@@ -88,6 +88,18 @@ def upright(image: Image.Image) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def headers(files: Iterable[Path]) -> list[tuple[tuple[int, int], bool]]:
+    """((height, width), whether it is grey) of every readable image; its pixels are not decoded."""
+    found = []
+    for file in files:
+        try:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+                found.append((upright(image), image.mode in ("1", "L", *SIXTEEN_BIT)))
+        except BROKEN:
+            continue
+    return found
+
+
 def shared_format(
     root: Path, files: Iterable[Path], space: tuple[int, ...], channels: int
 ) -> tuple[tuple[int, ...], int]:
@@ -96,14 +108,8 @@ def shared_format(
     """
     if space and channels:
         return space, channels
-    spaces, grey = set(), True
-    for file in files:
-        try:
-            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-                spaces.add(upright(image))
-                grey = grey and image.mode in ("1", "L", *SIXTEEN_BIT)
-        except BROKEN:
-            continue
+    found = headers(files)
+    spaces, grey = {of for of, _ in found}, all(grey for _, grey in found)
     if not space and len(spaces) > 1:
         raise UserError(
             f"images in {root} differ in size; set --config.data.size=64, say, or 48,64 (height, "
