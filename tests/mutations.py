@@ -648,6 +648,41 @@ TRAINING = (
 )
 DATA = (
     Mutation(
+        "a folder looked at: bytes of captions",
+        "survey",
+        "len(text.encode())",
+        "len(text)",
+        ("test_folder_config", "beside_the_images"),
+    ),
+    Mutation(
+        "a folder looked at: links",
+        "survey",
+        'inside(e.files["x"], root)',
+        "True",
+        ("test_folder_config", "not_asked"),
+    ),
+    Mutation(
+        "a folder looked at: height and width",
+        "headers",
+        "upright(image)",
+        "image.size",
+        ("test_folder_config", "that_of_all"),
+    ),
+    Mutation(
+        "the folder of a run of a folder",
+        "default_workdir",
+        "Path(argument).name",
+        "argument",
+        ("test_folder_config", "named_after"),
+    ),
+    Mutation(
+        "settings beside a used folder",
+        "check_alone",
+        "COMMON.items()",
+        "{}.items()",
+        ("test_command_line", "wrong_name"),
+    ),
+    Mutation(
         "pixels of floats",
         "Spec.show",
         "(x - self.low) / (self.high - self.low) if self.levels else x",

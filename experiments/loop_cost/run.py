@@ -2,9 +2,9 @@
 
 python experiments/loop_cost/run.py --config.data.dir=<prepared TFDS data>
 
-In turns, in one process, at the settings of configs/fashion_mnist.py: the bare compiled step on one
-batch that stays on the device, and the whole loop (data, prefetch, metrics, logs). Both keep two
-steps in flight.
+In turns, in one process, at the settings of configs/fashion_mnist.py and those given: the bare
+compiled step on one batch that stays on the device, and the whole loop (data, prefetch, metrics,
+logs). Both keep two steps in flight.
 """
 
 import statistics

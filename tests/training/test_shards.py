@@ -101,7 +101,9 @@ def test_one_two_four_and_eight_devices_give_the_same_bits():
         (("deterministic_shards=3", "batch=15"), "take a multiple of 2"),
     ],
 )
-def test_shards_that_cannot_be_are_one_line(settings, remedy, tmp_path, at_root, capsys, monkeypatch):
+def test_shards_that_cannot_be_are_one_line(
+    settings, remedy, tmp_path, at_root, capsys, monkeypatch
+):
     folder = ("--workdir", str(tmp_path / "run"))
     two = "batch=15" in settings
     if two:
