@@ -36,7 +36,9 @@ def get_config(part: str = "diffusion") -> ConfigDict:
     config.condition.name = "classes"
     config.prediction.name = "v"
     config.loss.class_dropout = 0.1
-    config.sample.update(count=100, batch=100, steps=50, clip="none")
+    config.sampler.name = "dpmpp_2m"
+    config.sample.update(count=100, batch=100, steps=20, clip="none")
     config.guidance.name = "classifier_free"
+    config.guidance.classifier_free.update(scale=3.0, low=0.4, high=0.8)
     config.evaluate.metrics = ("frechet",)
     return config

@@ -648,6 +648,13 @@ TRAINING = (
 )
 DATA = (
     Mutation(
+        "levels that float32 cannot tell apart",
+        "Fixed.__post_init__",
+        "2 <= self.num_timesteps <= MOST",
+        "2 <= self.num_timesteps",
+        ("test_schedules", "float32_tells"),
+    ),
+    Mutation(
         "a folder looked at: bytes of captions",
         "survey",
         "len(text.encode())",

@@ -10,6 +10,7 @@ from laws import SET, SETTINGS
 
 from ddm_jax.diffusion.process import forward_kernel, sde
 from ddm_jax.diffusion.schedules import SCHEDULES
+from ddm_jax.diffusion.schedules.base import MOST
 from ddm_jax.diffusion.schedules.continuous import VP, ContinuousCosine, Laplace, Sigmoid, SubVP
 from ddm_jax.diffusion.schedules.discrete import DISCRETE, Cosine, Linear
 from ddm_jax.diffusion.schedules.learned import Learned
@@ -328,6 +329,22 @@ def test_settings_come_in_the_order_of_the_formula():
     assert VP(0.2, 10.0) == VP(beta_min=0.2, beta_max=10.0)
     with pytest.raises(TypeError):
         Flow(1e-3, 1000)
+
+
+def test_as_many_timesteps_as_float32_tells_apart():
+    """Times grow coarser towards 1: of MOST levels none shares its time, of four times as many some
+    do.
+    """
+
+    def last(count):
+        return np.float32(np.arange(count - 1000, count) / (count - 1))
+
+    assert (np.diff(last(MOST)) > 0).all()
+    assert (np.diff(last(4 * MOST)) == 0).any()
+    Flow(num_timesteps=MOST)
+    for count in (MOST + 1, 2**31, 1, -5):
+        with pytest.raises(ValueError, match="at least 2 and at most 16,777,216"):
+            Flow(num_timesteps=count)
 
 
 def test_refusals_name_the_reason():

@@ -55,9 +55,12 @@ class Schedule(Rates, Protocol):
         ...
 
 
+MOST = 2**24  # of more timesteps neighbours are one number in float32
+
+
 @dataclass(frozen=True)
 class Fixed:
-    """A schedule that is not trained; T is 1,000 unless it says otherwise."""
+    """A schedule that is not trained; T is 1,000 unless it says otherwise, and at most 2^24."""
 
     num_timesteps: int = field(default=1000, kw_only=True)
 
@@ -65,8 +68,11 @@ class Fixed:
     zero_terminal = False
 
     def __post_init__(self):
-        if self.num_timesteps < 2:
-            raise ValueError(f"num_timesteps={self.num_timesteps} must be at least 2")
+        if not 2 <= self.num_timesteps <= MOST:
+            raise ValueError(
+                f"num_timesteps={self.num_timesteps} must be at least 2 and at most {MOST:,}, of "
+                "which float32 still tells neighbours apart"
+            )
 
     def init_params(self, key: Array) -> Any:
         """Nothing."""
