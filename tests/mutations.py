@@ -648,6 +648,20 @@ TRAINING = (
 )
 DATA = (
     Mutation(
+        "whole numbers of too many bits",
+        "build",
+        "value if wanted is tuple else (value,)",
+        "(value,)",
+        ("test_command_line", "misuse"),
+    ),
+    Mutation(
+        "whole numbers of too many bits",
+        "check_whole",
+        '63 if name.rpartition(".")[2] == "seed" else 31',
+        "63",
+        ("test_command_line", "misuse"),
+    ),
+    Mutation(
         "levels that float32 cannot tell apart",
         "Fixed.__post_init__",
         "2 <= self.num_timesteps <= MOST",

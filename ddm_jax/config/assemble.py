@@ -11,7 +11,7 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.config.tables import COMMON, COMMON_TABLES, task_of
 from ddm_jax.config.validate import check
 from ddm_jax.data.dataset import Spec
-from ddm_jax.options.checks import check_seed
+from ddm_jax.options.checks import check_whole
 from ddm_jax.tasks.base import Task
 from ddm_jax.training.averages import Average
 
@@ -38,7 +38,7 @@ def assemble(config: ConfigDict, spec: Spec, lent: Mapping[str, Task] | None = N
     task = make_task(config, spec, lent or {})
     common = {name: build(cls, part(config, name), name) for name, cls in COMMON.items()}
     name, seed, average = part(config, "task"), part(config, "seed"), make_average(config)
-    check_seed("seed", seed)
+    check_whole("seed", seed)
     setup = Setup(name, task, seed, average=average, **common)
     return dataclasses.replace(setup, warnings=check(setup))
 

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from ddm_jax.errors import UserError, unknown
+from ddm_jax.options.checks import check_whole
 
 _LARGEST = float(np.finfo(np.float32).max)
 _FLAX_OWN = ("parent", "name")  # fields that flax.linen.Module adds to every module
@@ -53,8 +54,8 @@ def build(
     """The object that a section describes; `context` are the arguments that are no settings.
 
     `what` is a dataclass (the section holds its fields) or a table (the section is a `choice`).
-    Raises UserError for an unknown row, for values that the dataclass refuses (ValueError) and for
-    numbers that are not finite.
+    Raises UserError for an unknown row, for values that the dataclass refuses (ValueError), for
+    numbers that are not finite and for whole ones that are too large.
     """
     values: Any = config
     if isinstance(what, Mapping):
@@ -74,6 +75,9 @@ def build(
             raise UserError(
                 f"{kind or cls.__name__}: {key} takes values like {defaults[key]!r}, not {value!r}"
             )
+        for number in value if wanted is tuple else (value,):
+            if type(number) is int and wanted is not float:
+                check_whole(f"{path}.{key}", number)
         if wanted is float and not abs(value) <= _LARGEST:
             raise UserError(f"--config.{path}.{key}={value} is no finite float32 number; give one")
     try:

@@ -12,7 +12,10 @@ def check_steps(name: str, steps: int) -> None:
         raise ValueError(f"{name}={steps} must be at most {MOST_STEPS:,}")
 
 
-def check_seed(name: str, seed: int) -> None:
-    """UserError for a seed, the setting `name`, that is no integer of 64 bits."""
-    if not -(2**63) <= seed < 2**63:
-        raise UserError(f"{name}={seed} must lie below 2^63, and not below -2^63")
+def check_whole(name: str, value: int) -> None:
+    """UserError for a whole number, the setting `name`, of too many bits: a seed has 64, and what
+    counts something 32.
+    """
+    most = 63 if name.rpartition(".")[2] == "seed" else 31
+    if not -(2**most) <= value < 2**most:
+        raise UserError(f"{name}={value} must lie below 2^{most}, and not below -2^{most}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ddm_jax.diffusion.likelihood.flow import TRACES
 from ddm_jax.diffusion.likelihood.vlb import DECODERS
 from ddm_jax.errors import unknown
-from ddm_jax.options.checks import MOST, check_seed, check_steps
+from ddm_jax.options.checks import MOST, check_steps
 
 WEIGHTS = ("averaged", "raw")  # of a run: those that samples are drawn with, those of its last step
 
@@ -50,7 +50,6 @@ class EvaluateOptions:
     probes: int = 1
 
     def __post_init__(self):
-        check_seed("evaluate.seed", self.seed)
         for name in ("count", "batch", "ode_steps", "probes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
@@ -94,7 +93,6 @@ class DoctorOptions:
     write: str = ""
 
     def __post_init__(self):
-        check_seed("doctor.seed", self.seed)
         for name, least in (("examples", 2), ("levels", 3), ("samples", 0), ("batch", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
@@ -117,7 +115,6 @@ class AccuracyOptions:
     levels: int = 11
 
     def __post_init__(self):
-        check_seed("evaluate.seed", self.seed)
         if self.batch < 1 or self.levels < 2 or self.count < 0:
             raise ValueError("batch must be at least 1, levels at least 2 and count at least 0")
         _of_weights(self.weights)
@@ -138,7 +135,6 @@ class ReconstructionOptions:
     weights: str = "averaged"
 
     def __post_init__(self):
-        check_seed("evaluate.seed", self.seed)
         if self.batch < 1 or self.count < 0:
             raise ValueError("batch must be at least 1 and count at least 0")
         _of_weights(self.weights)

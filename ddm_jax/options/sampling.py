@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ddm_jax.diffusion.clipping import CLIPS
 from ddm_jax.errors import unknown
-from ddm_jax.options.checks import MOST, check_seed, check_steps
+from ddm_jax.options.checks import MOST, check_steps
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class SampleOptions:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1, or 0")
         for name in ("steps", "evaluations"):
             check_steps(name, getattr(self, name))
-        check_seed("sample.seed", self.seed)
         _whole("classes", self.classes)
         if not all(isinstance(text, str) for text in self.ask):
             raise ValueError(f"ask takes prompts, as in ('a red circle',), not {self.ask}")

@@ -4,12 +4,12 @@
 
 A teacher learns the velocity of points on a checkerboard in 4,000 steps. Every student begins with
 its weights and has 4,000 steps more: of the teacher's own loss, of progressive distillation (four
-stages of 1,000), of consistency without a teacher and with one, of a mean flow with the factor
-1 / (E + 0.001) of its paper and without it, of shortcuts, and of the teacher's own pairs of noise
-and sample (reflow). Each is sampled with 1, 2, 4 and 8 evaluations of its network, 5,000 points at
-a time, whose sliced Wasserstein distance from 10,000 points of the data stands beside that of 5,000
-other points. What is trained already is not trained again. Writes samples.png and prints the table
-and the straightness of the paths of teacher and reflow.
+stages of 1,000), of consistency without a teacher and with one, in steps and in continuous time, of
+a mean flow with the factor 1 / (E + 0.001) of its paper and without it, of shortcuts, and of the
+teacher's own pairs of noise and sample (reflow). Each is sampled with 1, 2, 4 and 8 evaluations of
+its network, 5,000 points at a time, whose sliced Wasserstein distance from 10,000 points of the
+data stands beside that of 5,000 other points. What is trained already is not trained again. Writes
+samples.png and prints the table and the straightness of the paths of teacher and reflow.
 """
 
 import sys
@@ -41,6 +41,8 @@ SHARED = (
     *(f"sample.count={SAMPLES}", f"sample.batch={SAMPLES}"),
     "sample.clip=none",
 )
+CONTINUOUS = "continuous_distillation"
+PATHS = ("teacher", "teacher, twice as long", "reflow")  # whose straightness is told
 METRIC = SET_METRICS["sliced_wasserstein"]
 
 
@@ -59,7 +61,7 @@ def students(root: Path, teacher: Path) -> dict[str, dict[int, Path]]:
     """By name, the run that is sampled with so many evaluations."""
     start, taught = f"init.run={teacher}", f"teacher.run={teacher}"
     consistent = "sampler.name=consistency"
-    found = {"longer": trained(root, "longer", start)}
+    found = {"teacher, twice as long": trained(root, "longer", start)}
     before, stages = teacher, {}
     for count in reversed(EVALUATIONS):
         settings = (f"init.run={before}", f"teacher.run={before}", "objective.name=progressive")
@@ -76,16 +78,20 @@ def students(root: Path, teacher: Path) -> dict[str, dict[int, Path]]:
         root, "consistency", start, consistent, "objective.name=consistency", *tuned
     )
     named = "objective.name=consistency_distillation"
-    found["consistency, taught"] = trained(root, "distilled", start, taught, consistent, named)
+    found["consistency distillation"] = trained(root, "distilled", start, taught, consistent, named)
+    for name, loans in (("continuous_consistency", (start,)), (CONTINUOUS, (start, taught))):
+        settings = (f"objective.name={name}", f"objective.{name}.warmup={STEPS // 4}")
+        found[name.replace("_", " ")] = trained(root, name, *loans, consistent, *settings)
     jumps = "objective.name=mean_flow", "objective.mean_flow.apart=0.5"
     found["mean flow"] = trained(root, "mean_flow", start, *jumps)
     plain = "objective.mean_flow.power=0.0"
-    found["mean flow, power 0"] = trained(root, "mean_flow_plain", start, *jumps, plain)
+    found["mean flow, `power=0`"] = trained(root, "mean_flow_plain", start, *jumps, plain)
     jumps = "objective.name=shortcut", "objective.shortcut.apart=0.5"
     found["shortcut"] = trained(root, "shortcut", start, *jumps)
     found["reflow"] = trained(root, "reflow", start, f"data.name=pairs:{encoded(teacher)}")
     runs = {name: dict.fromkeys(EVALUATIONS, run) for name, run in found.items()}
-    return {"teacher": dict.fromkeys(EVALUATIONS, teacher), "progressive": stages, **runs}
+    first = dict.fromkeys(EVALUATIONS, teacher)
+    return {"teacher": first, "progressive distillation": stages, **runs}
 
 
 def encoded(teacher: Path) -> Path:
@@ -146,11 +152,11 @@ def main(root: Path) -> None:
             place.scatter(*points.T, s=0.3, linewidths=0)
             place.set(xticks=[], yticks=[], xlim=(-2.4, 2.4), ylim=(-2.4, 2.4), aspect="equal")
             place.set_title(f"{count}: {found[-1]:.3f}", fontsize=8)
-        row[0].set_ylabel(name, fontsize=8)
+        row[0].set_ylabel(name.replace("`", "").replace(" ", "\n", 1), fontsize=8)
         spent = sum(float((run / "cost.txt").read_text()) for run in {*by_count.values()})
         print(f"| {name} | {' | '.join(f'{d:.4f}' for d in found)} | {spent:.0f} |", flush=True)
     figure.savefig(HERE / "samples.png", dpi=90)
-    lengths = {name: straightness(runs[name][1]) for name in ("teacher", "longer", "reflow")}
+    lengths = {name: straightness(runs[name][1]) for name in PATHS}
     print("\nlength of the paths over the distance that they lead:", end=" ")
     print(", ".join(f"{name} {length:.3f}" for name, length in lengths.items()))
 
