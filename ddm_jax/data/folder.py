@@ -77,8 +77,12 @@ def survey(path: str) -> Survey:
     found = find({relative(p, root): p for p in files})
     own = [e.files["x"] for e in found.examples if inside(e.files["x"], root)]
     captions = [*(metadata.captions or {}).values()]
+    spaces = [space for space, _ in headers(file for file in own if file.is_file())]
+    if not spaces:
+        first = relative(files[0], root)
+        raise UserError(f"none of the images in {root} can be read, as {first}; put others there")
     return Survey(
-        spaces=[space for space, _ in headers(file for file in own if file.is_file())],
+        spaces=spaces,
         classes=found.classes,
         longest=max((len(text.encode()) for text in captions), default=0),
         embedded=bool(metadata.vectors),

@@ -74,6 +74,10 @@ def test_what_stands_beside_the_images_becomes_the_condition(tmp_path):
     told = config_of(captioned)
     assert told.condition.name == "text" and told.condition.text.length == 7
 
+    texts["dog/b.png"] = "x" * 3_000_000
+    say(captioned, [{"file_name": name, "text": text} for name, text in texts.items()])
+    assert config_of(captioned).condition.text.length == 256
+
     embedded = paint(tmp_path / "embedded", "a.png", "b.png")
     say(embedded, [{"file_name": f"{n}.png", "embedding": [1.0, 2.0]} for n in "ab"])
     assert config_of(embedded).condition.name == "embeddings"
@@ -126,7 +130,7 @@ def test_folders_that_cannot_be_are_one_line(tmp_path, capsys):
         ("", "name your folder, as in --config configs/folder.py:my_images"),
         (f":{tmp_path / 'nowhere'}", "no folder"),
         (f":{tmp_path / 'none'}", "no images in"),
-        (f":{broken}", "none of the images can be read"),
+        (f":{broken}", "can be read, as a.png; put others there"),
         (f":{broken / 'a.png'}", "no folder"),
         (":" + "x" * 300, "xxx"),
     ):
