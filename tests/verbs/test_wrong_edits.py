@@ -68,7 +68,7 @@ EDITS = [
     (("sdedit", "strength=inf"), "strength takes values like (0.6,), not ('inf',)"),
     (("sdedit", "first=-1"), "count must be at least 1 and first at least 0"),
     (("interpolate", "pair=()"), "pair takes two indices of images, as in 0,1, not ()"),
-    (("interpolate", "pair=1,99999999999"), "pair takes two indices of images"),
+    (("interpolate", "pair=1,99999999999"), "must lie below 2^31"),
 ]
 
 
