@@ -42,7 +42,6 @@ def get_config(folder: str = "") -> ConfigDict:
     if condition == "nothing":
         config.loss.class_dropout = 0.0
         config.guidance.name = "none"
-    config.sample.update(count=100, batch=100)
     return config
 
 

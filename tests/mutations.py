@@ -692,7 +692,7 @@ DATA = (
     Mutation(
         "the folder of a run of a folder",
         "default_workdir",
-        "Path(argument).name",
+        "os.path.abspath(argument)",
         "argument",
         ("test_folder_config", "named_after"),
     ),

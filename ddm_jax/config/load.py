@@ -1,6 +1,7 @@
 """Configs from files, from JSON and from the command line."""
 
 import json
+import os
 import re
 import runpy
 import sys
@@ -56,7 +57,7 @@ def default_workdir(path: str) -> Path:
     """
     file, argument = _found(path)
     stem = file.resolve().parent.name if file.name == "config.json" else file.stem
-    return Path("runs") / (f"{stem}_{Path(argument).name}" if argument else stem)
+    return Path("runs") / (f"{stem}_{Path(os.path.abspath(argument)).name}" if argument else stem)
 
 
 def call_file(path: str, functions: Mapping[str, tuple]) -> Any:

@@ -138,9 +138,12 @@ def test_folders_that_cannot_be_are_one_line(tmp_path, capsys):
         assert code == 2 and said in err and err.startswith("error: ") and err.count("\n") == 1
 
 
-def test_the_run_of_a_folder_is_named_after_its_last_part(tmp_path):
+def test_the_run_of_a_folder_is_named_after_its_last_part(tmp_path, monkeypatch):
     assert str(default_workdir(f"{CONFIG}:{tmp_path}/my/birds")) == "runs/folder_birds"
     assert str(default_workdir(f"{CONFIG}:birds/")) == "runs/folder_birds"
+    monkeypatch.chdir(paint(tmp_path / "cats/small", "a.png"))
+    assert str(default_workdir(f"{CONFIG}:.")) == "runs/folder_small"
+    assert str(default_workdir(f"{CONFIG}:..")) == "runs/folder_cats"
     assert str(default_workdir(f"{ROOT}/configs/toy.py:rings")) == "runs/toy_rings"
 
 
