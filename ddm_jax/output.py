@@ -3,7 +3,8 @@
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,3 +33,26 @@ def one_voice() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+@contextmanager
+def told_every(
+    seconds: float, say: Callable[[str], None], line: Callable[[float], str]
+) -> Iterator[None]:
+    """Within, `line(seconds since it began)` is said so often, while a long call says nothing."""
+    began, over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not over.wait(seconds):
+            try:
+                say(line(time.monotonic() - began))
+            except OSError:  # nobody reads it, which the call itself finds out
+                return
+
+    teller = threading.Thread(target=tell, name="told_every", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()

@@ -97,7 +97,7 @@ def root_of(kind: str, path: str) -> Path:
         raise UserError(f"name the folder of the data, as in --config.data.name={kind}:my_{kind}")
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise UserError(f"no folder {str(root)!r}; write --config.data.name={kind}:<path>")
+        raise UserError(f"no folder {str(root.absolute())!r}; correct the path in {kind}:<path>")
     return root
 
 

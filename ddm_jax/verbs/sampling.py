@@ -15,6 +15,7 @@ from jax import Array
 from ddm_jax import files
 from ddm_jax.errors import RunError, UserError
 from ddm_jax.figures.plots import to_uint8
+from ddm_jax.output import told_every
 from ddm_jax.tasks.base import Weights
 from ddm_jax.tasks.generator import Asked, Generator
 from ddm_jax.training.layout import Layout, alone
@@ -23,6 +24,8 @@ from ddm_jax.verbs import names, pictures
 from ddm_jax.verbs.opened import Opened
 
 Say = Callable[[str], None]
+
+SILENCE = 60.0  # seconds that a batch may take before it is told that it is under way
 
 
 def in_batches(
@@ -38,13 +41,21 @@ def in_batches(
 
     Every process calls its share of them, on its own devices, over which parts divide, and has all
     results. They are exchanged after each part, so that none waits for long and no device holds
-    more than a part of each process. It says where it is after each part that took long.
+    more than a part of each process. It says where it is after each part that took long, and once
+    a minute within one.
     """
     devices, mine = len(layout.devices), share(layout, index)
     size = -(-min(batch, len(mine)) // devices) * devices
     rows, spoke = [], time.monotonic()
     for start in range(0, len(mine), size):
-        rows.append(allgather(layout, call(np.resize(mine[start : start + size], size))))
+
+        def under_way(seconds: float, start: int = start) -> str:
+            at, part = start * layout.processes, min(size, len(mine) - start) * layout.processes
+            what = f"{done} {at:,} of {len(index):,}"
+            return f"{what}; {part:,} more are under way since {seconds / 60:.0f} min"
+
+        with told_every(SILENCE, say, under_way):
+            rows.append(allgather(layout, call(np.resize(mine[start : start + size], size))))
         if time.monotonic() - spoke > 5 and start + size < len(mine):
             say(f"{done} {(start + size) * layout.processes:,} of {len(index):,}")
             spoke = time.monotonic()

@@ -245,7 +245,7 @@ def test_no_spoilt_byte_of_a_header_raises_anything_else(seed, tmp_path):
 def test_folders_that_cannot_be_used_are_answered_with_the_remedy(tmp_path):
     with pytest.raises(UserError, match=r"no sounds in .*known endings are .wav"):
         load(tmp_path)
-    with pytest.raises(UserError, match="no folder .*write --config.data.name=waves:<path>"):
+    with pytest.raises(UserError, match="no folder .*correct the path in waves:<path>"):
         load(tmp_path / "gone")
     with pytest.raises(UserError, match="name the folder .*data.name=waves:my_waves"):
         load("")
