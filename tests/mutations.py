@@ -2681,6 +2681,50 @@ HEARD = (
         (OF_SOUNDS, "decibels"),
     ),
 )
+FACTORISED = (
+    Mutation(
+        "time within clips",
+        "Levels.attend",
+        "h.reshape(-1, self.frames, *h.shape[1:])",
+        "h.reshape(self.frames, -1, *h.shape[1:]).swapaxes(0, 1)",
+        ("test_ddpm_unet", "one_position or stay_apart"),
+    ),
+    Mutation(
+        "time at one position",
+        "Levels.attend",
+        "jnp.moveaxis(h.reshape(-1, self.frames, *h.shape[1:]), 1, -2)",
+        "h.reshape(-1, *h.shape[1:-1], self.frames, h.shape[-1])",
+        ("test_ddpm_unet", "one_position"),
+    ),
+    Mutation(
+        "place of a frame",
+        "Levels.embed",
+        "jnp.arange(len(emb)) % self.frames",
+        "jnp.arange(len(emb)) // self.frames",
+        ("test_ddpm_unet", "of_their_order"),
+    ),
+    Mutation(
+        "rank of frames",
+        "DDPMUNet.rank",
+        "shape[0] * rank_of_patches(shape[1:], self.patch, width)",
+        "rank_of_patches(shape[1:], self.patch, width)",
+        ("test_rank", "frames"),
+    ),
+    Mutation(
+        "size of a frame",
+        "DDPMUNet.check",
+        "space[1:] if self.factorised else space",
+        "space",
+        ("test_ddpm_unet", "impossible"),
+    ),
+    Mutation(
+        "what a frame is told",
+        "DDPMUNet.__call__",
+        "jnp.repeat(a, frames, 0)",
+        "jnp.tile(a, (frames, *[1] * (a.ndim - 1)))",
+        ("test_ddpm_unet", "of_each_frame"),
+    ),
+)
 MOVING, SOLIDS, STACKS = "test_moving_shapes", "test_solids", "test_stacks"
 MORE_AXES = (
     Mutation("moving_shapes", "motion", "frames - 1", "frames", (MOVING, "cut_off")),
@@ -2995,6 +3039,7 @@ KERNELS = (
 
 ALL = (
     *FRAMES,
+    *FACTORISED,
     *MORE_AXES,
     *DOMAINS,
     *HEARD,

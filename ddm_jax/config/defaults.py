@@ -89,6 +89,7 @@ DIFFUSION: dict[str, Any] = {
             "dtype": "float32",  # or bfloat16; weights and losses stay float32
             "remat": False,  # recompute blocks in the backward pass to save memory
             "groups": 0,  # of the norms; 0: 32, or fewer so that each has at least 4 channels
+            "space_time": "joint",  # or factorised: the first axis is time, frames are convolved
         },
     },
     "schedule": {

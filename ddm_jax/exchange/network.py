@@ -101,6 +101,7 @@ def read(path: Path, given: Mapping[str, Any], space: tuple[int, ...]) -> Networ
         "multipliers": tuple(width // widths[0] for width in widths),
         "blocks": values.whole("layers_per_block", 1, 100),
         "patch": 1,
+        "space_time": "joint",
         "attention": tuple(space[0] // 2**k for k, attend in enumerate(attends) if attend),
         "heads": _heads(values, widths, attends),
         "scale_shift": "scale_shift"
@@ -195,6 +196,8 @@ def write(net: DDPMUNet, shape: tuple[int, ...], params: Any, classes: int = 0) 
     """
     if net.patch > 1:
         raise ValueError(f"model.ddpm_unet.patch={net.patch}: there, no pixels become channels")
+    if net.factorised:
+        raise ValueError("model.ddpm_unet.space_time=factorised: there, no axis is time")
     if len(shape) != 3:
         raise ValueError(f"examples of {'x'.join(map(str, shape))}: there, they are images")
     leaves = jax.tree_util.tree_leaves_with_path(params)

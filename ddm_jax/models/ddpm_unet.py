@@ -1,6 +1,7 @@
 """The U-Net of Ho et al. 2020 with the options that later work added."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -8,6 +9,8 @@ from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import Conv, Norm
 from ddm_jax.models.levels import Levels
 from ddm_jax.models.resampling import depth_to_space, rank_of_patches, space_to_depth, upsample
+
+SPACE_TIME = ("joint", "factorised")
 
 
 class DDPMUNet(nn.Module):
@@ -21,7 +24,10 @@ class DDPMUNet(nn.Module):
     or "block" (in a residual block, as BigGAN). The context's vector, of `width` elements, is added
     to the noise embedding, and its sequence attended to. `remat` recomputes blocks in the backward
     pass to save memory. `groups` is the number of groups of every norm; 0: 32, or fewer where there
-    are few channels. The output is float32, and zero at initialisation.
+    are few channels. `space_time`: joint, all axes alike, or factorised, where the first axis is
+    time: each frame passes the levels alone, told its place in the clip, and every attention within
+    frames is followed by one through time at each position; Ho et al. 2022, arXiv:2204.03458,
+    section 3. The output is float32, and zero at initialisation.
     """
 
     out_channels: int
@@ -37,6 +43,7 @@ class DDPMUNet(nn.Module):
     dtype: str = "float32"
     remat: bool = False
     groups: int = 0
+    space_time: str = "joint"
 
     reads = ("vector", "sequence", "mask", "gap")
 
@@ -45,13 +52,30 @@ class DDPMUNet(nn.Module):
         """Elements of the vector of a Context."""
         return 4 * self.channels
 
+    @property
+    def factorised(self) -> bool:
+        """Whether the first axis is time."""
+        return self.space_time == "factorised"
+
     def check(self, space: tuple[int, ...]) -> None:
         """Raises ValueError where the settings cannot work on images of size `space`."""
-        Levels.of(self, groups=self.groups).check(space, self.patch)
+        if self.space_time not in SPACE_TIME:
+            known = ", ".join(SPACE_TIME)
+            raise ValueError(f"space_time is one of {known}, not {self.space_time!r}")
+        if self.factorised and len(space) < 2:
+            raise ValueError(
+                "space_time=factorised is for data of two axes or more, as clips are; set "
+                "space_time=joint"
+            )
+        frame = space[1:] if self.factorised else space
+        Levels.of(self, groups=self.groups).check(frame, self.patch)
 
     def rank(self, shape: tuple[int, ...]) -> int:
         """Of how many numbers an output for x, (*space, C), is a function."""
-        return rank_of_patches(shape, self.patch, self.channels * self.multipliers[0])
+        width = self.channels * self.multipliers[0]
+        if self.factorised:
+            return shape[0] * rank_of_patches(shape[1:], self.patch, width)
+        return rank_of_patches(shape, self.patch, width)
 
     @nn.compact
     def __call__(
@@ -61,8 +85,23 @@ class DDPMUNet(nn.Module):
         context: Context = NO_CONTEXT,
         train: bool = False,
     ) -> Array:
+        if not self.factorised:
+            return self._of_examples(x, noise_cond, context, train)
+        clips, frames = x.shape[:-1], x.shape[1]
+        noise_cond, context = jax.tree.map(
+            lambda a: jnp.repeat(a, frames, 0), (noise_cond, context)
+        )
+        out = self._of_examples(x.reshape(-1, *x.shape[2:]), noise_cond, context, train, frames)
+        return out.reshape(*clips, -1)
+
+    def _of_examples(
+        self, x: Array, noise_cond: Array, context: Context, train: bool, frames: int = 0
+    ) -> Array:
+        """F of examples, or of frames, so many in a row of one clip."""
         dtype = jnp.dtype(self.dtype)
-        levels = Levels.of(self, context, train, remat=self.remat, groups=self.groups)
+        levels = Levels.of(
+            self, context, train, remat=self.remat, groups=self.groups, frames=frames
+        )
         emb = levels.embed(noise_cond)
         x = space_to_depth(x.astype(dtype), self.patch)
         skips = levels.down(x, emb)

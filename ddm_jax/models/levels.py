@@ -25,7 +25,8 @@ class Levels:
     """The settings of a network of levels; its methods make modules inside the one that calls.
 
     A level is `blocks` residual blocks of channels * multiplier channels, followed by attention
-    where the first spatial size is one of `attention`.
+    where the first spatial size is one of `attention`. frames: how many elements of a batch in a
+    row are the frames of one clip, 0 for none.
     """
 
     channels: int
@@ -41,6 +42,7 @@ class Levels:
     train: bool = False
     remat: bool = False
     groups: int = 0
+    frames: int = 0
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Levels:
         *,
         remat: bool = False,
         groups: int = 0,
+        frames: int = 0,
     ) -> "Levels":
         """The settings of a network that has fields of these names, in a context."""
         return cls(
@@ -67,6 +70,7 @@ class Levels:
             train,
             remat,
             groups,
+            frames,
         )
 
     def check(self, space: tuple[int, ...], patch: int = 1) -> None:
@@ -89,7 +93,7 @@ class Levels:
 
     def embed(self, noise_cond: Array) -> Array:
         """The embedding (B, 4 channels) of the noise, to which those of the context's gap, zero at
-        first, and its vector are added.
+        first, of a frame's place in its clip, and the context's vector are added.
 
         Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672; Geng et al.
         2025, arXiv:2505.13447, section 4.3.
@@ -104,6 +108,9 @@ class Levels:
         if self.context.gap is not None:
             gap = sinusoidal_embedding(self.context.gap, self.channels)
             emb = emb + dense("gap2", zero_init)(nn.swish(dense("gap1")(gap)))
+        if self.frames:
+            place = sinusoidal_embedding(jnp.arange(len(emb)) % self.frames, self.channels)
+            emb = emb + dense("frame2")(nn.swish(dense("frame1")(place)))
         vector = self.context.vector
         return emb if vector is None else emb + vector.astype(dtype)
 
@@ -115,8 +122,15 @@ class Levels:
         return kind(width, *settings, name=name)(h, emb)
 
     def attend(self, h: Array, name: str) -> Array:
-        """Attention over all positions, and over the context's sequence."""
-        return Attention(self.heads, jnp.dtype(self.dtype), self.groups, name=name)(h, self.context)
+        """Attention over all positions, and over the context's sequence; of clips another one
+        over the frames, at each position, after it."""
+        how = self.heads, jnp.dtype(self.dtype), self.groups
+        h = Attention(*how, name=name)(h, self.context)
+        if not self.frames:
+            return h
+        clips = jnp.moveaxis(h.reshape(-1, self.frames, *h.shape[1:]), 1, -2)
+        through = Attention(*how, name=f"{name}_time")(clips.reshape(-1, *clips.shape[-2:]))
+        return jnp.moveaxis(through.reshape(clips.shape), -2, 1).reshape(h.shape)
 
     def down(self, x: Array, emb: Array) -> list[Array]:
         """What comes out of the first convolution, of every block and of every halving, in order.

@@ -189,6 +189,7 @@ def test_what_a_file_lacks_has_the_value_that_diffusers_gives_it():
     "settings, shape, reason",
     [
         ({"patch": 2}, (8, 8, 1), "patch=2"),
+        ({"space_time": "factorised"}, (8, 8, 1), "no axis is time"),
         ({"channels": 16}, (8, 8, 1), "4, 8 groups"),
         ({"heads": 2, "multipliers": (1, 2), "groups": 2, "attention": (8,)}, (8, 8, 1), "heads=2"),
         ({"groups": 2}, (8, 1), "images"),

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.layers import sinusoidal_embedding
+from ddm_jax.models.levels import Levels
 from ddm_jax.models.resampling import depth_to_space, space_to_depth
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -213,9 +215,103 @@ def test_sinusoidal_embedding_values():
         ({"dropout": 1.0}, (32, 32), "dropout"),
         ({"channels": 5}, (32, 32), "even"),
         ({"multipliers": ()}, (32, 32), "at least 1"),
+        ({"space_time": "apart"}, (32, 32), "one of joint, factorised, not 'apart'"),
+        ({"space_time": "factorised"}, (32,), "two axes or more, as clips are"),
+        ({"space_time": "factorised"}, (8, 30, 30), "set data.size to a multiple of 8"),
     ],
 )
 def test_impossible_settings_are_refused_with_the_remedy(options, size, message):
     with pytest.raises(ValueError, match=message):
         DDPMUNet(3, **options).check(size)
     DDPMUNet(3, multipliers=(1, 2, 2)).check((28, 28))
+    DDPMUNet(3, space_time="factorised").check((5, 32, 32))
+
+
+CLIPS = DDPMUNet(2, **SMALL, space_time="factorised")
+FRAMES = DDPMUNet(2, **SMALL)
+
+
+def clips_and_told(frames=5, side=8):
+    keys = jax.random.split(jax.random.key(3), 4)
+    x = jax.random.normal(keys[0], (2, frames, side, side, 2))
+    context = Context(
+        vector=jax.random.normal(keys[1], (2, CLIPS.width)),
+        sequence=jax.random.normal(keys[2], (2, 3, 6)),
+        mask=jnp.array([[True, True, False], [True, False, False]]),
+        gap=jnp.array([0.2, 0.4]),
+    )
+    return x, jnp.array([3.0, 7.0]), context
+
+
+def silenced(params, *names):
+    """The parameters with those below such names at 0."""
+
+    def own(path, leaf):
+        return leaf * 0 if any(name in "/".join(k.key for k in path) for name in names) else leaf
+
+    return jax.tree_util.tree_map_with_path(own, params)
+
+
+def test_without_time_a_factorised_network_is_the_plain_one_of_each_frame():
+    """All parameters of frames are those of the plain network, which sees each frame by itself."""
+    x, noise_cond, context = clips_and_told()
+    params = silenced(awake(CLIPS, x, noise_cond, context), "_time/proj", "frame2")
+    own = {n: p for n, p in params.items() if "_time" not in n and not n.startswith("frame")}
+    assert own.keys() == shapes_of_frames(context).keys()
+    each = jax.tree.map(lambda a: jnp.repeat(a, x.shape[1], 0), (noise_cond, context))
+    expected = apply(FRAMES, own, x.reshape(-1, *x.shape[2:]), *each).reshape(x.shape)
+    got = apply(CLIPS, params, x, noise_cond, context)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert abs(got).max() > 0.1
+
+
+def shapes_of_frames(context):
+    x, one = jnp.zeros((2, 8, 8, 2)), jnp.zeros(2)
+    return jax.eval_shape(FRAMES.init, jax.random.key(0), x, one, context)["params"]
+
+
+def test_frames_of_a_clip_know_of_each_other_and_of_their_order():
+    x, noise_cond, context = clips_and_told()
+    params, back = awake(CLIPS, x, noise_cond, context), x[:, ::-1]
+
+    def out(params, x):
+        return apply(CLIPS, params, x, noise_cond, context)
+
+    moved = abs(out(params, x.at[:, 4].add(1.0)) - out(params, x))
+    assert moved.max((2, 3, 4)).min() > 1e-3  # every frame of both clips
+    assert abs(out(params, back)[:, ::-1] - out(params, x)).max() > 1e-2
+    placeless = silenced(params, "frame2")
+    np.testing.assert_allclose(out(placeless, back)[:, ::-1], out(placeless, x), atol=2e-5)
+
+
+class Attending(nn.Module):
+    """The attention of a level alone, on frames (B T, *space, C)."""
+
+    @nn.compact
+    def __call__(self, h):
+        return Levels.of(CLIPS, frames=3).attend(h, "level")
+
+
+def test_attention_through_time_is_of_one_position_of_one_clip():
+    h = jax.random.normal(jax.random.key(0), (6, 4, 2, 16))
+    params = silenced(awake(Attending(), h), "level/proj")
+    moved = abs(apply(Attending(), params, h.at[4, 3, 1, 2].add(1)) - apply(Attending(), params, h))
+    seen = (moved.max(-1) > 1e-4).reshape(2, 3, 4, 2)
+    expected = np.zeros_like(seen)
+    expected[1, :, 3, 1] = True
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_clips_of_a_batch_stay_apart():
+    x, noise_cond, context = clips_and_told()
+    params = awake(CLIPS, x, noise_cond, context)
+    alone = apply(CLIPS, params, x[:1], noise_cond[:1], jax.tree.map(lambda a: a[:1], context))
+    both = apply(CLIPS, params, x, noise_cond, context)
+    np.testing.assert_allclose(both[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_clip_is_of_any_length():
+    """Parameters fit clips of other lengths, whose places they are told."""
+    x, noise_cond, context = clips_and_told()
+    params = awake(CLIPS, x, noise_cond, context)
+    assert apply(CLIPS, params, x[:, :3], noise_cond, context).shape == (2, 3, 8, 8, 2)

@@ -52,6 +52,13 @@ def test_an_mlp_is_as_wide_as_its_narrowest_layer():
     assert MODELS["mlp"](out_channels=1, hidden=(5, 9)).rank((2, 4, 1)) == 5
 
 
+def test_frames_have_a_rank_each():
+    net = MODELS["ddpm_unet"](
+        out_channels=1, channels=4, multipliers=(1, 2), patch=4, space_time="factorised"
+    )
+    assert net.rank((3, 8, 8, 1)) == 3 * net.clone(space_time="joint").rank((8, 8, 1)) == 48
+
+
 def test_a_wide_network_fills_all():
     for name in ("dit", "ddpm_unet"):
         assert MODELS[name](out_channels=3, patch=2).rank((8, 8, 3)) == 192
