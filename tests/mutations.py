@@ -2681,6 +2681,29 @@ HEARD = (
         (OF_SOUNDS, "decibels"),
     ),
 )
+LEARNED_WEIGHTING = (
+    Mutation(
+        "price of a low weight",
+        "Balanced.loss",
+        "jnp.exp(-u) * plain + u",
+        "jnp.exp(-u) * plain",
+        ("test_continuous", "learned_weighting"),
+    ),
+    Mutation(
+        "weighting that learns",
+        "ContinuousConsistency.with_params",
+        "Balanced(params, self)",
+        "Balanced(params * 0, self)",
+        ("test_continuous", "learned_weighting"),
+    ),
+    Mutation(
+        "levels of the weighting",
+        "Balanced.loss",
+        "self.log_loss(schedule.logsnr(batch.t))",
+        "self.log_loss(-schedule.logsnr(batch.t))",
+        ("test_continuous", "learned_weighting"),
+    ),
+)
 FACTORISED = (
     Mutation(
         "time within clips",
@@ -2702,6 +2725,20 @@ FACTORISED = (
         "jnp.arange(len(emb)) % self.frames",
         "jnp.arange(len(emb)) // self.frames",
         ("test_ddpm_unet", "of_their_order"),
+    ),
+    Mutation(
+        "taps through time",
+        "ThroughTime.__call__",
+        "wide[:, k : k + self.frames]",
+        "wide[:, 2 - k : 2 - k + self.frames]",
+        ("test_ddpm_unet", "neighbours_in_time"),
+    ),
+    Mutation(
+        "clips apart through time",
+        "ThroughTime.__call__",
+        "h.reshape(-1, self.frames, *h.shape[1:])",
+        "h.reshape(self.frames, -1, *h.shape[1:]).swapaxes(0, 1)",
+        ("test_ddpm_unet", "neighbours_in_time"),
     ),
     Mutation(
         "rank of frames",
@@ -3039,6 +3076,7 @@ KERNELS = (
 
 ALL = (
     *FRAMES,
+    *LEARNED_WEIGHTING,
     *FACTORISED,
     *MORE_AXES,
     *DOMAINS,

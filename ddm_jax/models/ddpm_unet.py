@@ -25,9 +25,10 @@ class DDPMUNet(nn.Module):
     to the noise embedding, and its sequence attended to. `remat` recomputes blocks in the backward
     pass to save memory. `groups` is the number of groups of every norm; 0: 32, or fewer where there
     are few channels. `space_time`: joint, all axes alike, or factorised, where the first axis is
-    time: each frame passes the levels alone, told its place in the clip, and every attention within
-    frames is followed by one through time at each position; Ho et al. 2022, arXiv:2204.03458,
-    section 3. The output is float32, and zero at initialisation.
+    time: each frame passes the levels alone, told its place in the clip, and every block and every
+    attention within frames is followed by one through time at each position; Ho et al. 2022,
+    arXiv:2204.03458, section 3; Singer et al. 2022, arXiv:2209.14792, section 3.2. The output is
+    float32, and zero at initialisation.
     """
 
     out_channels: int

@@ -187,3 +187,24 @@ class Attention(nn.Module):
         weights = jax.nn.softmax(logits, where=there).astype(self.dtype)
         h = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape[0], -1, channels)
         return x + dense("proj", zero_init)(h).reshape(x.shape)
+
+
+class ThroughTime(nn.Module):
+    """x + conv(0)(swish(norm(x))), three taps along the frames of a clip at each position.
+
+    x (B frames, *space, C) holds the frames of B clips in a row; before the first one and after the
+    last one there is 0. Singer et al. 2022, arXiv:2209.14792, section 3.2.1.
+    """
+
+    frames: int
+    dtype: jnp.dtype = jnp.float32
+    groups: int = 0
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        h = nn.swish(Norm(self.dtype, self.groups, name="norm")(x))
+        clips = h.reshape(-1, self.frames, *h.shape[1:])
+        wide = jnp.pad(clips, [(0, 0), (1, 1), *[(0, 0)] * (h.ndim - 1)])
+        taps = jnp.concatenate([wide[:, k : k + self.frames] for k in range(3)], -1)
+        conv = nn.Dense(x.shape[-1], kernel_init=zero_init, dtype=self.dtype, name="conv")
+        return x + conv(taps).reshape(x.shape)

@@ -13,6 +13,7 @@ from ddm_jax.models.layers import (
     Attention,
     Conv,
     ResBlock,
+    ThroughTime,
     kernel_init,
     sinusoidal_embedding,
     zero_init,
@@ -115,11 +116,14 @@ class Levels:
         return emb if vector is None else emb + vector.astype(dtype)
 
     def block(self, h: Array, emb: Array, width: int, name: str, *, resample: str = "") -> Array:
-        """A residual block to `width` channels."""
+        """A residual block to `width` channels; of clips a convolution through time after it."""
         kind = nn.remat(ResBlock) if self.remat else ResBlock
         dtype = jnp.dtype(self.dtype)
         settings = self.dropout, self.scale_shift, resample, self.train, dtype, self.groups
-        return kind(width, *settings, name=name)(h, emb)
+        h = kind(width, *settings, name=name)(h, emb)
+        if not self.frames:
+            return h
+        return ThroughTime(self.frames, dtype, self.groups, name=f"{name}_time")(h)
 
     def attend(self, h: Array, name: str) -> Array:
         """Attention over all positions, and over the context's sequence; of clips another one

@@ -25,7 +25,7 @@ from ddm_jax.diffusion.losses.continuous import (
     ContinuousDistillation,
     by_log_noise,
 )
-from ddm_jax.diffusion.losses.objectives import Weighted
+from ddm_jax.diffusion.losses.objectives import Uncertainty, Weighted
 from ddm_jax.diffusion.predictions import denoiser
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.samplers.few_step import Consistency as Sampler
@@ -173,7 +173,39 @@ def test_training_finds_the_ends():
     np.testing.assert_allclose(ends, ending(FLOW, x, jnp.ones(9)), atol=0.08)
 
 
+def test_the_learned_weighting_starts_flat_and_divides_each_level_by_its_own_loss():
+    """d/du (e^-u L + u) = 1 - e^-u L, so that u = log L has no gradient."""
+    objective, batch = whole(floor=PLAIN, features=32), late(draws(64, 2))
+    problem = problem_of(exact())
+    params = objective.init_params(jax.random.key(0))
+    plain, parts = objective.loss(problem, ZERO + 0.4, FLOW, batch)
+
+    def balanced(params):
+        return objective.with_params(params).loss(problem, ZERO + 0.4, FLOW, batch)
+
+    first, told = balanced(params)
+    np.testing.assert_array_equal(first, plain)
+    np.testing.assert_array_equal(told["loss_weighted"], plain)
+    np.testing.assert_array_equal(told["tangent"], parts["tangent"])
+    moved = jax.random.normal(jax.random.key(1), params.shape)
+    u = Uncertainty(32).with_params(moved).log_loss(FLOW.logsnr(batch.t))
+    np.testing.assert_allclose(balanced(moved)[0], jnp.exp(-u) * plain + u, rtol=1e-5)
+    slope = jax.grad(lambda p: balanced(p)[0].sum())(moved)
+    waves = jax.jacobian(lambda p: Uncertainty(32).with_params(p).log_loss(FLOW.logsnr(batch.t)))(
+        moved
+    )
+    np.testing.assert_allclose(slope, (1 - jnp.exp(-u) * plain) @ waves, rtol=1e-3, atol=1e-4)
+
+
+def test_the_end_of_a_teachers_paths_is_balanced_too():
+    objective = ContinuousDistillation(warmup=1, features=8)
+    balanced = objective.with_params(objective.init_params(jax.random.key(0)))
+    given = late(draws(16, 2))._replace(teacher=gaussian(FLOW, MEAN, STD))
+    problem = problem_of(exact(end=True))
+    assert balanced.loss(problem, ZERO, FLOW, given)[0].max() < 1e-3
+
+
 def test_refusals():
-    for wrong in ({"warmup": 0}, {"floor": 0.0}):
+    for wrong in ({"warmup": 0}, {"floor": 0.0}, {"features": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ContinuousConsistency(**wrong)

@@ -10,7 +10,7 @@ import pytest
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.ddpm_unet import DDPMUNet
-from ddm_jax.models.layers import sinusoidal_embedding
+from ddm_jax.models.layers import Norm, ThroughTime, sinusoidal_embedding
 from ddm_jax.models.levels import Levels
 from ddm_jax.models.resampling import depth_to_space, space_to_depth
 
@@ -255,7 +255,7 @@ def silenced(params, *names):
 def test_without_time_a_factorised_network_is_the_plain_one_of_each_frame():
     """All parameters of frames are those of the plain network, which sees each frame by itself."""
     x, noise_cond, context = clips_and_told()
-    params = silenced(awake(CLIPS, x, noise_cond, context), "_time/proj", "frame2")
+    params = silenced(awake(CLIPS, x, noise_cond, context), "_time/proj", "_time/conv", "frame2")
     own = {n: p for n, p in params.items() if "_time" not in n and not n.startswith("frame")}
     assert own.keys() == shapes_of_frames(context).keys()
     each = jax.tree.map(lambda a: jnp.repeat(a, x.shape[1], 0), (noise_cond, context))
@@ -280,7 +280,7 @@ def test_frames_of_a_clip_know_of_each_other_and_of_their_order():
     moved = abs(out(params, x.at[:, 4].add(1.0)) - out(params, x))
     assert moved.max((2, 3, 4)).min() > 1e-3  # every frame of both clips
     assert abs(out(params, back)[:, ::-1] - out(params, x)).max() > 1e-2
-    placeless = silenced(params, "frame2")
+    placeless = silenced(params, "frame2", "_time/conv")
     np.testing.assert_allclose(out(placeless, back)[:, ::-1], out(placeless, x), atol=2e-5)
 
 
@@ -300,6 +300,24 @@ def test_attention_through_time_is_of_one_position_of_one_clip():
     expected = np.zeros_like(seen)
     expected[1, :, 3, 1] = True
     np.testing.assert_array_equal(seen, expected)
+
+
+def test_a_convolution_through_time_is_of_one_position_and_its_neighbours_in_time():
+    """And, with three taps at the middle one, the convolution of jax.lax over (T, places)."""
+    h = jax.random.normal(jax.random.key(0), (8, 2, 3, 8))
+    module = ThroughTime(frames=4)
+    params = awake(module, h)
+    got = apply(module, params, h) - h
+    moved = abs(apply(module, params, h.at[5, 1, 2].set(3.0)) - h.at[5, 1, 2].set(3.0) - got)
+    assert (moved[:4] < 1e-6).all() and (moved[7] < 1e-6).all() and moved[4:7].max((1, 2, 3)).all()
+    normed = nn.swish(Norm().apply({"params": {"norm": params["norm"]["norm"]}}, h))
+    rows = normed.reshape(2, 4, 6, 8).swapaxes(1, 2).reshape(12, 4, 8)
+    kernel = params["conv"]["kernel"].reshape(3, 8, 8)
+    out = jax.lax.conv_general_dilated(
+        rows, kernel, (1,), "SAME", dimension_numbers=("NHC", "HIO", "NHC")
+    )
+    out = (out + params["conv"]["bias"]).reshape(2, 6, 4, 8).swapaxes(1, 2).reshape(h.shape)
+    np.testing.assert_allclose(got, out, rtol=1e-4, atol=1e-5)
 
 
 def test_clips_of_a_batch_stay_apart():

@@ -153,6 +153,14 @@ def test_metrics_count_every_example_once(sgd, alone):
         (("objective.name=hybrid", "time_sampler.name=discrete", "sampler.name=ddpm"), "net"),
         (("objective.name=vdm", "schedule.name=learned", "timesteps.name=logsnr"), "schedule"),
         (("objective.name=uncertainty",), "objective"),
+        (
+            (
+                *("objective.name=continuous_consistency", "schedule.name=flow"),
+                *("objective.continuous_consistency.features=16", "prediction.name=velocity"),
+                *("noise_cond.name=time", "sampler.name=consistency", "timesteps.name=trailing"),
+            ),
+            "objective",
+        ),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
 )

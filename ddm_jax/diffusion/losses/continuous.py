@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.arrays import T, X, expand
+from ddm_jax.diffusion.losses.balanced import Balanced, flat
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.mean_flow import tangent
 from ddm_jax.diffusion.losses.noised import NoisedBatch, Predicted, Problem, weighted_error
@@ -26,12 +27,14 @@ class ContinuousConsistency(Objective):
     over an example's elements. r rises from 0, where training is that of the mean of x_0, to 1
     over `warmup` steps. On the variance-preserving schedule with prediction.name=v this is the
     published loss: there D / c_out is -cos(a) dx0_hat/da of the angle a = arctan(sigma / alpha).
-    The error is the weighting's. Lu & Song 2024 (sCM), arXiv:2410.11081, eq. 6 to 8 and appendix
-    D, without the learned weighting.
+    The error is the weighting's, and with `features` > 0 so many coefficients learn to balance it
+    over the noise levels, as Balanced says. Lu & Song 2024 (sCM), arXiv:2410.11081, eq. 6 to 8 and
+    appendix D.
     """
 
     warmup: int = 10_000
     floor: float = 0.1
+    features: int = 0
 
     estimate = "end"
     asks_slope = True
@@ -41,6 +44,14 @@ class ContinuousConsistency(Objective):
             raise ValueError(f"warmup={self.warmup}: at least 1 step is needed")
         if self.floor <= 0:
             raise ValueError("needs floor > 0")
+        if self.features < 0:
+            raise ValueError("needs features >= 0; 0 is without a learned weighting")
+
+    def init_params(self, key: Array) -> Any:
+        return flat(self.features) if self.features else ()
+
+    def with_params(self, params: Any) -> Objective:
+        return Balanced(params, self) if self.features else self
 
     def end(self, batch: NoisedBatch, x_t: Array) -> Array:
         """The x_0 (B, ...) whose path through x_t is followed."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.likelihood.vlb import bits, decoder_term, kl_term, prior_term
+from ddm_jax.diffusion.losses.balanced import Balanced, flat
 from ddm_jax.diffusion.losses.base import Objective
 from ddm_jax.diffusion.losses.consistency import Consistency, ConsistencyDistillation
 from ddm_jax.diffusion.losses.continuous import ContinuousConsistency, ContinuousDistillation
@@ -24,7 +24,6 @@ from ddm_jax.diffusion.losses.noised import (
     weighted_error,
 )
 from ddm_jax.diffusion.losses.vdm import VDM
-from ddm_jax.diffusion.noise_conds import random_waves
 from ddm_jax.diffusion.process import VARIANCES
 from ddm_jax.diffusion.schedules.base import Schedule
 
@@ -113,12 +112,8 @@ def chain_term(
 
 @dataclass(frozen=True)
 class Uncertainty(Objective):
-    """e^-u L + u, L the weighting's loss and u a learned function of log-SNR.
-
-    At its best u is the logarithm of the expected L, which takes every noise level to the same
-    size. It is linear in `features` Fourier features of -logsnr / 8, with frequencies N(0, 1) and
-    uniform phases, and starts at 0. Karras et al. 2023, arXiv:2312.02696.
-    """
+    """e^-u L + u, L the weighting's loss and u, of `features` coefficients, that of Balanced; it
+    starts at 0. Karras et al. 2023, arXiv:2312.02696."""
 
     features: int = 128
 
@@ -127,35 +122,15 @@ class Uncertainty(Objective):
             raise ValueError("needs features >= 1")
 
     def init_params(self, key: Array) -> Array:
-        return jnp.zeros((self.features,))
+        return flat(self.features)
 
-    def with_params(self, params: Array) -> "Balanced":
-        return Balanced(params)
-
-    def loss(
-        self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
-    ) -> tuple[Array, Mapping[str, Array]]:
-        return Balanced(jnp.zeros((self.features,))).loss(problem, params, schedule, batch)
-
-
-@dataclass(frozen=True)
-class Balanced(Objective):
-    """Uncertainty with its parameters (features,)."""
-
-    params: Array
-
-    def log_loss(self, logsnr: Array) -> Array:
-        """u at log-SNRs (B,) -> (B,)."""
-        waves = random_waves(-logsnr / 8, len(self.params))
-        return waves @ self.params / np.sqrt(len(self.params))
+    def with_params(self, params: Array) -> Balanced:
+        return Balanced(params, Weighted())
 
     def loss(
         self, problem: Problem, params: Any, schedule: Schedule, batch: NoisedBatch
     ) -> tuple[Array, Mapping[str, Array]]:
-        predicted = predict_noised(problem, params, schedule, batch)
-        u = self.log_loss(schedule.logsnr(batch.t))
-        weighted = weighted_error(problem, schedule, batch.t, predicted)
-        return jnp.exp(-u) * weighted + u, {"loss_weighted": weighted}
+        return self.with_params(flat(self.features)).loss(problem, params, schedule, batch)
 
 
 OBJECTIVES = {
