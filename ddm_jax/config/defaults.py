@@ -52,6 +52,7 @@ COMMON: dict[str, Any] = {
         "accumulate": 1,  # parts of a batch, one after the other
         "deterministic_shards": 0,  # 0, or parts that make any devices agree to the bit
         "layout": "replicated",  # every device keeps the state; sharded: a part of it each
+        "fsdp": 0,  # of sharded, how many devices in a row share a state; 0: all
         "log_every": 100,
         "save_every": 1000,
         "sample_every": 2000,  # a grid of samples; 0: at the end alone

@@ -9,7 +9,6 @@ import optax
 from jax import Array
 
 from ddm_jax.data.dataset import DataOptions, Spec
-from ddm_jax.options.training import LAYOUTS as NAMES
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
@@ -26,7 +25,11 @@ from ddm_jax.training.step import (
     make_train_step,
 )
 
-LAYOUTS: dict[str, type[Layout]] = dict(zip(NAMES, (Layout, Sharded), strict=True))
+# By train.layout: (options, devices, process, processes) -> where the state is kept.
+LAYOUTS: dict[str, Callable[..., Layout]] = {
+    "replicated": lambda options, *where: Layout(*where),
+    "sharded": lambda options, *where: Sharded(*where, group=options.fsdp),
+}
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,9 @@ class Setup:
         return make_train_step(*parts, guarded=self.train.forgives, through=through)
 
     def spread(self, layout: Layout) -> Layout:
-        """The same devices as `train.layout` has them keep the state."""
-        kind = LAYOUTS[self.train.layout]
-        return kind(layout.devices, layout.process, layout.processes)
+        """The devices as `train.layout` has them keep the state; UserError where they cannot."""
+        make = LAYOUTS[self.train.layout]
+        return make(self.train, layout.devices, layout.process, layout.processes)
 
     def compiled_step(self, layout: Layout) -> Compiled:
         """(state, feed, constants, key) -> (state, metrics), on the devices of a layout."""

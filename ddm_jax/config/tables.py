@@ -39,6 +39,7 @@ FREE = (
     "train.on_bad_step",
     "train.bad_steps",
     "train.layout",
+    "train.fsdp",
     "data.dir",
     "data.downloads",
     "data.cache",

@@ -48,10 +48,12 @@ class TrainOptions:
     deterministic_shards: where it is not 0, so many equal parts of the whole batch, each gone
     through alone and summed in order, so that any number of devices that divides it gives the same
     weights to the last bit, for the time and the memory that this takes. layout: whether every
-    device keeps the whole state (replicated) or a part of each large array (sharded). keep: newest
-    checkpoints that stay; keep_every: those at its multiples stay as well (0: none). sample_every:
-    a grid of samples (0: at the end). evaluate_every: the metrics of `evaluate`, at the end too (0:
-    never); the checkpoint that is best by the first of them stays, as `<folder>@best`.
+    device keeps the whole state (replicated) or a part of each large array (sharded); fsdp: how
+    many devices in a row share a sharded state, each group the same one (0: all share one). keep:
+    newest checkpoints that stay; keep_every: those at its multiples stay as well (0: none).
+    sample_every: a grid of samples (0: at the end). evaluate_every: the metrics of `evaluate`, at
+    the end too (0: never); the checkpoint that is best by the first of them stays, as
+    `<folder>@best`.
     hang_timeout: seconds without a step after which a run ends, with exit code 75 (0: never).
     bad_steps in a row whose loss, gradient or update is not finite make on_bad_step happen: stop;
     rollback, to the weights of the newest checkpoint, three times at most; or skip, which goes on.
@@ -63,6 +65,7 @@ class TrainOptions:
     accumulate: int = 1
     deterministic_shards: int = 0
     layout: str = "replicated"
+    fsdp: int = 0
     log_every: int = 100
     save_every: int = 1000
     sample_every: int = 2000
@@ -92,6 +95,12 @@ class TrainOptions:
             raise ValueError(
                 f"layout={self.layout} has no place beside deterministic_shards, whose update "
                 "every device makes of the whole state; take one of the two"
+            )
+        if self.fsdp < 0:
+            raise ValueError(f"fsdp={self.fsdp} is a number of devices, or 0 for all of them")
+        if self.fsdp and self.layout != "sharded":
+            raise ValueError(
+                f"fsdp={self.fsdp} divides a state: set train.layout=sharded too, or fsdp=0"
             )
         for name in ("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"):
             if getattr(self, name) < 1:

@@ -71,7 +71,7 @@ class Layout:
             devices=self.devices if self.processes == 1 else None,
         )
 
-    def _sharding(self, *parts: str) -> Sharding:
+    def _sharding(self, *parts: str | tuple[str, ...]) -> Sharding:
         if self.axis is None:
             return SingleDeviceSharding(self.devices[0])
         return NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(*parts))

@@ -1,8 +1,10 @@
 """A state in parts: each device keeps one of every large array, and has it whole only in use.
 
 Rajbhandari et al. 2019 (ZeRO, stage 3), arXiv:1910.02054; Zhao et al. 2023 (FSDP),
-arXiv:2304.11277. The gradient of a device's examples is a per-device function, as where the state
-is whole; the update is one program over all devices, which the compiler divides as the state is.
+arXiv:2304.11277. Where groups of devices have a state each (hybrid sharding there), what is
+gathered travels within a group alone. The gradient of a device's examples is a per-device function,
+as where the state is whole; the update is one program over all devices, which the compiler divides
+as the state is.
 """
 
 from collections.abc import Callable
@@ -15,27 +17,47 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from ddm_jax.errors import UserError
 from ddm_jax.training.layout import AXIS, Layout, alone
 from ddm_jax.training.parts import in_parts
 from ddm_jax.training.step import Loss, Means, TrainState, TrainStep
 
+COPIES = "copies"  # the axis of the mesh along which states are the same, AXIS is that of its parts
+EVERY = (COPIES, AXIS)  # all devices
 SMALL = 1024  # elements of an array that every device keeps whole
 
 
 @dataclass(frozen=True)
 class Sharded(Layout):
-    """The devices of all processes, over which the state is divided."""
+    """The devices of all processes, of which each `group` in a row, 0 for all, share a state.
+
+    Groups have the same state, and only sums of gradients travel between them.
+    """
+
+    group: int = 0
+
+    def __post_init__(self):
+        if self.count % self.sharing:
+            raise UserError(
+                f"train.fsdp={self.group}: {self.count} device(s) do not divide into groups of that "
+                "many; take what divides them, or 0 for one group"
+            )
+
+    @property
+    def sharing(self) -> int:
+        """How many devices share a state."""
+        return self.group or self.count
 
     @cached_property
     def mesh(self) -> Mesh:
         devices = self.devices if self.processes == 1 else jax.devices()
-        return Mesh(np.array(devices), (AXIS,))
+        return Mesh(np.array(devices).reshape(-1, self.sharing), EVERY)
 
     def spec(self, array: Any) -> PartitionSpec:
-        """How an array is divided: along the longest axis that the devices divide, the last of
-        equals; not at all where there is none, or where it has fewer than SMALL elements.
+        """How an array is divided: along the longest axis that a group divides, the last of equals;
+        not at all where there is none, or where it has fewer than SMALL elements.
         """
-        axes = [k for k, size in enumerate(array.shape) if size % self.count == 0]
+        axes = [k for k, size in enumerate(array.shape) if size % self.sharing == 0]
         if array.size < SMALL or not axes:
             return PartitionSpec()
         longest = max(axes, key=lambda k: (array.shape[k], k))
@@ -60,7 +82,7 @@ class Sharded(Layout):
     def kept(self, state: TrainState) -> int:
         whole = jax.tree.map(lambda spec: not spec, self.specs(state))
         stays = jax.tree.map(lambda a, all_of_it: a if all_of_it else (), state, whole)
-        return (super().kept(state) - super().kept(stays)) // self.count + super().kept(stays)
+        return (super().kept(state) - super().kept(stays)) // self.sharing + super().kept(stays)
 
     def readable(self, tree: Any) -> Any:
         if self.processes == 1:
@@ -73,7 +95,7 @@ class Sharded(Layout):
 
     def shard(self, tree: Any) -> Any:
         return jax.tree.map(
-            lambda a: jax.make_array_from_process_local_data(self._sharding(AXIS), np.asarray(a)),
+            lambda a: jax.make_array_from_process_local_data(self._sharding(EVERY), np.asarray(a)),
             tree,
         )
 
@@ -100,15 +122,15 @@ class Sharded(Layout):
                 lambda part: step.gradients(state, part, constants, key), feed, accumulate
             )
             grads = jax.tree.map(self._mean, means.grads, specs.params)
-            loss, parts = jax.lax.pmean((means.loss, means.parts), AXIS)
+            loss, parts = jax.lax.pmean((means.loss, means.parts), EVERY)
             return Means(grads, loss, parts), seen
 
         everywhere = PartitionSpec()
         gradients = jax.shard_map(
             of_device,
             mesh=self.mesh,
-            in_specs=(specs, PartitionSpec(AXIS), everywhere, everywhere),
-            out_specs=(Means._make((specs.params, everywhere, everywhere)), PartitionSpec(AXIS)),
+            in_specs=(specs, PartitionSpec(EVERY), everywhere, everywhere),
+            out_specs=(Means._make((specs.params, everywhere, everywhere)), PartitionSpec(EVERY)),
             check_vma=False,
         )
 
@@ -119,13 +141,14 @@ class Sharded(Layout):
         return jax.jit(whole_step, donate_argnums=0, out_shardings=(placed, self._sharding()))
 
     def describe(self) -> str:
-        return f"{super().describe()}, the state divided among them"
+        among = f"among each {self.group}" if self.group else "among them"
+        return f"{super().describe()}, the state divided {among}"
 
     def _mean(self, grad: Any, spec: PartitionSpec) -> Any:
-        """Over devices; of an array in parts each has the sum for its part by now."""
-        return grad / self.count if spec else jax.lax.pmean(grad, AXIS)
+        """Over devices; of an array in parts each has the sum over its group for its part."""
+        return jax.lax.psum(grad, COPIES) / self.count if spec else jax.lax.pmean(grad, EVERY)
 
-    def _sharding(self, *parts: str) -> Sharding:
+    def _sharding(self, *parts: str | tuple[str, ...]) -> Sharding:
         return NamedSharding(self.mesh, PartitionSpec(*parts))
 
     def _placed(self, specs: Any) -> Any:

@@ -57,7 +57,7 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool, profile: int 
             runs.check_same_data(data.spec, workdir)
             data = borrowing.taught(config, data, workdir)
             setup, lent = borrowing.assembled(config, data.spec, workdir, training=True)
-            layout.split_batch(*setup.train.split)
+            setup.spread(layout).split_batch(*setup.train.split)
             start = borrowing.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
                 stack.enter_context(locked(workdir))

@@ -27,6 +27,7 @@ from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.data.pipeline import feed
+from ddm_jax.errors import UserError
 from ddm_jax.training import sharded
 from ddm_jax.training.base import Constants
 from ddm_jax.training.layout import Layout
@@ -95,6 +96,21 @@ def test_two_devices_with_half_of_the_state_each_are_one_with_all(all_divided, c
     close(*jax.device_get((one, two)), atol=1e-4 if case == "muon" else 1e-6)
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_groups_that_share_a_state_are_one_device_too(all_divided, group):
+    setup, data = assembled(*CASES["mlp"])
+    layout = Sharded(two_devices().devices, group=group)
+    given = trained(setup, data, one_device()), trained(setup, data, layout)
+    close(*jax.device_get(given))
+    parts = [a.addressable_shards[0].data.size / a.size for a in jax.tree.leaves(given[1][0])]
+    assert min(parts) == 1 / group
+
+
+def test_a_group_that_does_not_divide_the_devices_is_refused():
+    with pytest.raises(UserError, match="train.fsdp=3: 2 device.s. do not divide .* or 0"):
+        Sharded(two_devices().devices, group=3)
+
+
 def test_data_that_stay_on_the_devices_give_the_same(all_divided):
     settings = (*TINY, *SGD)
     setup, data = assembled(*settings, "--config.data.on_device=True")
@@ -140,6 +156,31 @@ def test_the_longest_axis_that_the_devices_divide_is_divided(shape, axis):
     assert spec == (PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, "devices"))
 
 
+def test_the_axis_of_a_group_is_what_the_group_divides():
+    """Of four processes with two devices, of which two share a state."""
+    layout = Sharded(two_devices().devices, 0, 4, group=2)
+    shape = jax.ShapeDtypeStruct((1026, 64), jnp.float32)
+    assert layout.count == 8 and layout.spec(shape) == PartitionSpec("devices")
+
+
+@pytest.mark.slow
+def test_what_a_device_keeps_is_what_the_page_on_scaling_says():
+    text = (ROOT / "docs/scaling.md").read_text()
+    command = text.partition("python launch.py")[2].partition("--dry_run")[0]
+    given = environment(64, PYTEST_XDIST_WORKER="sixty_four", PYTHONPATH=str(ROOT))
+    for more, name in (("", "64"), ("--config.train.fsdp=8", "64, with `--config.train.fsdp=8`")):
+        words = [*command.replace("\\", "").split(), *more.split(), "--dry_run"]
+        found = subprocess.run(
+            [sys.executable, "launch.py", *words],
+            env=given,
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+        )
+        kept = found.stdout.partition("state: ")[2].partition(" MiB")[0]
+        assert f"| {name} | {kept} |" in text, found.stdout + found.stderr
+
+
 def memory(setup, data, layout, options):
     """Bytes of a device: the state, and what the train step needs beside it."""
     state = layout.make(setup.init_state)
@@ -155,7 +196,9 @@ def eight():
     assert len(devices) == 8
     setup, data = assembled(*CASES["mlp"], "--config.train.batch=16")
     one, all_of_them = trained(setup, data, one_device()), Sharded(devices)
-    close(*jax.device_get((one, trained(setup, data, all_of_them))))
+    groups = [Sharded(devices, group=group) for group in (4, 2)]
+    for layout in (all_of_them, *groups):
+        close(*jax.device_get((one, trained(setup, data, layout))))
     wide = ("--config.model.name=residual_mlp", "--config.model.residual_mlp.channels=512")
     setup, data = assembled(*wide, "--config.train.batch=16")
     # What compilers for accelerators do of themselves: keep apart what is gathered twice, and
@@ -165,12 +208,13 @@ def eight():
         "xla_disable_hlo_passes": "cse_barrier_expander",
     }
     whole = memory(setup, data, Layout(devices), options)
-    print(memory(setup, data, all_of_them, options) / whole)
+    for layout in (all_of_them, *groups):
+        print(memory(setup, data, layout, options) / whole)
 
 
 @pytest.mark.telling
 @pytest.mark.slow
-def test_on_eight_devices_each_needs_a_fifth_of_the_memory():
+def test_on_eight_devices_each_needs_a_fifth_of_the_memory_and_more_in_groups():
     paths = os.pathsep.join((str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/training")))
     given = environment(8, PYTHONPATH=paths, PYTEST_XDIST_WORKER="eight", **FAST)
     script = "import test_sharded as t; t.sharded.SMALL = 256; t.eight()"
@@ -178,7 +222,8 @@ def test_on_eight_devices_each_needs_a_fifth_of_the_memory():
         [sys.executable, "-c", script], env=given, cwd=ROOT, text=True, capture_output=True
     )
     assert found.returncode == 0, found.stderr
-    assert float(found.stdout) < 0.2
+    all_of_them, by_four, by_two = map(float, found.stdout.split())
+    assert all_of_them < 0.2 and all_of_them < by_four < 0.35 and by_four < by_two < 0.6
 
 
 def test_a_run_goes_on_with_its_state_whole_and_in_parts(
@@ -214,6 +259,9 @@ def test_layouts_that_cannot_be_are_one_line(tmp_path, at_root, capsys):
     for setting, remedy in (
         (("layout=shared",), "choose one of replicated, sharded"),
         (("layout=sharded", "deterministic_shards=2"), "take one of the two"),
+        (("fsdp=2",), "set train.layout=sharded too"),
+        (("layout=sharded", "fsdp=-1"), "a number of devices, or 0"),
+        (("layout=sharded", "fsdp=3"), "take what divides them"),
     ):
         arguments = [f"--config.train.{text}" for text in setting]
         code, _, err = answer(capsys, *QUICK, *TINY, *arguments, "--dry_run", *folder)
