@@ -2741,6 +2741,13 @@ FACTORISED = (
         ("test_ddpm_unet", "of_their_order"),
     ),
     Mutation(
+        "place and vector together",
+        "Levels.embed",
+        'dense("frame3")(nn.swish(dense("frame2")(nn.swish(emb))))',
+        'dense("frame3")(dense("frame2")(emb))',
+        ("test_ddpm_unet", "told_together"),
+    ),
+    Mutation(
         "taps through time",
         "ThroughTime.__call__",
         "wide[:, k : k + self.frames]",

@@ -94,7 +94,8 @@ class Levels:
 
     def embed(self, noise_cond: Array) -> Array:
         """The embedding (B, 4 channels) of the noise, to which those of the context's gap, zero at
-        first, of a frame's place in its clip, and the context's vector are added.
+        first, and its vector are added; of a frame also that of its place in the clip, and what
+        two layers make of the sum, as a motion is what place and vector tell together.
 
         Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021, arXiv:2102.09672; Geng et al.
         2025, arXiv:2505.13447, section 4.3.
@@ -109,11 +110,13 @@ class Levels:
         if self.context.gap is not None:
             gap = sinusoidal_embedding(self.context.gap, self.channels)
             emb = emb + dense("gap2", zero_init)(nn.swish(dense("gap1")(gap)))
-        if self.frames:
-            place = sinusoidal_embedding(jnp.arange(len(emb)) % self.frames, self.channels)
-            emb = emb + dense("frame2")(nn.swish(dense("frame1")(place)))
         vector = self.context.vector
-        return emb if vector is None else emb + vector.astype(dtype)
+        emb = emb if vector is None else emb + vector.astype(dtype)
+        if not self.frames:
+            return emb
+        place = sinusoidal_embedding(jnp.arange(len(emb)) % self.frames, self.channels)
+        emb = emb + dense("frame1")(place)
+        return emb + dense("frame3")(nn.swish(dense("frame2")(nn.swish(emb))))
 
     def block(self, h: Array, emb: Array, width: int, name: str, *, resample: str = "") -> Array:
         """A residual block to `width` channels; of clips a convolution through time after it."""

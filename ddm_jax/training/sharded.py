@@ -39,8 +39,8 @@ class Sharded(Layout):
     def __post_init__(self):
         if self.count % self.sharing:
             raise UserError(
-                f"train.fsdp={self.group}: {self.count} device(s) do not divide into groups of that "
-                "many; take what divides them, or 0 for one group"
+                f"train.fsdp={self.group}: {self.count} device(s) do not divide into groups of "
+                "that many; take what divides them, or 0 for one group"
             )
 
     @property

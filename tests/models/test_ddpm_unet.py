@@ -255,7 +255,9 @@ def silenced(params, *names):
 def test_without_time_a_factorised_network_is_the_plain_one_of_each_frame():
     """All parameters of frames are those of the plain network, which sees each frame by itself."""
     x, noise_cond, context = clips_and_told()
-    params = silenced(awake(CLIPS, x, noise_cond, context), "_time/proj", "_time/conv", "frame2")
+    params = silenced(
+        awake(CLIPS, x, noise_cond, context), "_time/proj", "_time/conv", "frame1", "frame3"
+    )
     own = {n: p for n, p in params.items() if "_time" not in n and not n.startswith("frame")}
     assert own.keys() == shapes_of_frames(context).keys()
     each = jax.tree.map(lambda a: jnp.repeat(a, x.shape[1], 0), (noise_cond, context))
@@ -279,9 +281,27 @@ def test_frames_of_a_clip_know_of_each_other_and_of_their_order():
 
     moved = abs(out(params, x.at[:, 4].add(1.0)) - out(params, x))
     assert moved.max((2, 3, 4)).min() > 1e-3  # every frame of both clips
-    assert abs(out(params, back)[:, ::-1] - out(params, x)).max() > 1e-2
-    placeless = silenced(params, "frame2", "_time/conv")
+    told = silenced(params, "_time/conv")  # which tells before from after too
+    assert abs(out(told, back)[:, ::-1] - out(told, x)).max() > 1e-2
+    placeless = silenced(params, "frame1", "_time/conv")
     np.testing.assert_allclose(out(placeless, back)[:, ::-1], out(placeless, x), atol=2e-5)
+
+
+class Embedding(nn.Module):
+    """The embedding of three frames of each clip alone."""
+
+    @nn.compact
+    def __call__(self, noise_cond, vector):
+        return Levels.of(CLIPS, Context(vector=vector), frames=3).embed(noise_cond)
+
+
+def test_place_and_condition_are_told_together():
+    """As a motion is; where both were added, their second difference would be 0."""
+    vectors = jnp.repeat(jax.random.normal(jax.random.key(0), (2, CLIPS.width)), 3, 0)
+    params = awake(Embedding(), jnp.zeros(6), vectors)
+    emb = apply(Embedding(), params, jnp.zeros(6), vectors).reshape(2, 3, -1)
+    second = emb[0, 1] - emb[0, 0] - emb[1, 1] + emb[1, 0]
+    assert abs(second).max() > 0.1
 
 
 class Attending(nn.Module):
