@@ -2,12 +2,9 @@ r"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and 
 
 python launch.py --config configs/moving_shapes.py
 
-`data.moving_shapes.oracle` reads shape, colour and velocity of what is drawn.
-After these 4,000 steps a clip has a clean ground, one colour and a motion, but its shape is rough
-and changes on the way; the oracle reads 0.4 % of 240 clips as asked:
-
-python launch.py --mode evaluate --workdir runs/moving_shapes --config.evaluate.samples=240 \
-    --config.evaluate.metrics=agreement --config.features.name=oracle
+Frames pass the U-Net of configs/fashion_mnist.py one by one, with convolutions and attention through
+time. Eight frames show a motion through much more noise than one picture shows a garment through, so
+the schedule is shifted to where the direction is decided: without that, directions were by chance.
 """
 
 from configs import base
@@ -16,16 +13,19 @@ from configs import base
 def get_config():
     config = base.get_config()
     config.data.update(name="moving_shapes", count=20_000)
-    config.model.name = "dit"
-    config.model.dit.update(channels=96, depth=4, heads=4, patch=4)
-    config.prediction.name = "x0"
-    config.weighting.simple.space = "v"
+    config.model.ddpm_unet.update(
+        channels=16, multipliers=(1, 3, 4), blocks=1, attention=(8, 4), dropout=0.0
+    )
+    config.model.ddpm_unet.update(scale_shift=True, space_time="factorised")
+    config.schedule.name = "continuous_cosine"
+    config.schedule.continuous_cosine.shift = -2.5
+    config.prediction.name = "v"
     config.condition.name = "classes"
     config.loss.class_dropout = 0.1
     config.guidance.name = "classifier_free"
-    config.guidance.classifier_free.scale = 1.0
-    config.optim.update(lr=1e-3, warmup=200, decay="cosine")
+    config.guidance.classifier_free.scale = 2.0
+    config.optim.update(name="muon", lr=5e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=4000, batch=64, log_every=50, save_every=500, sample_every=0)
+    config.train.update(steps=1000, batch=16, log_every=50, save_every=250, sample_every=0)
     config.sample.update(count=48, batch=48, steps=30, film=8)
     return config
