@@ -5,6 +5,11 @@ python launch.py --config configs/moving_shapes.py
 Frames pass the U-Net of configs/fashion_mnist.py one by one, with convolutions and attention through
 time. Eight frames show a motion through much more noise than one picture shows a garment through, so
 the schedule is shifted to where the direction is decided: without that, directions were by chance.
+The oracle reads 36.2 % of 240 clips as asked, of which direction is the harder part; more is in
+experiments/gallery.
+
+python launch.py --mode evaluate --workdir runs/moving_shapes --config.evaluate.samples=240 \
+    --config.evaluate.metrics=agreement --config.features.name=oracle
 """
 
 from configs import base
