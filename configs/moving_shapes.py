@@ -2,10 +2,10 @@ r"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and 
 
 python launch.py --config configs/moving_shapes.py
 
-Frames pass the U-Net of configs/fashion_mnist.py one by one, with convolutions and attention through
-time. Eight frames show a motion through much more noise than one picture shows a garment through, so
-the schedule is shifted to where the direction is decided: without that, directions were by chance.
-The oracle reads 36.2 % of 240 clips as asked, of which direction is the harder part; more is in
+Frames pass the U-Net of configs/fashion_mnist.py one by one, with convolutions and attention
+through time. Eight frames show a motion through more noise than one picture a garment, so the
+schedule is shifted to where the direction is decided; without that, directions were by chance. The
+oracle reads 36.2 % of 240 clips as asked, of which the direction is the harder part; more is in
 experiments/gallery.
 
 python launch.py --mode evaluate --workdir runs/moving_shapes --config.evaluate.samples=240 \
