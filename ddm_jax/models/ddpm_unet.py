@@ -92,11 +92,11 @@ class DDPMUNet(nn.Module):
         noise_cond, context = jax.tree.map(
             lambda a: jnp.repeat(a, frames, 0), (noise_cond, context)
         )
-        out = self._of_examples(x.reshape(-1, *x.shape[2:]), noise_cond, context, train, frames)
+        out = self._of_examples(x.reshape(-1, *x.shape[2:]), noise_cond, context, train, frames=frames)
         return out.reshape(*clips, -1)
 
     def _of_examples(
-        self, x: Array, noise_cond: Array, context: Context, train: bool, frames: int = 0
+        self, x: Array, noise_cond: Array, context: Context, train: bool, *, frames: int = 0
     ) -> Array:
         """F of examples, or of frames, so many in a row of one clip."""
         dtype = jnp.dtype(self.dtype)

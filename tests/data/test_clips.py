@@ -129,7 +129,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_read(tmp_path):
 
 
 def test_folders_without_clips_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="write --config.data.name=clips:<path>"):
+    with pytest.raises(UserError, match="correct the path in clips:<path>"):
         load(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no clips in .*: neither GIFs nor folders of frames"):
         load(tmp_path)
