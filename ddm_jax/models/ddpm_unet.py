@@ -92,7 +92,9 @@ class DDPMUNet(nn.Module):
         noise_cond, context = jax.tree.map(
             lambda a: jnp.repeat(a, frames, 0), (noise_cond, context)
         )
-        out = self._of_examples(x.reshape(-1, *x.shape[2:]), noise_cond, context, train, frames=frames)
+        out = self._of_examples(
+            x.reshape(-1, *x.shape[2:]), noise_cond, context, train, frames=frames
+        )
         return out.reshape(*clips, -1)
 
     def _of_examples(
