@@ -2720,17 +2720,17 @@ LEARNED_WEIGHTING = (
 )
 FACTORISED = (
     Mutation(
-        "time within clips",
+        "grid of clips",
         "Levels.attend",
-        "h.reshape(-1, self.frames, *h.shape[1:])",
-        "h.reshape(self.frames, -1, *h.shape[1:]).swapaxes(0, 1)",
+        "(self.frames, *h.shape[1:-1])",
+        "(h.shape[1], self.frames, *h.shape[2:-1])",
         ("test_ddpm_unet", "one_position or stay_apart"),
     ),
     Mutation(
         "time at one position",
         "Levels.attend",
-        "jnp.moveaxis(h.reshape(-1, self.frames, *h.shape[1:]), 1, -2)",
-        "h.reshape(-1, *h.shape[1:-1], self.frames, h.shape[-1])",
+        'grouped(h.reshape(-1, math.prod(grid), h.shape[-1]), grid, "time")',
+        'grouped(h.reshape(-1, math.prod(grid), h.shape[-1]), grid, "space")',
         ("test_ddpm_unet", "one_position"),
     ),
     Mutation(

@@ -1,5 +1,6 @@
 """What U-Nets and their halves share: the embedding of the noise, blocks, and the way down."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ddm_jax.models.layers import (
     zero_init,
 )
 from ddm_jax.models.resampling import divides
+from ddm_jax.models.transformer import grouped, ungrouped
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,10 @@ class Levels:
         h = Attention(*how, name=name)(h, self.context)
         if not self.frames:
             return h
-        clips = jnp.moveaxis(h.reshape(-1, self.frames, *h.shape[1:]), 1, -2)
-        through = Attention(*how, name=f"{name}_time")(clips.reshape(-1, *clips.shape[-2:]))
-        return jnp.moveaxis(through.reshape(clips.shape), -2, 1).reshape(h.shape)
+        grid = self.frames, *h.shape[1:-1]
+        each = grouped(h.reshape(-1, math.prod(grid), h.shape[-1]), grid, "time")
+        through = Attention(*how, name=f"{name}_time")(each)
+        return ungrouped(through, grid, "time").reshape(h.shape)
 
     def down(self, x: Array, emb: Array) -> list[Array]:
         """What comes out of the first convolution, of every block and of every halving, in order.
