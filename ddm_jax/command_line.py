@@ -95,6 +95,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     traced = "trace so many steps of training and list their dearest operations"
     parser.add_argument("--profile", type=int, default=0, metavar="STEPS", help=traced)
+    pod = "with --dry_run: compile a step for these TPUs, say what it takes"
+    parser.add_argument("--pod", default="", metavar="v5p-256", help=pod)
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -159,6 +161,8 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("--out and several --workdir are for --mode report; leave them out")
     if flags.profile < 0 or (flags.profile and (flags.sweep or flags.mode != "train")):
         raise UserError("--profile is a number of steps, 1 or more, of training one run")
+    if flags.pod and (flags.mode != "train" or flags.sweep or not flags.dry_run):
+        raise UserError("--pod compiles one step of training; add --dry_run, leave --sweep out")
     if flags.sweep:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:
@@ -170,7 +174,7 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("give --config, for example --config configs/quickstart.py")
     _join(flags)
     if flags.mode == "train":
-        how = {"profile": flags.profile}
+        how = {"profile": flags.profile, "pod": flags.pod}
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run, **how)
     if flags.mode == "import":
         how = {"workdir": flags.workdir, "overrides": overrides, "dry_run": flags.dry_run}

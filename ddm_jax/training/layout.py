@@ -110,6 +110,16 @@ class Layout:
         step = make().whole(accumulate, self.axis)
         return self.compile(step, (False, True, False, False), 0)
 
+    def given(self, state: Any, feed: Any) -> tuple[Any, Any]:
+        """The shapes of a state and of a whole batch as a compiled step takes them."""
+        if self.axis is None:
+            return state, feed
+        n = self.count
+        dealt = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct((n, len(a) // n, *a.shape[1:]), a.dtype), feed
+        )
+        return state, dealt
+
     def shard(self, tree: Any) -> Any:
         """This process's part of a batch, leaves (n, ...), dealt to its devices in order."""
         if self.axis is not None:

@@ -7,6 +7,7 @@ as where the state is whole; the update is one program over all devices, which t
 as the state is.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from ddm_jax.training.step import Loss, Means, TrainState, TrainStep
 
 COPIES = "copies"  # the axis of the mesh along which states are the same, AXIS is that of its parts
 EVERY = (COPIES, AXIS)  # all devices
+PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
 SMALL = 1024  # elements of an array that every device keeps whole
 
 
@@ -93,6 +95,13 @@ class Sharded(Layout):
     def whole(self, tree: Any) -> Any:
         return alone(self).replicate(self.readable(tree))
 
+    def given(self, state: TrainState, feed: Any) -> tuple[Any, Any]:
+        def placed(array: Any, sharding: Sharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
+
+        dealt = jax.tree.map(lambda a: placed(a, self._sharding(EVERY)), feed)
+        return jax.tree.map(placed, state, self._placed(self.specs(state))), dealt
+
     def shard(self, tree: Any) -> Any:
         return jax.tree.map(
             lambda a: jax.make_array_from_process_local_data(self._sharding(EVERY), np.asarray(a)),
@@ -105,14 +114,16 @@ class Sharded(Layout):
         init: Callable[[], TrainState],
         accumulate: int = 1,
     ) -> Callable[..., tuple[Any, Any]]:
-        specs = self.specs(jax.eval_shape(init))
+        shapes = jax.eval_shape(init)
+        specs = self.specs(shapes)
         placed = self._placed(specs)
+        policy = but_what_is_gathered(shapes.params, specs.params)
 
         def through(loss: Loss) -> Loss:
             def of_parts(params: Any) -> Any:
                 return loss(gathered(params, specs.params))
 
-            return jax.checkpoint(of_parts, policy=but_what_is_gathered)
+            return jax.checkpoint(of_parts, policy=policy)
 
         step = make(through=through)
 
@@ -163,9 +174,23 @@ def put(array: Any, sharding: Sharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda place: array[place])
 
 
-def but_what_is_gathered(primitive: Any, *_: Any, **__: Any) -> bool:
-    """What the forward pass leaves for the backward pass, which gathers arrays once more."""
-    return primitive is not jax.lax.all_gather_p
+def but_what_is_gathered(params: Any, specs: Any) -> Callable[..., bool]:
+    """What the forward pass leaves for the backward pass: all but whole weights, which are gathered
+    once more, and what is made of them alone, as the same in another type.
+
+    A primitive tells the shapes that it takes, and not where they come from: an array counts as
+    weights where its shape is that of some.
+    """
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(specs), strict=True)
+    shapes = {array.shape for array, spec in pairs if spec}
+
+    def kept(primitive: Any, *arrays: Any, **_: Any) -> bool:
+        largest = max((a.shape for a in arrays), key=math.prod, default=())
+        return primitive is not jax.lax.all_gather_p and (
+            primitive in PRODUCTS or largest not in shapes
+        )
+
+    return kept
 
 
 def gathered(tree: Any, specs: Any) -> Any:

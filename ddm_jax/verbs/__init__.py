@@ -25,12 +25,14 @@ def train(
     dry_run: bool = False,
     *,
     profile: int = 0,
+    pod: str = "",
 ) -> int:
     """Train the config file `config` in `workdir`, by default `runs/<config name>`.
 
     overrides: as on the command line, `--config.train.steps=1000`. profile: so many steps are
-    traced, and their dearest operations listed, in the folder `profile` of the run. Returns the
-    exit code, 0 at the end. Raises UserError for whatever is wrong, with the remedy, and RunError
+    traced, and their dearest operations listed, in the folder `profile` of the run. pod: TPUs, as
+    v5p-256, for which a dry run compiles a step and says what it takes. Returns the exit code, 0 at
+    the end. Raises UserError for whatever is wrong, with the remedy, and RunError
     for a run that had to stop.
     """
     from ddm_jax.config.load import default_workdir
@@ -38,7 +40,8 @@ def train(
     from ddm_jax.verbs.entry import train_config
 
     place = Path(workdir or default_workdir(str(config)))
-    return train_config(read(str(config), overrides), place, dry_run, profile)
+    how = {"profile": profile, "pod": pod}
+    return train_config(read(str(config), overrides), place, dry_run, **how)
 
 
 def sample(workdir: str | Path, overrides: Sequence[str] = (), dry_run: bool = False) -> int:

@@ -20,6 +20,7 @@ from ddm_jax.evaluation.sets import SET_METRICS
 from ddm_jax.lock import locked
 from ddm_jax.tasks.base import completed
 from ddm_jax.training.layout import Layout, all_devices
+from ddm_jax.training.pods import pod_of
 from ddm_jax.training.processes import together
 from ddm_jax.verbs.editing import edit
 from ddm_jax.verbs.encoding import encode_pairs
@@ -27,6 +28,7 @@ from ddm_jax.verbs.evaluating import evaluate, report
 from ddm_jax.verbs.examining import examine
 from ddm_jax.verbs.latents import encode_latents, stored
 from ddm_jax.verbs.opened import Loaded, Opened, load, open_run
+from ddm_jax.verbs.planning import plan
 from ddm_jax.verbs.previews import PREVIEWS, Preview
 from ddm_jax.verbs.sampling import sample
 from ddm_jax.verbs.training import train
@@ -46,9 +48,15 @@ USES: dict[str, dict[str, Callable[[Opened, Layout], int | None]]] = {
 }
 
 
-def train_config(config: ConfigDict, workdir: Path, dry_run: bool, profile: int = 0) -> int:
-    """Train a config in a folder, or go on there; the exit code. profile: steps that are traced."""
-    layout = all_devices()
+def train_config(
+    config: ConfigDict, workdir: Path, dry_run: bool, *, profile: int = 0, pod: str = ""
+) -> int:
+    """Train a config in a folder, or go on there; the exit code.
+
+    profile: steps that are traced. pod: the name of the TPUs that a dry run is about.
+    """
+    slice_of_pod = pod_of(pod) if pod else None
+    layout = slice_of_pod.layout if slice_of_pod else all_devices()
     with ExitStack() as stack:
         with together(layout):
             check_alone(config)
@@ -68,6 +76,8 @@ def train_config(config: ConfigDict, workdir: Path, dry_run: bool, profile: int 
         warn(setup, layout)
         if dry_run:
             describe(config, setup, layout, workdir)
+            if slice_of_pod:
+                plan(setup, data, slice_of_pod, lent)
             return 0
         _, weights, origins = load({**lent, **({"init": start} if start else {})}, layout)
         watch = None

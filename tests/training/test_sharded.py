@@ -16,6 +16,7 @@ from conftest import (
     TINY_UNET,
     answer,
     environment,
+    keys,
     one_device,
     state_of,
     two_devices,
@@ -94,6 +95,47 @@ def test_two_devices_with_half_of_the_state_each_are_one_with_all(all_divided, c
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), one[0].params, setup.init_params())
     assert max(jax.tree.leaves(moved)) > 1e-3
     close(*jax.device_get((one, two)), atol=1e-4 if case == "muon" else 1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["ddpm_unet", "edm2_unet", "dit"])
+def test_the_backward_pass_gathers_weights_once_more(monkeypatch, name, dtype):
+    """Also where they are used in another type, normalised, or as matrices: none of it is kept. A
+    layer whose input needs no gradient does not need its weights again."""
+    monkeypatch.setattr(sharded, "SMALL", 200)
+    model = {
+        "ddpm_unet": ("channels=16", "multipliers=(1,2)", "attention=(4,)"),
+        "edm2_unet": ("channels=16", "multipliers=(1,2)", "attention=(4,)"),
+        "dit": ("channels=16", "depth=2", "heads=2", "patch=2"),
+    }
+    settings = [f"model.{name}.{text}" for text in (*model[name], f"dtype={dtype}")]
+    setup, data = assembled(*keys(f"model.name={name}", *settings))
+    layout = Sharded(two_devices().devices)
+    batch = feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
+    shapes = layout.given(jax.eval_shape(setup.init_state), batch)
+    fixed = Constants(None, {}), jax.eval_shape(setup.train_key)
+    text = setup.compiled_step(layout).lower(*shapes, *fixed).as_text()
+    divided = text.count("stablehlo.reduce_scatter")
+    assert divided > 16
+    assert text.count("stablehlo.all_gather") >= 2 * divided - 2
+
+
+@pytest.mark.parametrize("layout", ["none", "one", "parts"])
+def test_layouts_know_the_shapes_of_what_they_are_given(all_divided, layout):
+    """A state and a batch as they are placed, of which nothing is made."""
+    layouts = {"none": one_device(), "one": two_devices(), "parts": Sharded(two_devices().devices)}
+    layout = layouts[layout]
+    setup, data = assembled(*TINY)
+    batch = feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
+    placed = layout.make(setup.init_state), layout.shard(batch)
+    given = layout.given(jax.eval_shape(setup.init_state), batch)
+    shapes = [jax.tree.map(lambda a: (a.shape, a.dtype), tree) for tree in (placed, given)]
+    assert shapes[0] == shapes[1]
+    if isinstance(layout, Sharded):
+        equal = jax.tree.map(
+            lambda a, b: a.sharding.is_equivalent_to(b.sharding, a.ndim), placed, given
+        )
+        assert all(jax.tree.leaves(equal))
 
 
 @pytest.mark.parametrize("group", [1, 2])
