@@ -9,14 +9,18 @@ import pytest
 
 from ddm_jax.output import told_every
 from ddm_jax.training.layout import Layout
-from ddm_jax.verbs import sampling
+from ddm_jax.verbs import looking, sampling
+from ddm_jax.verbs.looking import Eye, look
 from ddm_jax.verbs.sampling import in_batches
 
 INDEX = np.arange(5, 15)
 
 
-def drawn(call, say):
-    return in_batches(Layout(tuple(jax.local_devices()[:1])), call, INDEX, 4, say=say)
+HERE = Layout(tuple(jax.local_devices()[:1]))
+
+
+def drawn(call, say, **how):
+    return in_batches(HERE, call, INDEX, 4, say=say, **how)
 
 
 def test_a_long_batch_is_told_to_be_under_way_and_how_far_the_whole_is(monkeypatch):
@@ -32,6 +36,21 @@ def test_a_long_batch_is_told_to_be_under_way_and_how_far_the_whole_is(monkeypat
     np.testing.assert_array_equal(drawn(call, said.append), INDEX)
     assert said[0] == "sampled 0 of 10; 4 more are under way since 0 min"
     assert said[-1] == "sampled 8 of 10; 2 more are under way since 0 min"
+
+
+def test_a_piece_of_more_work_is_told_by_its_place_in_the_whole(monkeypatch, tmp_path):
+    monkeypatch.setattr(sampling, "SILENCE", 0.02)
+    said = []
+
+    def see(values, before, total):
+        how = {"done": "looked at", "before": before, "total": total}
+        return {"features": drawn(lambda part: time.sleep(0.1) or part, said.append, **how)}
+
+    eye = Eye(see, {"features": jax.ShapeDtypeStruct((), np.int64)}, {}, "", ())
+    monkeypatch.setattr(looking, "part_size", lambda batch: 10)
+    assert len(look(HERE, eye, tmp_path, np.zeros(20), say=print).features) == 20
+    assert said[0] == "looked at 0 of 20; 4 more are under way since 0 min"
+    assert said[-1] == "looked at 18 of 20; 2 more are under way since 0 min"
 
 
 def test_short_batches_are_silent():

@@ -25,7 +25,8 @@ from ddm_jax.verbs.opened import Loaded, Opened
 from ddm_jax.verbs.resumable import in_parts, part_size
 from ddm_jax.verbs.sampling import Say, in_batches
 
-See = Callable[[np.ndarray], dict[str, np.ndarray]]  # values (n, ...) -> features, log_probs
+# (values (n, ...), those before them, of how many) -> features, log_probs
+See = Callable[[np.ndarray, int, int], dict[str, np.ndarray]]
 
 
 class Eye(NamedTuple):
@@ -75,14 +76,13 @@ def make_eye(opened: Opened, loaded: Loaded, layout: Layout) -> Eye:
     shapes = jax.eval_shape(see, params, x)
     like = {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in shapes.items()}
 
-    def all_of(values: np.ndarray) -> dict[str, np.ndarray]:
+    def all_of(values: np.ndarray, before: int, total: int) -> dict[str, np.ndarray]:
         def call(part: np.ndarray) -> dict[str, np.ndarray]:
             return own.gather(program(params, own.shard(np.asarray(values[part]))))
 
         index = np.arange(len(values))
-        return in_batches(
-            layout, call, index, task.evaluate.batch, say=layout.say, done="looked at"
-        )
+        how = {"say": layout.say, "done": "looked at", "before": before, "total": total}
+        return in_batches(layout, call, index, task.evaluate.batch, **how)
 
     about = {**about, "sha256": sha256}
     return Eye(all_of, like, about, row.title, row.classes(task.lent))
@@ -92,7 +92,7 @@ def look(layout: Layout, eye: Eye, folder: Path, values: np.ndarray, *, say: Say
     """What is seen of values (n, ...), kept in parts below `folder`."""
 
     def make(first: int, n: int) -> dict[str, np.ndarray]:
-        return eye.see(values[first : first + n])
+        return eye.see(values[first : first + n], first, len(values))
 
     how = {"size": part_size(64), "make": make, "say": say}
     found = in_parts(layout, folder, eye.like, len(values), **how)

@@ -36,28 +36,31 @@ def in_batches(
     *,
     say: Say,
     done: str = "sampled",
+    before: int = 0,
+    total: int = 0,
 ) -> Any:
     """call(part) for equal parts of `index` (n,), the last one filled up and cut; leaves (n, ...).
 
     Every process calls its share of them, on its own devices, over which parts divide, and has all
     results. They are exchanged after each part, so that none waits for long and no device holds
     more than a part of each process. It says where it is after each part that took long, and once
-    a minute within one.
+    a minute within one; of more work than this, so many were done `before`, of `total`.
     """
     devices, mine = len(layout.devices), share(layout, index)
+    total = total or len(index)
     size = -(-min(batch, len(mine)) // devices) * devices
     rows, spoke = [], time.monotonic()
     for start in range(0, len(mine), size):
 
         def under_way(seconds: float, start: int = start) -> str:
             at, part = start * layout.processes, min(size, len(mine) - start) * layout.processes
-            what = f"{done} {at:,} of {len(index):,}"
+            what = f"{done} {before + at:,} of {total:,}"
             return f"{what}; {part:,} more are under way since {seconds / 60:.0f} min"
 
         with told_every(SILENCE, say, under_way):
             rows.append(allgather(layout, call(np.resize(mine[start : start + size], size))))
         if time.monotonic() - spoke > 5 and start + size < len(mine):
-            say(f"{done} {(start + size) * layout.processes:,} of {len(index):,}")
+            say(f"{done} {before + (start + size) * layout.processes:,} of {total:,}")
             spoke = time.monotonic()
 
     def joined(*parts: np.ndarray) -> np.ndarray:
