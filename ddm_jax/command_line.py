@@ -162,7 +162,7 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     if flags.profile < 0 or (flags.profile and (flags.sweep or flags.mode != "train")):
         raise UserError("--profile is a number of steps, 1 or more, of training one run")
     if flags.pod and (flags.mode != "train" or flags.sweep or not flags.dry_run):
-        raise UserError("--pod compiles one step of training; add --dry_run, leave --sweep out")
+        raise UserError("--pod takes --dry_run of training one run, without --mode and --sweep")
     if flags.sweep:
         return _sweep(flags, overrides)
     if flags.sweep_index is not None or flags.sweep_submit:

@@ -98,9 +98,10 @@ def pod_of(name: str) -> Pod:
     """The slice of a name such as v5p-256, which is not reached for; UserError where it cannot be
     described.
 
-    As Google Cloud has it, the number counts cores of v5p, two to a chip, and chips of v5e and v6e.
+    As Google Cloud has it, the number counts cores of v5p, two to a chip, and chips of v5e, there
+    also v5litepod, and v6e.
     """
-    kind, _, number = name.partition("-")
+    kind, _, number = name.replace("v5litepod", "v5e").partition("-")
     if kind not in CHIPS:
         raise UserError(f"--pod={name}: take {' or '.join(CHIPS)}, as in v5p-256")
     chip = CHIPS[kind]

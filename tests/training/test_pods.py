@@ -10,11 +10,15 @@ import pytest
 from conftest import ROOT, TINY, answer, environment, keys
 from jax.errors import JaxRuntimeError
 
+from ddm_jax.config.assemble import assemble
+from ddm_jax.config.load import load_config
+from ddm_jax.config.tables import data_options
+from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.training import pods
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.pods import CHIPS, Chip, Cost, Pod, pod_of, sent
-from ddm_jax.verbs.planning import told
+from ddm_jax.verbs.planning import plan, told
 
 QUICK = ("--config", f"{ROOT}/configs/quickstart.py", "--dry_run")
 GROUPS = {
@@ -73,6 +77,7 @@ def test_the_longest_of_three_bounds_a_step():
         ("v5p", "of v5p take 8, 16, 32,"),
         ("v5p-4", "of v5p take 8, 16, 32,"),
         ("v5e-12", "of v5e take 4, 8, 16,"),
+        ("v5litepod-2", "v5litepod-2: of v5e take 4, 8, 16,"),
         ("V5P-256", "take v5e or v5p or v6e, as in v5p-256"),
     ],
 )
@@ -94,9 +99,9 @@ def test_without_the_compiler_it_is_named(monkeypatch, capsys, at_root):
 @pytest.mark.parametrize(
     "arguments, remedy",
     [
-        (("--pod=v5e-4",), "add --dry_run"),
-        (("--pod=v5e-4", "--dry_run", "--sweep", "seed=1,2"), "leave --sweep out"),
-        (("--pod=v5e-4", "--dry_run", "--mode", "sample"), "one step of training"),
+        (("--pod=v5e-4",), "--pod takes --dry_run"),
+        (("--pod=v5e-4", "--dry_run", "--sweep", "seed=1,2"), "without --mode and --sweep"),
+        (("--pod=v5e-4", "--dry_run", "--mode", "sample"), "without --mode and --sweep"),
     ],
 )
 def test_a_pod_is_for_dry_runs_of_training(arguments, remedy, capsys, at_root):
@@ -122,6 +127,14 @@ def test_steps_that_repeat_operations_are_refused(setting, remedy, monkeypatch, 
     monkeypatch.setattr("ddm_jax.verbs.entry.pod_of", here)
     code, out, err = answer(capsys, *QUICK, *TINY, f"--config.{setting}", "--pod=v5e-4")
     assert code == 2 and remedy in err and "compiling" not in out
+
+
+def test_steps_that_need_another_run_are_refused():
+    config = load_config(f"{ROOT}/configs/quickstart.py")
+    data = sources.load(data_options(config))
+    setup = assemble(config, data.spec)
+    with pytest.raises(UserError, match="borrows its autoencoder and teacher$"):
+        plan(setup, data, here("v5e-4"), ["autoencoder", "teacher"])
 
 
 def test_a_step_is_compiled_on_the_devices_of_the_pod(monkeypatch, capsys, at_root):
