@@ -11,7 +11,7 @@ from conftest import ROOT, environment
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.schedules import SCHEDULES
 
-SHARES = 40
+SHARES = 60
 
 
 @pytest.mark.slow
