@@ -2,8 +2,12 @@ r"""Synthetic coloured shapes, 32 x 32 RGB, drawn on the spot: no data to fetch.
 
 python launch.py --config configs/shapes.py
 
-The class is colour and shape. Shapes are flat, so the network predicts them and not noise; at which
-levels they are decided is learnt with it, as the weighting of the loss.
+The class is colour and shape. Shapes are flat, so the network predicts them and not noise; how much
+each level of noise counts is learnt with it. 29 min 23 s of CPU time, with samples thrice on the
+way. The oracle reads 86.9 % of 5,000 samples as asked without guidance, and with it 95.8 % of 192:
+
+python launch.py --mode evaluate --workdir runs/shapes --config.evaluate.samples=192 \
+    --config.evaluate.metrics=agreement --config.features.name=oracle
 """
 
 from configs import base
