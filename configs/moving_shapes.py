@@ -1,15 +1,14 @@
-r"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and direction are told.
+"""Clips of a coloured shape that moves evenly, 8 frames of 16 x 16: shape and direction are told.
 
 python launch.py --config configs/moving_shapes.py
 
-Frames pass the U-Net of configs/fashion_mnist.py one by one, with convolutions and attention
-through time. Eight frames show a motion through more noise than one picture a garment, so the
-schedule is shifted to where the direction is decided; without that, directions were by chance. The
-oracle reads 36.2 % of 240 clips as asked, of which the direction is the harder part; more is in
+Frames pass a U-Net one by one, with convolutions and attention through time; it predicts them and
+not noise, as shapes are flat, under a learned weighting. Eight frames show a motion through more
+noise than one picture a garment, so the schedule is shifted to where the direction is decided. The
+oracle reads 47.9 % of 96 clips as asked, of which the direction is the harder part; more is in
 experiments/gallery.
 
-python launch.py --mode evaluate --workdir runs/moving_shapes --config.evaluate.samples=240 \
-    --config.evaluate.metrics=agreement --config.features.name=oracle
+python launch.py --mode sample --workdir runs/moving_shapes --config.sample.count=96
 """
 
 from configs import base
@@ -24,13 +23,15 @@ def get_config():
     config.model.ddpm_unet.update(scale_shift=True, space_time="factorised")
     config.schedule.name = "continuous_cosine"
     config.schedule.continuous_cosine.shift = -2.5
-    config.prediction.name = "v"
+    config.prediction.name = "x0"
+    config.objective.name = "uncertainty"
     config.condition.name = "classes"
     config.loss.class_dropout = 0.1
     config.guidance.name = "classifier_free"
     config.guidance.classifier_free.scale = 2.0
     config.optim.update(name="muon", lr=5e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=1000, batch=16, log_every=50, save_every=250, sample_every=0)
-    config.sample.update(count=48, batch=48, steps=30, film=8)
+    config.train.update(steps=800, batch=16, log_every=50, save_every=200, sample_every=0)
+    config.sampler.name = "dpmpp_2m"
+    config.sample.update(count=48, batch=48, steps=20, film=8)
     return config
