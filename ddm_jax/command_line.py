@@ -161,7 +161,7 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
         raise UserError("--out and several --workdir are for --mode report; leave them out")
     if flags.profile < 0 or (flags.profile and (flags.sweep or flags.mode != "train")):
         raise UserError("--profile is a number of steps, 1 or more, of training one run")
-    if flags.pod and (flags.mode != "train" or flags.sweep or not flags.dry_run):
+    if flags.pod and (flags.mode != "train" or flags.sweep):
         raise UserError("--pod takes --dry_run of training one run, without --mode and --sweep")
     if flags.sweep:
         return _sweep(flags, overrides)
@@ -173,6 +173,10 @@ def _run(flags: argparse.Namespace, overrides: list[str]) -> int:
     if not flags.config and (flags.mode in ("train", "import") or not flags.workdir):
         raise UserError("give --config, for example --config configs/quickstart.py")
     _join(flags)
+    if flags.pod:
+        from ddm_jax.training.layout import leave_accelerators
+
+        leave_accelerators()
     if flags.mode == "train":
         how = {"profile": flags.profile, "pod": flags.pod}
         return verbs.train(flags.config, flags.workdir, overrides, flags.dry_run, **how)

@@ -536,8 +536,8 @@ TRAINING = (
     Mutation(
         "cores and chips of a pod's name",
         "pod_of",
-        "chips * chip.cores",
-        "chips",
+        "math.prod(map(int, shape.split('x'))) * chip.cores",
+        "math.prod(map(int, shape.split('x')))",
         ("test_pods", "is_one_line"),
     ),
     Mutation(

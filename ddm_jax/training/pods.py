@@ -7,7 +7,7 @@ roofline), 10.1145/1498765.1498785; figures of chips: Google Cloud's pages of v5
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,15 +17,11 @@ from jax.errors import JaxRuntimeError
 from jax.experimental.topologies import get_topology_desc
 
 from ddm_jax.errors import UserError
-from ddm_jax.training.layout import Layout, leave_accelerators
+from ddm_jax.training.layout import Layout
 
-FLAT = {4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
-DEEP = {4: "2x2x1", 8: "2x2x2", 16: "2x2x4", 32: "2x4x4", 64: "4x4x4", 128: "4x4x8"} | {
-    256: "4x8x8",
-    512: "8x8x8",
-    1024: "8x8x16",
-    2048: "8x16x16",
-}
+# Shapes of slices, whose product is their number of chips.
+FLAT = ("2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+DEEP = ("2x2x1", "2x2x2", "2x2x4", "2x4x4", "4x4x4", "4x4x8", "4x8x8", "8x8x8", "8x8x16", "8x16x16")
 # What libtpu asks the machine that it is on, which need not be one of a pod.
 MACHINE = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -50,14 +46,14 @@ class Chip:
 
     flops: of products of bfloat16, which those of float32 are made of on a TPU. memory: bytes.
     bandwidth: of the memory, bytes/s. links: bytes/s that it sends over all of its links. shapes:
-    of slices, by their number of chips. cores: of a chip, as the name of a slice counts them.
+    of slices. cores: of a chip, as the name of a slice counts them.
     """
 
     flops: float
     memory: int
     bandwidth: float
     links: float
-    shapes: Mapping[int, str]
+    shapes: tuple[str, ...]
     cores: int = 1
 
 
@@ -105,10 +101,11 @@ def pod_of(name: str) -> Pod:
     if kind not in CHIPS:
         raise UserError(f"--pod={name}: take {' or '.join(CHIPS)}, as in v5p-256")
     chip = CHIPS[kind]
-    slices = {str(chips * chip.cores): shape for chips, shape in chip.shapes.items()}
+    slices = {
+        str(math.prod(map(int, shape.split("x"))) * chip.cores): shape for shape in chip.shapes
+    }
     if number not in slices:
         raise UserError(f"--pod={name}: of {kind} take {', '.join(slices)}, as in v5p-256")
-    leave_accelerators()
     for key, value in MACHINE.items():
         os.environ.setdefault(key, value)
     try:

@@ -32,8 +32,8 @@ def train(
     overrides: as on the command line, `--config.train.steps=1000`. profile: so many steps are
     traced, and their dearest operations listed, in the folder `profile` of the run. pod: TPUs, as
     v5p-256, for which a dry run compiles a step and says what it takes. Returns the exit code, 0 at
-    the end. Raises UserError for whatever is wrong, with the remedy, and RunError
-    for a run that had to stop.
+    the end. Raises UserError for whatever is wrong, with the remedy, and RunError for a run that
+    had to stop.
     """
     from ddm_jax.config.load import default_workdir
     from ddm_jax.config.tables import read

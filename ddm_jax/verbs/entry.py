@@ -55,6 +55,8 @@ def train_config(
 
     profile: steps that are traced. pod: the name of the TPUs that a dry run is about.
     """
+    if pod and not dry_run:
+        raise UserError(f"--pod={pod} is compiled for, and not trained on; add --dry_run")
     slice_of_pod = pod_of(pod) if pod else None
     layout = slice_of_pod.layout if slice_of_pod else all_devices()
     with ExitStack() as stack:
