@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from conftest import answer, keys
 
 from ddm_jax.output import told_every
 from ddm_jax.training.layout import Layout
@@ -88,3 +89,21 @@ def test_work_goes_on_where_nobody_reads(monkeypatch):
         return part
 
     np.testing.assert_array_equal(drawn(call, say), INDEX)
+
+
+def test_examples_that_are_looked_at_are_told_by_their_place_among_all(
+    tiny_run, capsys, monkeypatch
+):
+    told = []
+
+    def spy(*given, before, total, **how):
+        told.append((before, len(given[2]), total))
+        return in_batches(*given, before=before, total=total, **how)
+
+    monkeypatch.setattr(looking, "in_batches", spy)
+    monkeypatch.setattr(looking, "part_size", lambda batch: 8)
+    settings = keys("evaluate.metrics=frechet", "evaluate.samples=20", "sample.steps=2")
+    settings += keys("evaluate.reference_count=12", "features.name=pixels")
+    code, _, err = answer(capsys, "--mode", "evaluate", "--workdir", tiny_run, *settings)
+    assert code == 0, err
+    assert {(0, 8, 20), (8, 8, 20), (16, 4, 20), (8, 4, 12)} <= {*told}
