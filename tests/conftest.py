@@ -322,9 +322,18 @@ def trained_once(tmp_path_factory, name: str, arguments: Iterable[object]) -> Pa
     return run
 
 
+def as_trained(run: Path, to: Path) -> Path:
+    """A copy of a run without what was drawn and measured from it since it was trained."""
+    since = shutil.ignore_patterns("*_seed_*", "evaluation", "edits", "pairs", "doctor")
+    return shutil.copytree(run, to, ignore=since, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory) -> Path:
-    """A run of TINY, whose samples are filmed. Tests may add to it, and change their copies."""
+    """A run of TINY, whose samples are filmed. Tests may add to it, and change their copies.
+
+    In which order they run is not known: a copy that must hold nothing of theirs is `as_trained`.
+    """
     arguments = ("--config", ROOT / "configs/quickstart.py", *TINY, "--config.sample.film=3")
     return trained_once(tmp_path_factory, "tiny_run", arguments)
 

@@ -3,12 +3,11 @@
 import errno
 import json
 import os
-import shutil
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SHARED, TINY, answer
+from conftest import ROOT, SHARED, TINY, answer, as_trained
 
 import launch
 from ddm_jax import verbs
@@ -187,7 +186,7 @@ def test_a_run_samples_resumes_and_refuses_other_settings(
     tiny_run, quick_compilation, capsys, tmp_path
 ):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
+    as_trained(tiny_run, run)
     arguments = (*QUICK, *TINY, "--workdir", run)
     for name in (
         "config.json",

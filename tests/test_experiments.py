@@ -2,11 +2,10 @@
 
 import importlib.util
 import json
-import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, TINY
+from conftest import ROOT, TINY, as_trained
 
 from ddm_jax.models.kernels import FLAG, known
 
@@ -23,7 +22,7 @@ def experiment(name):
 @pytest.mark.slow
 def test_the_benchmark_measures_each_cell_once(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
-    run, benchmark = shutil.copytree(tiny_run, tmp_path / "run"), experiment("benchmark")
+    run, benchmark = as_trained(tiny_run, tmp_path / "run"), experiment("benchmark")
     monkeypatch.setattr(benchmark, "SAMPLERS", ("ddim", "heun"))
     monkeypatch.setattr(benchmark, "BUDGETS", (4,))
     few = [f"--config.evaluate.{s}" for s in ("samples=16", "reference_count=60", "batch=16")]

@@ -1,13 +1,12 @@
 """A row that is added to a table is at once in the config, on the command line, under the laws."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import FAST, ROOT, environment
+from conftest import FAST, ROOT, as_trained, environment
 from sklearn.datasets import load_digits
 
 pytestmark = pytest.mark.slow
@@ -64,7 +63,7 @@ def test_new_rows_are_in_the_config_and_on_the_command_line(tmp_path):
 
 def test_new_metrics_and_edits_are_on_the_command_line(tiny_run, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
+    as_trained(tiny_run, run)
     metric = ("--mode", "evaluate", "--config.evaluate.metrics=('brightness',)")
     edit = ("--mode", "edit", "--config.edit.name=opposite", "--config.edit.opposite.count=2")
     wrong = ("--mode", "edit", "--config.edit.name=oposite")

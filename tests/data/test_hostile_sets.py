@@ -1,11 +1,10 @@
 """Prepared TFDS sets are data: nothing that stands in one is imported, however it is written."""
 
 import json
-import shutil
 import sys
 
 import pytest
-from conftest import answer
+from conftest import answer, as_trained
 
 from ddm_jax.data import sources
 from ddm_jax.data.dataset import DataOptions
@@ -132,7 +131,7 @@ def test_files_that_make_no_sense_are_answered_in_one_line(marker, tmp_path):
 )
 def test_a_saved_config_runs_nothing_of_its_folder(verb, tiny_run, marker, tmp_path, capsys):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, dirs_exist_ok=True)
+    as_trained(tiny_run, run)
     craft(run / "data" / "crafted" / "1.0.0", within(EVIL))
     config = json.loads((run / "config.json").read_text())
     config["data"] |= {"name": "tfds:crafted", "dir": str(run / "data")}

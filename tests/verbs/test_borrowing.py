@@ -13,6 +13,7 @@ from conftest import (
     ROOT,
     SHORT,
     answer,
+    as_trained,
     images_of,
     launch,
     ok,
@@ -103,7 +104,7 @@ def test_samples_are_guided_by_another_run_and_named_by_its_weights(
     tiny_run, tiny_classifier, tmp_path, capfd
 ):
     run, moved = tmp_path / "run", tmp_path / "elsewhere"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
+    as_trained(tiny_run, run)
     shutil.copytree(tiny_classifier, moved)
     plain, _ = images_of(capfd, run, "--config.guidance.name=none")
     arrays, path = images_of(capfd, run, *guided_by(tiny_classifier))
@@ -122,7 +123,7 @@ def test_samples_are_guided_by_another_run_and_named_by_its_weights(
 @pytest.mark.slow
 def test_autoguidance_takes_an_earlier_step_of_the_run_itself(tiny_run, tmp_path, capfd):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
+    as_trained(tiny_run, run)
     auto = ("--config.guidance.name=auto", f"--config.guidance.auto.run={run}@3")
     arrays, _ = images_of(capfd, run, *auto)
     plain, _ = images_of(capfd, run, "--config.guidance.name=none")

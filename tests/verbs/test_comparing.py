@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import answer
+from conftest import answer, as_trained
 from PIL import Image
 
 from ddm_jax.data import sources
@@ -29,7 +29,7 @@ def small_parts(monkeypatch):
 def run(tiny_run, tmp_path, monkeypatch):
     """A copy of a trained run, and a cache of its own."""
     monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
-    return shutil.copytree(tiny_run, tmp_path / "run")
+    return as_trained(tiny_run, tmp_path / "run")
 
 
 def evaluated(capsys, run, *settings, metrics="('frechet',)"):

@@ -1,11 +1,10 @@
 """The data belong to a run: others are refused before anything is written, and named."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from conftest import answer
+from conftest import answer, as_trained
 from PIL import Image
 
 from ddm_jax.data import sources
@@ -48,7 +47,7 @@ CHANGES = {
 
 @pytest.fixture
 def run(tiny_run, tmp_path):
-    shutil.copytree(tiny_run, tmp_path / "run")
+    as_trained(tiny_run, tmp_path / "run")
     return tmp_path / "run"
 
 

@@ -1,14 +1,13 @@
 """The doctor on whole runs: planted faults are named, and healthy runs are called healthy."""
 
 import json
-import shutil
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, answer
+from conftest import ROOT, answer, as_trained
 
 import launch
 from ddm_jax.config.assemble import assemble
@@ -67,7 +66,7 @@ def examined(capsys, run, *settings):
 
 def test_it_prints_and_writes_what_it_finds(tiny_run, tmp_path, capsys, quick_compilation):
     run, curve = tmp_path / "run", tmp_path / "curve.json"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples"))
+    as_trained(tiny_run, run)
     reference = tmp_path / "mine.json"
     known = {"step": 9, "settings": {}, "times": [0.0, 1.0], "x0_mse": [0.01, 0.04]}
     reference.write_text(json.dumps(known))

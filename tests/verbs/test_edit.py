@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import two_devices
+from conftest import as_trained, two_devices
 from PIL import Image
 
 import launch
@@ -210,7 +210,7 @@ def change_the_data(run):
     ],
 )
 def test_what_is_missing_is_answered_in_one_line(tiny_run, harm, remedy, tmp_path, capsys):
-    shutil.copytree(tiny_run, tmp_path / "run")
+    as_trained(tiny_run, tmp_path / "run")
     harm(tmp_path / "run")
     code, _, err = edit(capsys, tmp_path / "run", "sdedit")
     assert code == 2 and remedy in err and err.count("\n") == 1

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT, TINY, answer, assert_same_state, images_of, keys
+from conftest import ROOT, TINY, answer, as_trained, assert_same_state, images_of, keys
 
 import launch
 from ddm_jax.data import sources
@@ -27,7 +27,7 @@ def small_parts(monkeypatch):
 
 @pytest.fixture(scope="module")
 def teacher(tiny_run, tmp_path_factory):
-    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("pairs") / "teacher")
+    return as_trained(tiny_run, tmp_path_factory.mktemp("pairs") / "teacher")
 
 
 def encode(capsys, run, *settings):

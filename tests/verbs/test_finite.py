@@ -1,13 +1,11 @@
 """What is not finite is neither taken, nor saved, nor drawn: it is refused, or it stops the run."""
 
-import shutil
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT, TINY, answer, one_device, state_of
+from conftest import ROOT, TINY, answer, as_trained, one_device, state_of
 
 from ddm_jax.config.schema import build, choice, section
 from ddm_jax.config.tables import COMMON, COMMON_TABLES
@@ -124,7 +122,7 @@ def test_checkpoints_of_earlier_versions_that_are_not_finite_are_passed_over(mon
 def run(tiny_run, tmp_path):
     """A run that has drawn nothing yet."""
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples", "edits"))
+    as_trained(tiny_run, run)
     return run
 
 

@@ -1,12 +1,11 @@
 """What a verb writes is named by everything that shaped it, and by nothing else."""
 
 import json
-import shutil
 
 import jax
 import numpy as np
 import pytest
-from conftest import answer
+from conftest import answer, as_trained
 
 from ddm_jax.figures.artists.images import Images
 from ddm_jax.runs import Run, Saved
@@ -38,7 +37,7 @@ def unread(run, raw=False):
 @pytest.fixture
 def run(tiny_run, tmp_path):
     """A run that has written nothing but its previews."""
-    shutil.copytree(tiny_run, tmp_path / "run", ignore=shutil.ignore_patterns("*_seed_*"))
+    as_trained(tiny_run, tmp_path / "run")
     return tmp_path / "run"
 
 

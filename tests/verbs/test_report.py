@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, answer
+from conftest import ROOT, answer, as_trained
 from PIL import Image
 
 sys.path.insert(0, str(ROOT / "tests" / "figures"))
@@ -287,7 +287,7 @@ def test_what_evaluate_writes_is_what_a_report_shows(tiny_run, tmp_path, capsys,
     few += ("--config.evaluate.reference_count=50", "--config.evaluate.count=2")
     few += ("--config.evaluate.steps=4", "--config.sample.steps=2")
     for name, raw in (("a", ()), ("b", ("--config.evaluate.weights=raw",))):
-        run = shutil.copytree(tiny_run, tmp_path / "runs" / name)
+        run = as_trained(tiny_run, tmp_path / "runs" / name)
         shutil.rmtree(run / "evaluation", ignore_errors=True)
         code, out, _ = answer(capsys, "--mode", "evaluate", "--workdir", run, *few, *raw)
         assert code == 0

@@ -17,6 +17,7 @@ from conftest import (
     ROOT,
     TINY,
     answer,
+    as_trained,
     assert_same_state,
     constant_bytes,
     images_of,
@@ -111,7 +112,7 @@ def test_a_run_whose_checkpoints_are_all_lost_stops_and_keeps_its_metrics(
     harm, tiny_run, at_root, quick_compilation, capsys, tmp_path
 ):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
+    as_trained(tiny_run, run)
     before = (run / "metrics.jsonl").read_bytes()
     harm(run)
     for _ in range(2):
@@ -140,7 +141,7 @@ def test_a_run_is_done_once_it_has_ended_and_no_longer_while_it_goes_on(
 ):
     """And one of a version that wrote no done.json is done again without a step."""
     run, loss = tmp_path / "run", logs.read(tiny_run / "metrics.jsonl")[-1]["loss"]
-    shutil.copytree(tiny_run, run)
+    as_trained(tiny_run, run)
     done = files.read_json(run / "done.json")
     count = open_run(run).setup.parameter_count()
     assert (done["step"], done["loss"], done["parameters"]) == (6, loss, count)
@@ -438,7 +439,7 @@ def test_two_processes_both_end_where_the_first_cannot_write(path, tmp_path):
 def test_two_processes_sample_and_evaluate_like_one(tiny_run, tmp_path):
     """Each a share of an odd number; only the first speaks and writes, and none is left waiting."""
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("samples", "evaluation"))
+    as_trained(tiny_run, run)
     settings = ("--config.sample.count=7", "--config.sample.film=3", "--config.sample.batch=2")
     few = ("count=5", "steps=4", "ode_steps=3", "batch=2")
     settings += tuple(f"--config.evaluate.{s}" for s in few)
@@ -460,7 +461,7 @@ def test_two_processes_sample_and_evaluate_like_one(tiny_run, tmp_path):
 @pytest.mark.slow
 def test_two_processes_both_end_where_the_first_cannot_sample(tiny_run, tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
+    as_trained(tiny_run, run)
     shutil.rmtree(run / "checkpoints")
     first, second = end_of_two(start_two(run, ("--mode", "sample")), 2, 1)
     assert "no usable checkpoint" in first and first.count("\n") == 1

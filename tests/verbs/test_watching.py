@@ -1,11 +1,10 @@
 """A run that is measured while it trains: which step is the best, and that it stays."""
 
 import json
-import shutil
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, TINY, answer, one_device
+from conftest import ROOT, TINY, answer, as_trained, one_device
 
 from ddm_jax.errors import RunError
 from ddm_jax.tasks.base import Weights
@@ -195,7 +194,7 @@ def test_a_folder_of_the_users_own_stays_where_a_run_is_refused(tmp_path, capsys
 
 
 def test_a_run_without_a_best_step_says_how_to_have_one(tiny_run, tmp_path, capsys):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
+    run = as_trained(tiny_run, tmp_path / "run")
     for text in (None, "[]", "{}", '{"step": "x"}'):
         if text:
             (run / "best.json").write_text(text)
