@@ -322,10 +322,12 @@ def trained_once(tmp_path_factory, name: str, arguments: Iterable[object]) -> Pa
     return run
 
 
-def as_trained(run: Path, to: Path) -> Path:
-    """A copy of a run without what was drawn and measured from it since it was trained."""
-    since = shutil.ignore_patterns("*_seed_*", "evaluation", "edits", "pairs", "doctor")
-    return shutil.copytree(run, to, ignore=since, dirs_exist_ok=True)
+def as_trained(run: Path, to: Path, *without: str) -> Path:
+    """A copy of a run less what was drawn and measured from it since it was trained, and `without`
+    those names of its own."""
+    since = ("*_seed_*", "evaluation", "edits", "pairs", "doctor")
+    ignore = shutil.ignore_patterns(*since, *without)
+    return shutil.copytree(run, to, ignore=ignore, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

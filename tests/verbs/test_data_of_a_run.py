@@ -47,8 +47,7 @@ CHANGES = {
 
 @pytest.fixture
 def run(tiny_run, tmp_path):
-    as_trained(tiny_run, tmp_path / "run")
-    return tmp_path / "run"
+    return as_trained(tiny_run, tmp_path / "run")
 
 
 def change(monkeypatch, how):

@@ -121,9 +121,7 @@ def test_checkpoints_of_earlier_versions_that_are_not_finite_are_passed_over(mon
 @pytest.fixture
 def run(tiny_run, tmp_path):
     """A run that has drawn nothing yet."""
-    run = tmp_path / "run"
-    as_trained(tiny_run, run)
-    return run
+    return as_trained(tiny_run, tmp_path / "run", "samples")
 
 
 SAVED = Run.saved

@@ -37,8 +37,7 @@ def unread(run, raw=False):
 @pytest.fixture
 def run(tiny_run, tmp_path):
     """A run that has written nothing but its previews."""
-    as_trained(tiny_run, tmp_path / "run")
-    return tmp_path / "run"
+    return as_trained(tiny_run, tmp_path / "run")
 
 
 def blank(generator, layout):
