@@ -8,12 +8,13 @@ import pytest
 from conftest import ROOT, TINY, as_trained
 
 from ddm_jax.models.kernels import FLAG, known
+from ddm_jax.verbs.profiling import operations
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-def experiment(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}/run.py")
+def experiment(name, script="run"):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"experiments/{name}/{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -118,3 +119,58 @@ def test_the_network_in_torch_has_the_same_gradient_and_both_are_timed(
     assert (tmp_path / "speed.png").stat().st_size > 5000
     parameter = {"a": np.ones(4, np.float32)}
     assert speed.apart({"a": 1.1 * parameter["a"]}, parameter) == pytest.approx(0.1, rel=1e-5)
+
+
+PROGRAM = """
+%fused { %inner = f32[2]{0} add(%p, %q), metadata={op_name="jit(step)/gradients/inner"} }
+%w = f32[2]{0} parameter(0), metadata={op_name="state.params[\'norm1\']"}
+%silu = f32[2]{0} fusion(%w), metadata={op_name="jit(step)/gradients/jvp(Net)/block/jit(silu)/mul"}
+%laid = f32[2]{0} copy(%silu)
+%forth = f32[2]{0} custom-call(%laid), metadata={op_name="jit(step)/jvp(Net)/block/conv1/conv/dot"}
+%norm = (f32[2], u8[0]{0:T(8)}) fusion(%forth), metadata={op_name="jit(f)/transpose(jvp)/norm1/mul"}
+%turned = f32[2]{0} transpose(%silu)
+%kernel = f32[2]{0} convolution(%turned, %norm), window={size=3x3 pad=1_1x1_1}
+%back = f32[2]{0} transpose(%kernel)
+%logits = f32[2]{0} dot(%silu, %norm), lhs_contracting_dims={2}
+%softmax = f32[2]{0} fusion(%logits), metadata={op_name="jit(step)/jvp(Net)/attention1/exp"}
+%drop = f32[2]{0} fusion(%softmax), metadata={op_name="jit(step)/jvp(Net)/block/Dropout_0/select_n"}
+ROOT %adam = f32[2]{0} fusion(%back, %w), metadata={op_name="jit(step)/update/add"}
+"""
+
+
+def test_operations_belong_to_the_parts_that_asked_for_them():
+    parts = experiment("speed", "parts")
+    found = {op: parts.part_of(name) for op, name in parts.named(PROGRAM).items()}
+    forward = {
+        "silu": parts.ELSE,
+        "forth": "convolutions",
+        "laid": "convolutions",  # for the one that uses it
+        "softmax": "attention",
+        "drop": "random draws and dropout",
+        "adam": "clipping, optimiser and average",
+    }
+    assert {op: found[op] for op in forward} == {op: (part, False) for op, part in forward.items()}
+    assert found["norm"] == found["logits"] == ("norms", True)
+    # A gradient of weights, and how it is laid out for the optimiser.
+    assert found["kernel"] == found["back"] == found["turned"] == ("convolutions", True)
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_step_are_all_of_it(tmp_path, monkeypatch, capsys):
+    parts, seen = experiment("speed", "parts"), []
+
+    def spy(*given):
+        seen.extend(operations(*given))
+        return seen
+
+    monkeypatch.setattr(parts, "operations", spy)
+    sizes = ("channels=8", "groups=4", "multipliers=(1,)", "attention=(32,)", "blocks=1")
+    settings = [f"--config.model.ddpm_unet.{text}" for text in sizes]
+    parts.main(("--batch", "2", "--steps", "2", "--out", str(tmp_path), *settings))
+    found = json.loads((tmp_path / "parts.json").read_text())
+    ms = {row["part"]: row["forward"] + row["backward"] for row in found["ms"]}
+    assert sum(ms.values()) == pytest.approx(1e3 * sum(op.seconds for op in seen))
+    assert min(ms.values()) > 0 and [*ms.values()] == sorted(ms.values(), reverse=True)
+    table = capsys.readouterr().out
+    assert all(f"| {part} |" in table for part in ms)
+    assert (tmp_path / "parts.png").stat().st_size > 5000

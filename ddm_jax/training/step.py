@@ -76,6 +76,7 @@ class TrainStep(NamedTuple):
 
     gradients: (state, feed, constants, key) -> (means over the feed, what was seen of each
     example). update: (state, means over the whole batch, all that was seen) -> (state, metrics).
+    Their operations bear these names in traces.
     """
 
     gradients: Callable[[TrainState, Any, Constants, Array], tuple[Means, Seen]]
@@ -122,6 +123,7 @@ def make_train_step(
     of the loss of whole parameters that of those in the state, by which the gradient is taken.
     """
 
+    @jax.named_scope("gradients")
     def gradients(
         state: TrainState, feed: Any, constants: Constants, key: Array
     ) -> tuple[Means, Seen]:
@@ -137,6 +139,7 @@ def make_train_step(
         parts = {name: (terms.weight * part).mean() for name, part in terms.parts.items()}
         return Means(grads, loss, parts), Seen(batch.place, terms.t, terms.loss, terms.parts)
 
+    @jax.named_scope("update")
     def update(state: TrainState, means: Means, seen: Seen) -> tuple[TrainState, Metrics]:
         grads, loss, parts = means
         order = jnp.argsort(seen.place)

@@ -1,18 +1,29 @@
 """Where the time of training steps goes: a trace by jax's profiler, and its dearest operations."""
 
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from ddm_jax.files import write_text
 
 SKIPPED = 3  # first steps that are left out: one compiles, others fill what is kept ready
 SHOWN = 10
 AROUND = ("while", "call", "conditional")  # operations whose time is that of others within them
+ENDED = "end: "  # how events are called where an operation ends that is left to other threads
+
+
+class Span(NamedTuple):
+    """When a thread began an operation and left it, in ns, and the number that its end bears."""
+
+    name: str
+    start: float
+    stop: float
+    ident: int | None
 
 
 class Operation(NamedTuple):
@@ -65,18 +76,45 @@ class Profile:
 
 
 def operations(file: Path, steps: int) -> Iterator[Operation]:
-    """The operations that a trace of so many steps holds, on the mean device, dearest first."""
-    seconds, devices = Counter(), set()
+    """The operations that a trace of so many steps holds, on the mean device, dearest first.
+
+    Where several of a device are under way at once, each has an equal share of that time: all
+    together take the time in which the device has any.
+    """
+    spans, ends = defaultdict(list), {}
     for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
         for line in plane.lines:
             for event in line.events:
                 about = dict(event.stats)
                 name = str(about.get("hlo_op", ""))
-                if name and not name.startswith(AROUND):
-                    devices.add((plane.name, about.get("device_ordinal", 0)))
-                    seconds[name] += event.duration_ns * 1e-9
+                if event.name.startswith(ENDED):
+                    ends[about.get("_c")] = event.start_ns
+                elif name and not name.startswith(AROUND):
+                    device = plane.name, about.get("device_ordinal", 0)
+                    span = Span(name, event.start_ns, event.end_ns, about.get("_p"))
+                    spans[device].append(span)
+    seconds = Counter()
+    for found in spans.values():
+        stops = np.array([max(span.stop, ends.get(span.ident, 0.0)) for span in found])
+        shares = shared(np.array([span.start for span in found]), stops)
+        for span, share in zip(found, shares, strict=True):
+            seconds[span.name] += share * 1e-9
     for name, total in seconds.most_common():
-        yield Operation(name, total / steps / len(devices))
+        yield Operation(name, total / steps / len(spans))
+
+
+def shared(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """What each of n spans has of the time that at least one covers, in equal shares of all that
+    do: the integral of 1 / (how many cover t) from its start to its stop.
+    """
+    times, index = np.unique(np.concatenate([start, stop]), return_inverse=True)
+    begun, ended = index[: len(start)], index[len(start) :]
+    change = np.zeros(len(times))
+    np.add.at(change, begun, 1)
+    np.add.at(change, ended, -1)
+    rate = 1 / np.maximum(np.cumsum(change)[:-1], 1)
+    integral = np.concatenate([[0.0], np.cumsum(np.diff(times) * rate)])
+    return integral[ended] - integral[begun]
 
 
 def told(found: list[Operation], steps: int) -> list[str]:

@@ -1,5 +1,7 @@
 """This project's side: programs of a config, compiled, on arrays that stay on the device."""
 
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -104,3 +106,12 @@ def seconds(call: Callable[[], Any]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def device() -> str:
+    """What the programs run on, in words."""
+    if jax.default_backend() != "cpu":
+        return jax.devices()[0].device_kind
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = {line.partition(": ")[2] for line in lines if line.startswith("model name")}
+    return f"{os.cpu_count()} cores of {', '.join(names) or platform.processor()}"

@@ -13,8 +13,6 @@ speed.png to --out.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import theirs as their_side  # noqa: E402
-from ours import ROOT, SHAPE, Ours, gradients, seconds, started  # noqa: E402
+from ours import ROOT, SHAPE, Ours, device, gradients, seconds, started  # noqa: E402
 from theirs import WAYS, Theirs  # noqa: E402
 
 CONFIG = str(ROOT / "configs/cifar_cosine.py")
@@ -161,12 +159,11 @@ def main(given: Sequence[str]) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     peaks, found = machine(), sides(flags, settings)
     rows = measured(flags, found, peaks, more)
-    device = jax.devices()[0].device_kind if jax.default_backend() != "cpu" else processor()
     versions = {"jax": jax.__version__, "torch": their_side.torch.__version__}
-    result = {"device": device, **versions, "batch": flags.batch, "settings": settings}
+    result = {"device": device(), **versions, "batch": flags.batch, "settings": settings}
     result |= {"peaks": peaks, "rows": rows}
     (flags.out / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    draw(rows, device).savefig(flags.out / "speed.png", dpi=90)
+    draw(rows, device()).savefig(flags.out / "speed.png", dpi=90)
     print("\n".join(report(result)))
 
 
@@ -203,7 +200,7 @@ def report(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def draw(rows: list[dict[str, Any]], device: str) -> Figure:
+def draw(rows: list[dict[str, Any]], title: str) -> Figure:
     """Bars of the train step's milliseconds, those of this project dark."""
     figure = Figure(figsize=(7, 0.35 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
@@ -212,15 +209,9 @@ def draw(rows: list[dict[str, Any]], device: str) -> Figure:
     colours = ["C0" if row["who"] == OURS else "0.7" for row in rows]
     bars = axes.barh(names, [row["train step, ms"] for row in rows], color=colours)
     axes.bar_label(bars, fmt="%.0f", padding=3)
-    axes.set(xlabel="ms a train step", title=device)
+    axes.set(xlabel="ms a train step", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = {line.partition(": ")[2] for line in lines if line.startswith("model name")}
-    return f"{os.cpu_count()} cores of {', '.join(names) or platform.processor()}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """A profile of training: which steps it holds, what it tells, and that it changes no weight."""
 
 import re
+import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from conftest import ROOT, TINY, answer, assert_same_state, keys
 
-from ddm_jax.verbs.profiling import SKIPPED, Operation, Profile, operations, told
+from ddm_jax.verbs.profiling import SKIPPED, Operation, Profile, operations, shared, told
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -71,6 +73,43 @@ def test_the_dearest_operation_comes_first_and_times_are_of_a_step(tmp_path):
     assert one[0].seconds == pytest.approx(5 * five[0].seconds) and five[0].seconds > 1e-5
     assert [op.seconds for op in one] == sorted((op.seconds for op in one), reverse=True)
     assert five[0].name in said[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_operations_at_once_share_the_time_that_they_cover(seed):
+    """Millisecond by millisecond, each has one over the number of those under way."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, 300, 40)
+    stop = start + rng.integers(0, 30, 40)
+    under_way = (start[:, None] <= np.arange(400)) & (np.arange(400) < stop[:, None])
+    count = under_way.sum(0)
+    np.testing.assert_allclose(shared(start, stop), (under_way / np.maximum(count, 1)).sum(1))
+    assert shared(start, stop).sum() == pytest.approx((count > 0).sum())
+    np.testing.assert_allclose(shared(np.array([2.0]), np.array([5.0])), 3)
+
+
+def test_what_other_threads_carry_out_lasts_until_its_end(tmp_path):
+    """On a CPU a convolution is divided over threads, after a thread has begun it in no time."""
+
+    @jax.jit
+    def work(x, kernel):
+        for _ in range(4):
+            x = jax.lax.conv(x, kernel, (1, 1), "SAME")
+        return x
+
+    given = jnp.ones((4, 32, 64, 64)), jnp.ones((32, 32, 3, 3))
+    work(*given).block_until_ready()
+    profile = Profile(tmp_path, 1, lambda line: None)
+    profile.due(SKIPPED)
+    profile.turn()
+    began = time.perf_counter()
+    work(*given).block_until_ready()
+    took = time.perf_counter() - began
+    profile.due(SKIPPED + 1)
+    profile.turn()
+    (file,) = tmp_path.rglob("*.xplane.pb")
+    found = sum(op.seconds for op in operations(file, 1))
+    assert 0.2 * took < found <= took
 
 
 def test_what_is_told():
