@@ -2305,9 +2305,23 @@ FEW = (
     Mutation(
         "profile",
         "operations",
-        "total / steps / len(devices)",
-        "total / len(devices)",
+        "total / steps / len(spans)",
+        "total / len(spans)",
         ("test_profiling", "dearest_operation"),
+    ),
+    Mutation(
+        "profile",
+        "operations",
+        "ends.get(span.ident, 0.0)",
+        "0.0",
+        ("test_profiling", "other_threads"),
+    ),
+    Mutation(
+        "profile",
+        "shared",
+        "1 / np.maximum(np.cumsum(change)[:-1], 1)",
+        "1 / np.maximum(np.cumsum(change)[1:], 1)",
+        ("test_profiling", "at_once"),
     ),
     Mutation(
         "profile",
