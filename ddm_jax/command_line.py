@@ -16,19 +16,15 @@ python launch.py --config configs/quickstart.py --sweep optim.lr=5e-4,1e-3   a r
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
 
-import absl.logging
-
-from ddm_jax.errors import PeerLost, RunError, UserError, in_line, of_the_system
-from ddm_jax.interrupts import INTERRUPTED, heard
-from ddm_jax.output import forget_output, one_voice
-from ddm_jax.training.watchdog import STALLED
+from ddm_jax.answering import Parser, answered
+from ddm_jax.errors import UserError
+from ddm_jax.interrupts import heard
+from ddm_jax.output import one_voice
 
 MODES = ("train", "sample", "evaluate", "edit", "encode", "doctor", "report", "import", "export")
 
@@ -38,44 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Every error that a user can mend is one line on stderr.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
-    absl.logging.set_verbosity(absl.logging.FATAL)  # what fails is raised, and told once
-    try:
-        with heard(), one_voice(), of_the_system():
-            return _run(*parse(arguments))
-    except UserError as error:
-        print(f"error: {in_line(str(error))}", file=sys.stderr)
-        return 2
-    except PeerLost as error:
-        print(f"stopped: {in_line(str(error))}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(STALLED)  # the end of an interpreter waits for all processes
-    except RunError as error:
-        print(f"stopped: {in_line(str(error))}", file=sys.stderr)
-        return 1
-    except MemoryError as error:
-        print(f"error: there is not the memory for this, {error}; ask for less", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        forget_output()
-        return 1
-    except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
-        return INTERRUPTED
 
+    def work() -> int:
+        with heard(), one_voice():
+            return _run(*parse(sys.argv[1:] if arguments is None else arguments))
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help shows the command line)")
+    return answered(work)
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """(flags, overrides of the config)."""
-    parser = _Parser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--config", help="a .py file with get_config(), or a run's config.json")
     parser.add_argument("--mode", choices=MODES, default="train")
     folder = (

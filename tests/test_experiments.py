@@ -2,11 +2,14 @@
 
 import importlib.util
 import json
+from argparse import ArgumentTypeError
 
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, as_trained
 
+from ddm_jax.answering import above_zero, answered, count, numbers
+from ddm_jax.errors import UserError
 from ddm_jax.models.kernels import FLAG, known
 from ddm_jax.verbs.profiling import operations
 
@@ -18,6 +21,45 @@ def experiment(name, script="run"):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+SCRIPTS = [
+    path.relative_to(ROOT / "experiments")
+    for path in sorted(ROOT.glob("experiments/*/*.py"))
+    if "__main__" in path.read_text()
+]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=str)
+def test_every_script_answers_what_it_does_not_know_in_a_line(path, capsys, at_root):
+    if str(path) == "speed/run.py":
+        pytest.importorskip("diffusers")
+    script = experiment(path.parent.name, path.stem)
+    code = answered(lambda: script.main(["--nonsense"]))
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1, err
+    assert "answered(lambda: main(sys.argv[1:]))" in (ROOT / "experiments" / path).read_text()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "\u00b2"])
+def test_a_count_is_a_whole_number_from_1_on(text):
+    with pytest.raises(ArgumentTypeError, match="from 1 on"):
+        count(text)
+    assert count("12") == 12
+
+
+@pytest.mark.parametrize("text", ["x", "1,,2", "", "nan", "1,inf"])
+def test_numbers_are_finite(text):
+    with pytest.raises(ArgumentTypeError, match="finite numbers"):
+        numbers(text)
+    assert numbers("1,1.5") == [1, 1.5]
+
+
+@pytest.mark.parametrize("text", ["0", "-2", "1,2"])
+def test_what_must_be_above_0_is_one_number(text):
+    with pytest.raises(ArgumentTypeError, match="no number above 0"):
+        above_zero(text)
+    assert above_zero("0.5") == 0.5
 
 
 @pytest.mark.slow
@@ -50,7 +92,7 @@ def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
     monkeypatch.setattr(convolutions, "SIZES", ((2, 8, 16, 8, 3), (2, 4, 8, 16, 1)))
     monkeypatch.setattr(convolutions, "FEW", ((2, 2, 4, 4, 3),))
     monkeypatch.setattr(convolutions, "REPEATS", 2)
-    convolutions.main()
+    convolutions.main([])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 2, ")]
     assert [row.split("|")[1].strip() for row in rows] == [
         "2, 8, 16 to 8, 3 x 3",
@@ -93,9 +135,8 @@ def test_recipes_are_timed_trained_and_measured_once(tmp_path, monkeypatch, caps
     dots = np.zeros((8, 8))
     dots[::2, ::2] = 1
     assert recipes.lattice(noise + dots[..., None]) > 3
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="'two' is no recipe; take some of one; faster; muon"):
         recipes.main((*arguments, "--only", "two"))
-    assert "'two' is no recipe; take some of one; faster; muon" in capsys.readouterr().err
 
 
 @pytest.mark.slow

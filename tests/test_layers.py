@@ -22,6 +22,7 @@ FLOORS = [
     ("borrowing",),
     ("verbs",),
     ("sweep",),
+    ("answering",),
     ("command_line",),
     ("__main__",),
 ]

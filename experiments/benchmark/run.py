@@ -8,20 +8,19 @@ BUDGETS and SCALES is a call of it, whose numbers join `evaluation/results.jsonl
 Scales above 1 are of classifier-free guidance, for runs that dropped their condition while trained.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import absl.logging
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import verbs  # noqa: E402
+from ddm_jax.answering import Parser, answered, numbers  # noqa: E402
 from ddm_jax.evaluation.protocol import code  # noqa: E402
 from ddm_jax.training.logs import read  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
@@ -88,19 +87,17 @@ def measured(run: Path, cell: Cell, settings: Sequence[str]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--scales", default=",".join(map(str, SCALES)), help="of guidance")
+    parser.add_argument("--scales", type=numbers, default=SCALES, help="of guidance, as in 1,1.5")
     parser.add_argument("--out", type=Path, default=HERE / "distance.png")
     flags, settings = parser.parse_known_args(arguments)
-    absl.logging.set_verbosity(absl.logging.ERROR)
-    scales = [float(text) for text in flags.scales.split(",")]
     figure = Figure(figsize=(4.2 * len(flags.runs) + 1, 3.8), layout="constrained")
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for run, axes in zip(
         flags.runs, figure.subplots(1, len(flags.runs), squeeze=False)[0], strict=True
     ):
-        found = {cell: measured(run, cell, settings) for cell in cells(run, scales)}
+        found = {cell: measured(run, cell, settings) for cell in cells(run, flags.scales)}
         for cell, row in found.items():
             shown = f"{row['frechet']:.4f} | {row['kid']:.6f} | {row['precision']:.3f}"
             lines.append(
@@ -133,4 +130,4 @@ def draw(axes: Any, title: str, found: dict[Cell, dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

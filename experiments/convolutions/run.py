@@ -22,6 +22,7 @@ from jax import Array, lax
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.models.convolution import convolution  # noqa: E402
 
 REPEATS = 10
@@ -94,7 +95,9 @@ def table(sizes: Sequence[tuple[int, ...]], names: tuple[str, str], both: Callab
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def main() -> None:
+def main(given: Sequence[str]) -> None:
+    Parser(__doc__).parse_args(given)
+
     def kernels(of: Callable, arrays: Sequence[Array]) -> list[Call]:
         return [compiled(of(by_xla), arrays, ynnpack) for ynnpack in (True, False)]
 
@@ -107,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 import launch  # noqa: E402
+from ddm_jax.answering import answered  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
 from ddm_jax.diffusion.process import diffuse  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
@@ -106,4 +107,4 @@ def main(overrides: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(answered(lambda: main(sys.argv[1:])))

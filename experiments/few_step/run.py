@@ -14,9 +14,9 @@ samples.png and prints the table and the straightness of the paths of teacher an
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import absl.logging
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import verbs  # noqa: E402
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.data.dataset import DataOptions  # noqa: E402
 from ddm_jax.data.sources import load  # noqa: E402
 from ddm_jax.evaluation.sets import SET_METRICS  # noqa: E402
@@ -126,8 +127,10 @@ def straightness(run: Path) -> float:
     return float(length.mean() / np.linalg.norm(path[:, -1] - path[:, 0], axis=-1).mean())
 
 
-def main(root: Path) -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
+def main(given: Sequence[str]) -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default="runs/few_step", help="of the runs")
+    root = parser.parse_args(given).folder
     root.mkdir(parents=True, exist_ok=True)
     teacher = trained(root, "teacher")
     runs = students(root, teacher)
@@ -162,4 +165,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/few_step"))
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -15,9 +15,9 @@ of one class, by that of the training digits. Writes curve.png and samples.png a
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import absl.logging
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,6 +28,7 @@ from sklearn.svm import SVC
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.figures import plots  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
 
@@ -55,8 +56,10 @@ def drawn(run, kind: str, scale: float) -> tuple[np.ndarray, np.ndarray]:
     return images, np.array([int(name) for name in generator.names(np.arange(COUNT))])
 
 
-def main(root: Path) -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
+def main(given: Sequence[str]) -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default="runs", help="of the runs")
+    root = parser.parse_args(given).folder
     real, classes = load_digits(return_X_y=True)
     reader, unit = SVC(gamma=0.001, C=10).fit(real, classes), spread(real / 16, classes)
     judge = f"--config.guidance.classifier.run={root / 'digits_classifier'}"
@@ -90,4 +93,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))
+    sys.exit(answered(lambda: main(sys.argv[1:])))

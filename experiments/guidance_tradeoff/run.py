@@ -14,9 +14,9 @@ is kept in curve.json, drawn in curve.png and printed; samples_<run>.png shows c
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import absl.logging
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import files  # noqa: E402
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.data import shapes  # noqa: E402
 from ddm_jax.figures import plots  # noqa: E402
 from ddm_jax.verbs.opened import Opened, open_run  # noqa: E402
@@ -102,8 +103,13 @@ def drawn(known: dict[str, dict[str, list]]) -> Figure:
     return figure
 
 
-def main(roots: list[Path]) -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
+def main(given: Sequence[str]) -> None:
+    parser = Parser(__doc__)
+    folders = "of runs on shapes"
+    parser.add_argument(
+        "runs", nargs="*", type=Path, default=[Path("runs/shapes_text")], help=folders
+    )
+    roots = parser.parse_args(given).runs
     path = HERE / "curve.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     names = [f"scale {scale:g}" for scale in SHOWN]
@@ -121,4 +127,4 @@ def main(roots: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main([Path(path) for path in sys.argv[1:] or ["runs/shapes_text"]])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

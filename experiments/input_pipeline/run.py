@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddm_jax.answering import answered
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
@@ -60,4 +61,4 @@ def main(overrides):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -8,7 +8,6 @@ lowest size only, and fresh weights. Both have the run's sampler, grid and guida
 shortest seconds of ROUNDS, per image, and their ratio.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 
 from ddm_jax import verbs
+from ddm_jax.answering import Parser, answered
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.tasks.base import Weights
@@ -54,7 +54,7 @@ def seconds(call: Callable[[], jax.Array]) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("run", help="the folder of a run on latents")
     given, overrides = parser.parse_known_args(arguments)
     run = verbs.open(given.run, overrides)
@@ -70,4 +70,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 
+from ddm_jax.answering import answered
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
 from ddm_jax.config.tables import data_options
@@ -82,4 +83,4 @@ def main(overrides):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

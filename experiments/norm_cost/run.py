@@ -10,7 +10,7 @@ the shortest of REPEATS counts. Prints a table in milliseconds.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import flax.linen as nn
@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.models.layers import GroupNorm, norm_groups  # noqa: E402
 
 REPEATS = 20
@@ -53,7 +54,8 @@ def seconds(call: Callable) -> float:
     return time.perf_counter() - began
 
 
-def main() -> None:
+def main(given: Sequence[str]) -> None:
+    Parser(__doc__).parse_args(given)
     print("| batch, size, channels | flax | channels first | flax, gradient | channels first |")
     print("|---|---|---|---|---|")
     rng = np.random.default_rng(0)
@@ -74,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -10,10 +10,9 @@ with references of both splits, one change at a time. Prints the table, the firs
 `--mode evaluate` does, and writes moved.png.
 """
 
-import argparse
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -25,6 +24,7 @@ from PIL import Image
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from ddm_jax.answering import Parser, answered, count  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
 from ddm_jax.data.cache import cache_folder  # noqa: E402
 from ddm_jax.data.dataset import DataOptions, Spec  # noqa: E402
@@ -95,11 +95,11 @@ def looker(spec: Spec) -> Callable[[Pictures, str], FeatureSet]:
     return look
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+def main(given: Sequence[str]) -> None:
+    parser = Parser(__doc__)
     parser.add_argument("--dir", required=True, help="where TFDS keeps prepared data")
-    parser.add_argument("--count", type=int, default=2000, help="samples, and of a reference")
-    flags = parser.parse_args()
+    parser.add_argument("--count", type=count, default=2000, help="samples, and of a reference")
+    flags = parser.parse_args(given)
     data = {
         split: sources.load(DataOptions("tfds:cifar10", split, flags.dir), print)
         for split in ("train", "test")
@@ -150,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(lambda: main(sys.argv[1:])))

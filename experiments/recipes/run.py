@@ -10,7 +10,6 @@ takes some of them, `--seed` other first weights, order and draws. What is train
 already is not trained and measured again, and what was interrupted goes on. Prints the table.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -18,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import absl.logging
 import jax
 import numpy as np
 
@@ -27,6 +25,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ddm_jax import verbs  # noqa: E402
+from ddm_jax.answering import Parser, above_zero, answered  # noqa: E402
 from ddm_jax.config.assemble import assemble  # noqa: E402
 from ddm_jax.config.load import load_config, override  # noqa: E402
 from ddm_jax.config.tables import data_options  # noqa: E402
@@ -148,16 +147,16 @@ def lattice(x: np.ndarray) -> float:
 
 
 def main(given: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training")
+    parser = Parser(__doc__)
+    parser.add_argument("--minutes", type=above_zero, default=5.0, help="of training")
     parser.add_argument("--only", default="", help="names of recipes, with commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
     flags, more = parser.parse_known_args(given)
-    absl.logging.set_verbosity(absl.logging.ERROR)
     names = [name.strip() for name in flags.only.split(";")] if flags.only else [*RECIPES]
     if unknown := [name for name in names if name not in RECIPES]:
         parser.error(f"{unknown[0]!r} is no recipe; take some of {'; '.join(RECIPES)}")
+    config = override(load_config(CONFIG), more)
     shared = [text.removeprefix("--config.") for text in more]
     chosen = {name: (*START, *RECIPES[name], f"seed={flags.seed}", *shared) for name in names}
     folders = {name: name.replace(", ", "_").replace(" ", "_") for name in names}
@@ -172,7 +171,7 @@ def main(given: Sequence[str]) -> None:
         rows[name] = {**found, "steps": steps, **measured(runs[name])}
         print(line(name, rows[name]), flush=True)
     print("\n".join([line(), "|" + "---|" * len(COLUMNS), *(line(*row) for row in rows.items())]))
-    data = sources.load(data_options(override(load_config(CONFIG), more)), print)
+    data = sources.load(data_options(config), print)
     real = data.columns["x"][:1000]
     print(f"other images: FD {next(iter(rows.values()))['floor']:.2f}, lattice {lattice(real):.2f}")
 
@@ -188,4 +187,4 @@ def line(name: str = "", row: dict[str, Any] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

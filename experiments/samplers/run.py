@@ -9,6 +9,8 @@ distribution, so deterministic samplers show no sampling noise; the random ones 
 Writes error.png and prints the tables.
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -17,13 +19,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
+from ddm_jax.answering import Parser, answered
 from ddm_jax.diffusion.analytic import mixture
 from ddm_jax.diffusion.arrays import expand
 from ddm_jax.diffusion.process import Estimate
 from ddm_jax.diffusion.samplers import SAMPLERS
 from ddm_jax.diffusion.samplers.adaptive import Adaptive
 from ddm_jax.diffusion.samplers.exponential import EXPONENTIAL, DPMpp2M, DPMpp3M, UniPC
-from ddm_jax.diffusion.samplers.linear_multistep import MULTISTEP, AdamsBashforth
+from ddm_jax.diffusion.samplers.linear_multistep import LINEAR_MULTISTEP, AdamsBashforth
 from ddm_jax.diffusion.samplers.loop import sample
 from ddm_jax.diffusion.samplers.timesteps import LogSNRGrid
 from ddm_jax.diffusion.schedules.continuous import VP
@@ -70,8 +73,9 @@ def error(sampler, steps: int) -> float:
     return float(np.abs(np.sort(np.asarray(run(NOISE, times)), axis=None) - EXACT).mean())
 
 
-def errors(sampler) -> list[float]:
+def errors(name: str, sampler) -> list[float]:
     """At each budget, with as many steps as it pays for."""
+    print(f"{name}, at up to {max(BUDGETS):,} evaluations", file=sys.stderr, flush=True)
     return [error(sampler, (budget - 1) // sampler.evaluations + 1) for budget in BUDGETS]
 
 
@@ -94,7 +98,7 @@ def family(name: str) -> str:
     if ALL[name].convergence is None:
         return "random"
     word = name.split()[0]
-    groups = {"linear multistep": MULTISTEP, "exponential multistep": EXPONENTIAL}
+    groups = {"linear multistep": LINEAR_MULTISTEP, "exponential multistep": EXPONENTIAL}
     return next((group for group, rows in groups.items() if word in rows), "one step")
 
 
@@ -144,8 +148,9 @@ def draw(table: dict[str, list[float]], solved: list[tuple[int, float]]) -> None
     figure.savefig(HERE / "error.png", dpi=100)
 
 
-def main() -> None:
-    table = {name: errors(s) for name, s in ALL.items() if s.evaluations is not None}
+def main(given: Sequence[str]) -> None:
+    Parser(__doc__).parse_args(given)
+    table = {name: errors(name, s) for name, s in ALL.items() if s.evaluations is not None}
     table = dict(sorted(table.items(), key=lambda item: item[1][2]))
     solved = [adaptive(10.0**-k) for k in range(2, 7)]
     draw(table, solved)
@@ -159,4 +164,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(lambda: main(sys.argv[1:])))

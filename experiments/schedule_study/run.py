@@ -11,9 +11,9 @@ components.
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-import absl.logging
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +24,10 @@ from sklearn.decomposition import PCA
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
+from ddm_jax.answering import Parser, answered  # noqa: E402
 from ddm_jax.data import sources  # noqa: E402
 from ddm_jax.diffusion.process import diffuse  # noqa: E402
+from ddm_jax.errors import UserError  # noqa: E402
 from ddm_jax.figures import plots  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
 
@@ -63,11 +65,15 @@ def draw(generator, weights, steps: int) -> np.ndarray:
     return np.concatenate([generate(weights, part) for part in parts])
 
 
-def main(root: Path) -> None:
-    absl.logging.set_verbosity(absl.logging.ERROR)
+def main(given: Sequence[str]) -> None:
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "sweep", nargs="?", type=Path, default="runs/schedule_study", help="its folder"
+    )
+    root = parser.parse_args(given).sweep
     cells = sorted(p.parent for p in root.glob("*/config.json"))
     if not cells:
-        sys.exit(f"no cells in {root}; run the sweep first, its command stands in this file")
+        raise UserError(f"no cells in {root}; run the sweep first, its command stands in this file")
     first = open_run(cells[0]).setup
     train = sources.load(first.data).columns["x"][:10_000]
     test = sources.load(dataclasses.replace(first.data, split="test")).columns["x"]
@@ -114,4 +120,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/schedule_study"))
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -6,6 +6,8 @@ Writes rates.png and strip.png, and prints log-SNR at both ends and what is left
 """
 
 import io
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from ddm_jax.answering import Parser, answered
 from ddm_jax.data.columns import spec_of
 from ddm_jax.diffusion.process import diffuse
 from ddm_jax.diffusion.schedules import SCHEDULES
@@ -66,7 +69,8 @@ def strip() -> None:
         Image.open(picture).convert("RGB").quantize(64).save(HERE / "strip.png", optimize=True)
 
 
-def main() -> None:
+def main(given: Sequence[str]) -> None:
+    Parser(__doc__).parse_args(given)
     rates()
     strip()
     print("| schedule | log-SNR at t = 0 | at t = 1 | signal rate at t = 1 |\n|---|---|---|---|")
@@ -77,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(answered(lambda: main(sys.argv[1:])))

@@ -9,12 +9,11 @@ settings, as in --config.model.ddpm_unet.channels=64. Prints a table; writes par
 parts.png to --out.
 """
 
-import argparse
 import json
 import re
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ sys.path.insert(0, str(HERE))
 
 from ours import Ours, device  # noqa: E402
 
+from ddm_jax.answering import Parser, answered, count  # noqa: E402
 from ddm_jax.verbs.profiling import operations  # noqa: E402
 
 CONFIG = str(HERE.parents[1] / "configs/cifar_cosine.py")
@@ -94,19 +94,21 @@ def traced(ours: Ours, steps: int) -> dict[tuple[str, bool], float]:
             ours.step()
         jax.profiler.stop_trace()
         (file,) = Path(folder).rglob("*.xplane.pb")
-        names, found = named(ours.program.as_text()), Counter()
+        names = named(ours.program.as_text())
+        found: dict[tuple[str, bool], float] = defaultdict(float)
         for op in operations(file, steps):
             found[part_of(names.get(op.name, ""))] += op.seconds
     return dict(found)
 
 
 def main(given: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=5, help="that are traced")
+    parser = Parser(__doc__)
+    parser.add_argument("--batch", type=count, default=8)
+    parser.add_argument("--steps", type=count, default=5, help="that are traced")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out", type=Path, default=HERE)
     flags, more = parser.parse_known_args(given)
+    flags.out.mkdir(parents=True, exist_ok=True)
     settings = [text.removeprefix("--config.") for text in more]
     found = traced(Ours(CONFIG, settings, flags.dtype, flags.batch), flags.steps)
     rows = [
@@ -148,4 +150,4 @@ def draw(rows: list[dict[str, Any]], title: str) -> Figure:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))

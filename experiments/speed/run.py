@@ -31,6 +31,8 @@ import theirs as their_side  # noqa: E402
 from ours import ROOT, SHAPE, Ours, device, gradients, seconds, started  # noqa: E402
 from theirs import WAYS, Theirs  # noqa: E402
 
+from ddm_jax.answering import Parser, answered, count  # noqa: E402
+
 CONFIG = str(ROOT / "configs/cifar_cosine.py")
 DTYPES = ("float32", "bfloat16")
 OURS = "ddm_jax"
@@ -143,15 +145,16 @@ def one(flags: argparse.Namespace, settings: Sequence[str]) -> float:
 
 
 def main(given: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--evaluations", type=int, default=5, help="of the network, in sampling")
+    parser = Parser(__doc__)
+    parser.add_argument("--batch", type=count, default=8)
+    parser.add_argument("--rounds", type=count, default=7)
+    parser.add_argument("--evaluations", type=count, default=5, help="of the network, in sampling")
     parser.add_argument("--ways", default=";".join(WAYS), help="of torch, as in 'eager'")
     parser.add_argument("--types", nargs="+", choices=DTYPES, default=DTYPES, help="of both")
     parser.add_argument("--alone", default="", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=HERE)
     flags, more = parser.parse_known_args(given)
+    flags.out.mkdir(parents=True, exist_ok=True)
     settings = [text.removeprefix("--config.") for text in more]
     if flags.alone:
         print(one(flags, settings))
@@ -215,4 +218,4 @@ def draw(rows: list[dict[str, Any]], title: str) -> Figure:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(answered(lambda: main(sys.argv[1:])))
