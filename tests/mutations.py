@@ -2964,7 +2964,7 @@ ENDS = (
     ),
     Mutation(
         "the end without a peer",
-        "main",
+        "answered",
         "os._exit(STALLED)",
         "sys.exit(STALLED)",
         ("test_processes", "without_waiting"),
