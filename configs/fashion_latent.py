@@ -5,9 +5,11 @@ python launch.py --config configs/fashion_latent.py --config.data.dir=<prepared 
 python launch.py --mode evaluate --workdir runs/fashion_latent_autoencoder
 
 The autoencoder pads 28 x 28 pixels to 32 x 32 and cuts them off again, so that sizes halve evenly.
-It reconstructs the test images at 29.5 dB. Of 10,000 samples of 20 evaluations a classifier of
-real images reads 92.1 % as asked. The first took 9 min 0 s on two cores, and the second 11 min 54
-s, with samples at the end alone; more is in experiments/recipes.
+It reconstructs the test images at 29.5 dB. Latents are predicted themselves, and how much each
+level of noise counts is learnt. Of 5,000 samples of 10 evaluations a classifier of real images,
+which was used for no choice, reads 95.4, 96.5 and 94.8 % as asked: three seeds. The first training
+took 16.8 minutes of CPU time and the second 22.8, with samples at the end alone; more is in
+experiments/recipes.
 """
 
 from ml_collections import ConfigDict
@@ -31,14 +33,15 @@ def get_config(part: str = "diffusion") -> ConfigDict:
     config.codec.name = "latent"
     config.codec.latent.run = "runs/fashion_latent_autoencoder"
     config.model.ddpm_unet.update(
-        channels=64, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0
+        channels=64, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0, scale_shift=True
     )
     config.condition.name = "classes"
-    config.prediction.name = "v"
+    config.prediction.name = "x0"
+    config.objective.name = "uncertainty"
     config.loss.class_dropout = 0.1
     config.sampler.name = "dpmpp_2m"
     config.sample.update(count=100, batch=100, steps=20, clip="none")
     config.guidance.name = "classifier_free"
-    config.guidance.classifier_free.update(scale=3.0, low=0.4, high=0.8)
+    config.guidance.classifier_free.update(scale=3.6, low=0.4, high=0.8)
     config.evaluate.metrics = ("frechet",)
     return config
