@@ -174,6 +174,7 @@ PROGRAM = """
 %back = f32[2]{0} transpose(%kernel)
 %logits = f32[2]{0} dot(%silu, %norm), lhs_contracting_dims={2}
 %softmax = f32[2]{0} fusion(%logits), metadata={op_name="jit(step)/jvp(Net)/attention1/exp"}
+%valued = f32[2]{0} dot(%w, %softmax)
 %drop = f32[2]{0} fusion(%softmax), metadata={op_name="jit(step)/jvp(Net)/block/Dropout_0/select_n"}
 ROOT %adam = f32[2]{0} fusion(%back, %w), metadata={op_name="jit(step)/update/add"}
 """
@@ -187,6 +188,7 @@ def test_operations_belong_to_the_parts_that_asked_for_them():
         "forth": "convolutions",
         "laid": "convolutions",  # for the one that uses it
         "softmax": "attention",
+        "valued": "attention",  # weights are of no part
         "drop": "random draws and dropout",
         "adam": "clipping, optimiser and average",
     }

@@ -34,10 +34,7 @@ class Operation(NamedTuple):
 
 
 class Profile:
-    """A trace of `count` steps after the first few, into the folder `profile`; of 0 steps, none.
-
-    It holds the operations of devices and no calls of Python.
-    """
+    """A trace of `count` steps after the first few, into the folder `profile`; of 0 steps, none."""
 
     def __init__(self, workdir: Path, count: int, say: Callable[[str], None]):
         self.folder, self.count, self.say = workdir / "profile", count, say
@@ -52,10 +49,8 @@ class Profile:
         """Begin the trace, or end it and tell what it holds. No step may be on its way."""
         if self.running:
             return self.close()
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
         shutil.rmtree(self.folder, ignore_errors=True)
-        jax.profiler.start_trace(self.folder, profiler_options=options)
+        begin(self.folder)
         self.running = True
 
     def close(self) -> None:
@@ -65,14 +60,27 @@ class Profile:
         if not self.running:
             return
         self.running = False
-        jax.profiler.stop_trace()
-        (file,) = self.folder.rglob("*.xplane.pb")
+        file = end(self.folder)
         found = list(operations(file, self.steps)) if self.steps else []
         lines = told(found, self.steps)
         write_text(self.folder / "summary.txt", "\n".join(lines) + "\n")
         for line in lines:
             self.say(line)
         self.say(f"wrote {self.folder}; TensorBoard with the plugin xprof shows all of it")
+
+
+def begin(folder: Path) -> None:
+    """Begin a trace of the operations of devices, without calls of Python."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    jax.profiler.start_trace(folder, profiler_options=options)
+
+
+def end(folder: Path) -> Path:
+    """End the trace that was begun into an empty folder; its file."""
+    jax.profiler.stop_trace()
+    (file,) = folder.rglob("*.xplane.pb")
+    return file
 
 
 def operations(file: Path, steps: int) -> Iterator[Operation]:

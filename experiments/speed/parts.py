@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE))
 from ours import Ours, device  # noqa: E402
 
 from ddm_jax.answering import Parser, answered, count  # noqa: E402
-from ddm_jax.verbs.profiling import operations  # noqa: E402
+from ddm_jax.verbs.profiling import begin, end, operations  # noqa: E402
 
 CONFIG = str(HERE.parents[1] / "configs/cifar_cosine.py")
 CONVOLUTION, UPDATE, BACKWARD = "/conv", "/update/", "transpose("
@@ -86,19 +86,15 @@ def traced(ours: Ours, steps: int) -> dict[tuple[str, bool], float]:
     """Seconds a step that the operations of each part take, forward and backward."""
     ours.step()
     ours.step()
+    names = named(ours.program.as_text())
+    found: dict[tuple[str, bool], float] = defaultdict(float)
     with tempfile.TemporaryDirectory() as folder:
-        options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
-        jax.profiler.start_trace(folder, profiler_options=options)
+        begin(Path(folder))
         for _ in range(steps):
             ours.step()
-        jax.profiler.stop_trace()
-        (file,) = Path(folder).rglob("*.xplane.pb")
-        names = named(ours.program.as_text())
-        found: dict[tuple[str, bool], float] = defaultdict(float)
-        for op in operations(file, steps):
+        for op in operations(end(Path(folder)), steps):
             found[part_of(names.get(op.name, ""))] += op.seconds
-    return dict(found)
+    return found
 
 
 def main(given: Sequence[str]) -> None:
@@ -112,7 +108,7 @@ def main(given: Sequence[str]) -> None:
     settings = [text.removeprefix("--config.") for text in more]
     found = traced(Ours(CONFIG, settings, flags.dtype, flags.batch), flags.steps)
     rows = [
-        {"part": part, **{way: 1e3 * found.get((part, back), 0.0) for way, back in WAYS.items()}}
+        {"part": part, **{way: 1e3 * found[part, back] for way, back in WAYS.items()}}
         for part in (*PARTS, ELSE)
     ]
     rows.sort(key=lambda row: -sum(row[way] for way in WAYS))
