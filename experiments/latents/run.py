@@ -20,6 +20,7 @@ from ddm_jax import verbs
 from ddm_jax.answering import Parser, answered
 from ddm_jax.config.assemble import assemble
 from ddm_jax.config.load import load_config, override
+from ddm_jax.errors import UserError
 from ddm_jax.tasks.base import Weights
 from ddm_jax.verbs.opened import Opened
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     given, overrides = parser.parse_known_args(arguments)
     run = verbs.open(given.run, overrides)
     if run.setup.spec.latents is None:
-        parser.error(f"{given.run} draws no latents")
+        raise UserError(f"{given.run} draws no latents; name a run of configs/fashion_latent.py")
     calls = {"pixels": of_pixels(run, overrides), "latents": of_latents(run)}
     shapes = {name: call().shape for name, call in calls.items()}
     assert shapes["pixels"] == shapes["latents"], shapes
