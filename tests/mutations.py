@@ -1019,7 +1019,7 @@ STEERING = (
     Mutation(
         "the variance of a group",
         "GroupNorm.__call__",
-        "square - mean**2",
+        "square - middle**2",
         "square",
         ("test_norm", "of_flax"),
     ),
@@ -3107,6 +3107,48 @@ PAIRED = (
 )
 
 KERNELS = (
+    Mutation(
+        "dropout: masks of the example",
+        "Dropout.__call__",
+        "jax.vmap(mask)(given.rng)",
+        "jax.vmap(lambda key: mask(given.rng[0]))(given.rng)",
+        ("test_dropout", "for_each_example_alone"),
+    ),
+    Mutation(
+        "dropout: masks of the layer",
+        "Dropout.__call__",
+        "LazyRng.create(key, *given.suffix, 1).as_jax_rng()",
+        "LazyRng.create(key, 1).as_jax_rng()",
+        ("test_dropout", "for_each_example_alone"),
+    ),
+    Mutation(
+        "dropout: what is kept makes up",
+        "Dropout.__call__",
+        "x / (1 - self.rate)",
+        "x",
+        ("test_dropout", "makes_up"),
+    ),
+    Mutation(
+        "sums as products on a CPU",
+        "total",
+        "lax.platform_dependent(flat, cpu=product, default=summed)",
+        "summed(flat)",
+        ("test_reductions", "on_a_cpu_alone"),
+    ),
+    Mutation(
+        "a mean over space",
+        "mean",
+        "math.prod(x.shape[1:-1])",
+        "x.shape[1]",
+        ("test_reductions", "those_of_numpy"),
+    ),
+    Mutation(
+        "convolution: which axis is which",
+        "Convolution.__call__",
+        "(last, space, *inner)",
+        "(space, last, *inner)",
+        ("test_convolution", "of_flax"),
+    ),
     Mutation(
         "convolution: few positions",
         "convolution",

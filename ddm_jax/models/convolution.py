@@ -1,12 +1,38 @@
-"""Convolution that is quick on few pixels too."""
+"""Convolution that is quick on few pixels too, and the module of Flax's parameters around it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
+
+from ddm_jax.models.reductions import biased
+
+
+class Convolution(nn.Module):
+    """Convolution of x (B, *space, C) by `width` taps an axis, padded to ceil(space / stride)."""
+
+    channels: int
+    width: int = 3
+    stride: int = 1
+    kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        space = x.ndim - 2
+        taps, strides = (self.width,) * space, (self.stride,) * space
+        kernel = self.param("kernel", self.kernel_init, (*taps, x.shape[-1], self.channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        last, inner = space + 1, range(space)
+        places = (0, last, *(1 + axis for axis in inner))
+        axes = lax.ConvDimensionNumbers(places, (last, space, *inner), places)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        y = convolution(x, kernel, strides, "SAME", dimension_numbers=axes)
+        return biased(y, bias.astype(self.dtype))
 
 
 def convolution(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **how: Any) -> Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.convolution import convolution
+from ddm_jax.models.convolution import Convolution
 from ddm_jax.models.layers import Norm, frequency_embedding, zero_init
 from ddm_jax.models.resampling import divides, downsample, rank_of_patches
 
@@ -58,7 +58,7 @@ class DDMUNet(nn.Module):
         space = x.ndim - 2
 
         def conv(h: Array, width: int, taps: int, name: str) -> Array:
-            return nn.Conv(width, (taps,) * space, conv_general_dilated=convolution, name=name)(h)
+            return Convolution(width, taps, name=name)(h)
 
         def block(h: Array, width: int, name: str) -> Array:
             residual = h if h.shape[-1] == width else conv(h, width, 1, f"{name}_shortcut")
@@ -82,4 +82,4 @@ class DDMUNet(nn.Module):
             h = jax.image.resize(h, (*skips[-1].shape[:-1], h.shape[-1]), "linear")
             for k in range(self.depth):
                 h = block(jnp.concatenate([h, skips.pop()], -1), width, f"up{i}_block{k}")
-        return nn.Conv(self.out_channels, (1,) * space, kernel_init=zero_init, name="conv_out")(h)
+        return Convolution(self.out_channels, 1, kernel_init=zero_init, name="conv_out")(h)

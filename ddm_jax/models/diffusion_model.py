@@ -16,6 +16,7 @@ from ddm_jax.diffusion.predictions import Parameterisation, Prediction, denoiser
 from ddm_jax.diffusion.process import Denoise, Estimate
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.conditions import Condition
+from ddm_jax.models.dropout import own_masks
 
 
 class Network(Protocol):
@@ -95,15 +96,10 @@ class DiffusionModel:
     ) -> Array:
         """F, of the network's parameters. With dropout keys (B,) it trains, each example with a
         mask of its own."""
-        x = _joined(x, context)
+        given = {"params": params}, _joined(x, context), noise_cond, context
         if keys is None or not self.net.dropout:
-            return self.net.apply({"params": params}, x, noise_cond, context, keys is not None)
-
-        def one(x: Array, noise_cond: Array, context: Context, key: Array) -> Array:
-            few = jax.tree.map(lambda a: a[None], (x, noise_cond, context))
-            return self.net.apply({"params": params}, *few, True, rngs={"dropout": key})[0]
-
-        return jax.vmap(one)(x, noise_cond, context, keys)
+            return self.net.apply(*given, keys is not None)
+        return self.net.apply(*given, True, rngs=own_masks(keys))
 
     def denoiser(self, params: Params, raw: Raw) -> Denoise:
         """The denoiser under raw conditions (B, ...), which are embedded once, here."""

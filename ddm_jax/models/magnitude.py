@@ -16,6 +16,7 @@ from jax import Array
 
 from ddm_jax.diffusion.noise_conds import random_waves
 from ddm_jax.models.convolution import convolution
+from ddm_jax.models.dropout import Dropout
 
 UNIT = "unit_kernel"  # the name of weights that are to have mean square 1 for each output
 
@@ -146,7 +147,7 @@ class UnitBlock(nn.Module):
         h = self._conv("conv1", 3)(silu(x))
         told = self._conv("emb")(emb, self.param("emb_gain", nn.initializers.zeros, ())) + 1
         h = silu(h * jnp.expand_dims(told, range(1, x.ndim - 1)))
-        h = nn.Dropout(self.dropout, deterministic=not self.train)(h)
+        h = Dropout(self.dropout, self.train)(h)
         x = mixed(narrow, self._conv("conv2", 3)(h), 0.3)
         if self.heads:
             x = mixed(x, UnitAttention(self.heads, self.dtype, name="attention")(x), 0.3)

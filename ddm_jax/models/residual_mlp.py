@@ -6,6 +6,7 @@ import numpy as np
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
+from ddm_jax.models.dropout import Dropout
 from ddm_jax.models.layers import kernel_init, sinusoidal_embedding, zero_init
 
 
@@ -70,7 +71,7 @@ class ResidualMLP(nn.Module):
             scale, shift = jnp.split(dense(2 * self.channels, f"emb_block{i}")(emb), 2, -1)
             normed = nn.LayerNorm(use_bias=False, use_scale=False)(h)
             r = nn.swish(dense(self.channels, f"wide{i}")(normed * (1 + scale) + shift))
-            r = nn.Dropout(self.dropout, deterministic=not train)(r)
+            r = Dropout(self.dropout, train)(r)
             h = h + dense(self.channels, f"narrow{i}", zero=True)(r)
         size = int(np.prod(shape[1:]))
         return dense(size, "out", zero=True)(nn.swish(h)).reshape(shape)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import Context
+from ddm_jax.models.dropout import Dropout
 from ddm_jax.models.layers import kernel_init, zero_init
 from ddm_jax.models.positions import places, turned
 
@@ -132,5 +133,5 @@ class Block(nn.Module):
             told = context.sequence.astype(s.dtype)
             h = h + Attend(across, zero=True, name="across")(h, told, context.mask)
         wide = nn.gelu(dense(self.ratio * channels, "wide")(modulated(h, shift2, scale2)))
-        wide = nn.Dropout(s.dropout, deterministic=not s.train)(wide)
+        wide = Dropout(s.dropout, s.train)(wide)
         return h + gate2[:, None] * dense(channels, "narrow")(wide)

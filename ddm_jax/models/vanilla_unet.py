@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
-from ddm_jax.models.convolution import convolution
+from ddm_jax.models.convolution import Convolution
+from ddm_jax.models.dropout import Dropout
 from ddm_jax.models.layers import sinusoidal_embedding
 from ddm_jax.models.resampling import divides, pool_max, rank_of_patches
 
@@ -54,13 +55,7 @@ class VanillaUNet(nn.Module):
         space = x.ndim - 2
 
         def conv(h: Array, width: int, name: str) -> Array:
-            return nn.Conv(
-                width,
-                (3,) * space,
-                kernel_init=he_init,
-                conv_general_dilated=convolution,
-                name=name,
-            )(h)
+            return Convolution(width, kernel_init=he_init, name=name)(h)
 
         def level(h: Array, width: int, name: str) -> Array:
             h = nn.swish(conv(h, width, f"{name}_conv0"))
@@ -70,7 +65,7 @@ class VanillaUNet(nn.Module):
             return nn.swish(conv(h, width, f"{name}_conv1"))
 
         def drop(h: Array) -> Array:
-            return nn.Dropout(self.dropout, deterministic=not train)(h)
+            return Dropout(self.dropout, train)(h)
 
         embedding = sinusoidal_embedding(noise_cond, 128)
         h, skips = x, []
@@ -85,4 +80,4 @@ class VanillaUNet(nn.Module):
             h = nn.ConvTranspose(width, two, two, kernel_init=he_init, name=f"up{i}_resample")(h)
             h = drop(jnp.concatenate([h, skips.pop()], -1))
             h = level(h, width, f"up{i}")
-        return nn.Conv(self.out_channels, (1,) * space, name="out")(h)
+        return Convolution(self.out_channels, 1, name="out")(h)

@@ -23,6 +23,7 @@ from ddm_jax.diffusion.schedules import SCHEDULES
 from ddm_jax.diffusion.schedules.base import Schedule
 from ddm_jax.models.classifier import CLASSIFIERS
 from ddm_jax.models.codecs import CODECS
+from ddm_jax.models.dropout import own_masks
 from ddm_jax.options.measuring import AccuracyOptions
 from ddm_jax.options.training import ClassifierOptions
 from ddm_jax.tasks.base import AUTOENCODER, Build, Loan
@@ -111,15 +112,10 @@ class Classifier:
         where it is trained.
         """
         shown, told = self._shown(x_t, t)
-        variables = {"params": params.net}
+        given = {"params": params.net}, shown, told
         if keys is None or not self.net.dropout:
-            return jax.nn.log_softmax(self.net.apply(variables, shown, told))
-
-        def one(x: Array, told: Array, key: Array) -> Array:
-            few = x[None], told[None]
-            return self.net.apply(variables, *few, True, rngs={"dropout": key})[0]
-
-        return jax.nn.log_softmax(jax.vmap(one)(shown, told, keys))
+            return jax.nn.log_softmax(self.net.apply(*given))
+        return jax.nn.log_softmax(self.net.apply(*given, True, rngs=own_masks(keys)))
 
     def seen(self, params: Params, x_t: Array, t: Array) -> tuple[Array, Array]:
         """(the vector (B, d) that the network's last layer reads, log p(y | x_t) (B, classes))."""

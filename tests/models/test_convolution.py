@@ -2,13 +2,14 @@
 
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
 
-from ddm_jax.models.convolution import convolution
+from ddm_jax.models.convolution import Convolution, convolution
 from ddm_jax.models.layers import Conv
 from ddm_jax.models.magnitude import UnitConv
 
@@ -49,3 +50,30 @@ def test_layers_take_it(layer):
     x = jnp.ones((2, 2, 2, 3))
     params = layer.init(jax.random.key(0), x)
     assert "convolution" not in jax.jit(layer.apply).lower(params, x).as_text()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("space", [(5,), (4, 7), (3, 4, 5), (1, 2)], ids=repr)
+def test_the_module_is_that_of_flax_with_its_gradient(space, width, stride):
+    rng = np.random.default_rng(0)
+    x = jnp.float32(rng.normal(size=(2, *space, 3)))
+    taps, strides = (width,) * len(space), (stride,) * len(space)
+    both = Convolution(4, width, stride), nn.Conv(4, taps, strides)
+    params = [module.init(jax.random.key(1), x) for module in both]
+    jax.tree.map(np.testing.assert_array_equal, *params)
+    moved = jax.tree.map(lambda a: jnp.float32(a + rng.normal(size=a.shape)), params[0])
+    weight = jnp.float32(rng.normal(size=both[0].apply(moved, x).shape))
+
+    def of(module):
+        return jax.jit(jax.value_and_grad(lambda p, x: (weight * module.apply(p, x)).sum(), (0, 1)))
+
+    ours, theirs = (of(module)(moved, x) for module in both)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+def test_its_type_is_that_of_what_comes_out_and_weights_stay_float32():
+    module, x = Convolution(4, dtype=jnp.bfloat16), jnp.ones((1, 5, 3))
+    params = module.init(jax.random.key(1), x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert module.apply(params, x).dtype == jnp.bfloat16

@@ -10,6 +10,7 @@ import pytest
 
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.ddpm_unet import DDPMUNet
+from ddm_jax.models.dropout import own_masks
 from ddm_jax.models.layers import Norm, ThroughTime, sinusoidal_embedding
 from ddm_jax.models.levels import Levels
 from ddm_jax.models.resampling import depth_to_space, space_to_depth
@@ -180,7 +181,7 @@ def test_dropout_acts_in_training_only():
 
     @jax.jit
     def trained(key):
-        rngs = {"dropout": key}
+        rngs = own_masks(key[None])
         return module.apply({"params": params}, x, label, NO_CONTEXT, True, rngs=rngs)
 
     one, two = (trained(jax.random.key(k)) for k in range(2))

@@ -11,6 +11,7 @@ from ddm_jax.diffusion.conditions import Context
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddpm_unet import DDPMUNet
 from ddm_jax.models.dit import DiT
+from ddm_jax.models.dropout import own_masks
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.residual_mlp import ResidualMLP
 from ddm_jax.training.weights import fitted
@@ -64,11 +65,11 @@ def test_its_slope_in_x_and_time_is_that_of_small_steps(net):
     module, _, _, moved = net
     if isinstance(module, DDPMUNet):  # its dropout draws the same masks for value and slope
         module = dataclasses.replace(module, dropout=0.2)
-    keys = jax.random.key(4)
+    rngs = own_masks(jax.random.split(jax.random.key(4)))
 
     def f(x, t):
         rest = t, Context(gap=GAP + t), True
-        return module.apply({"params": moved}, x, *rest, rngs={"dropout": keys})
+        return module.apply({"params": moved}, x, *rest, rngs=rngs)
 
     along = jax.random.normal(jax.random.key(2), X.shape)
 

@@ -10,6 +10,7 @@ import pytest
 from ddm_jax.diffusion.conditions import NO_CONTEXT
 from ddm_jax.models import MODELS
 from ddm_jax.models.ddm_unet import DDMUNet
+from ddm_jax.models.dropout import own_masks
 from ddm_jax.models.layers import frequency_embedding
 from ddm_jax.models.mlp import MLP
 from ddm_jax.models.resampling import downsample, pool_max
@@ -107,7 +108,7 @@ def test_every_parameter_matters(built, name):
 def test_dropout_acts_in_training_only(built, name):
     module, params, x, label, run = built[name]
     module = module.clone(dropout=0.5) if module.dropout else module
-    rngs = {"dropout": jax.random.key(3)}
+    rngs = own_masks(jax.random.split(jax.random.key(3), len(x)))
     trained = module.apply({"params": params}, x, label, NO_CONTEXT, True, rngs=rngs)
     assert bool(abs(trained - run(params, x, label)).max() > 1e-3) == bool(module.dropout)
 
