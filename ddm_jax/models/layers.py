@@ -140,10 +140,9 @@ class ResBlock(nn.Module):
             return norm(h)
         width = self.channels * (2 if self.scale_shift else 1)
         told = nn.Dense(width, kernel_init=kernel_init, dtype=self.dtype, name="emb")(nn.swish(emb))
-        told = told.reshape(told.shape[:1] + (1,) * (h.ndim - 2) + (width,))
         if not self.scale_shift:
-            return norm(h + told)
-        scale, shift = jnp.split(told, 2, axis=-1)
+            return norm(h + spread(told, h.shape))
+        scale, shift = (spread(a, h.shape) for a in jnp.split(told, 2, axis=-1))
         return norm(h) * (1 + scale) + shift
 
 
