@@ -3171,6 +3171,20 @@ KERNELS = (
         ("test_convolution", "of_xla"),
     ),
     Mutation(
+        "enlarged: what the second copy meets",
+        "enlarged",
+        "[a + b, c]",
+        "[a, b + c]",
+        ("test_convolution", "of_copies"),
+    ),
+    Mutation(
+        "enlarged: where the second copy stands",
+        "enlarged",
+        "(0, 1)",
+        "(1, 0)",
+        ("test_convolution", "of_copies"),
+    ),
+    Mutation(
         "kernels: one library of several",
         "known",
         "all(found)",

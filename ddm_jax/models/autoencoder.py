@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from ddm_jax.models.layers import Attention, Conv, Norm, ResBlock
-from ddm_jax.models.resampling import divides, upsample
+from ddm_jax.models.resampling import divides
 
 
 class Half(nn.Module):
@@ -64,8 +64,7 @@ class Decoder(Half):
         for level, width in reversed(list(enumerate(self.widths))):
             h = self.level(h, level)
             if level:
-                h = upsample(h)
-                h = Conv(width, dtype=self.dtype, name=f"level{level}_up")(h)
+                h = Conv(width, enlarge=True, dtype=self.dtype, name=f"level{level}_up")(h)
         return self.end(h)
 
 

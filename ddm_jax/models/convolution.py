@@ -10,14 +10,19 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from ddm_jax.models.reductions import biased
+from ddm_jax.models.resampling import upsample
 
 
 class Convolution(nn.Module):
-    """Convolution of x (B, *space, C) by `width` taps an axis, padded to ceil(space / stride)."""
+    """Convolution of x (B, *space, C) by `width` taps an axis, padded to ceil(space / stride).
+
+    enlarge: of x with each position twice along each axis, for 3 taps and strides of 1.
+    """
 
     channels: int
     width: int = 3
     stride: int = 1
+    enlarge: bool = False
     kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
     dtype: jnp.dtype = jnp.float32
 
@@ -31,7 +36,10 @@ class Convolution(nn.Module):
         places = (0, last, *(1 + axis for axis in inner))
         axes = lax.ConvDimensionNumbers(places, (last, space, *inner), places)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        y = convolution(x, kernel, strides, "SAME", dimension_numbers=axes)
+        if self.enlarge:
+            y = enlarged(x, kernel, axes)
+        else:
+            y = convolution(x, kernel, strides, "SAME", dimension_numbers=axes)
         return biased(y, bias.astype(self.dtype))
 
 
@@ -46,6 +54,32 @@ def convolution(x: Array, kernel: Array, strides: Sequence[int], padding: Any, *
         return lax.conv_general_dilated(x, kernel, strides, padding, **how)
     seen = jnp.concatenate([*windows(x, taps, strides, padding)], -1)
     return seen @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def enlarged(x: Array, kernel: Array, axes: lax.ConvDimensionNumbers) -> Array:
+    """`convolution` of `upsample`(x) by a kernel (3, ..., C, out), padded to "SAME".
+
+    Along an axis, taps a, b, c around a first copy meet what stands before it by a, and itself by
+    b + c; around a second copy itself by a + b, and what comes after by c. So kernels of 2 taps,
+    one for each copy, give the same at 4/9 of the products in two dimensions, which a CPU waits
+    for.
+    """
+    unit = (1,) * (x.ndim - 2)
+
+    def plain(x: Array, kernel: Array) -> Array:
+        return convolution(upsample(x), kernel, unit, "SAME", dimension_numbers=axes)
+
+    def by_copy(x: Array, kernel: Array, padding: tuple[tuple[int, int], ...] = ()) -> Array:
+        axis = len(padding)
+        if axis == len(unit):
+            return convolution(x, kernel, unit, padding, dimension_numbers=axes)
+        a, b, c = jnp.split(kernel, 3, axis)
+        first = by_copy(x, jnp.concatenate([a, b + c], axis), (*padding, (1, 0)))
+        second = by_copy(x, jnp.concatenate([a + b, c], axis), (*padding, (0, 1)))
+        both = jnp.stack([first, second], axis + 2)
+        return both.reshape(*both.shape[: axis + 1], -1, *both.shape[axis + 3 :])
+
+    return lax.platform_dependent(x, kernel, cpu=by_copy, default=plain)
 
 
 def windows(x: Array, taps: Sequence[int], strides: Sequence[int], padding: Any) -> Iterator[Array]:

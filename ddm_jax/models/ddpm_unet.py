@@ -8,7 +8,7 @@ from jax import Array
 from ddm_jax.diffusion.conditions import NO_CONTEXT, Context
 from ddm_jax.models.layers import Conv, Norm
 from ddm_jax.models.levels import Levels
-from ddm_jax.models.resampling import depth_to_space, rank_of_patches, space_to_depth, upsample
+from ddm_jax.models.resampling import depth_to_space, rank_of_patches, space_to_depth
 
 SPACE_TIME = ("joint", "factorised")
 
@@ -121,7 +121,7 @@ class DDPMUNet(nn.Module):
                 if self.resample == "block":
                     h = levels.block(h, emb, width, name, resample="up")
                 else:
-                    h = Conv(width, dtype=dtype, name=name)(upsample(h))
+                    h = Conv(width, enlarge=True, dtype=dtype, name=name)(h)
 
         h = nn.swish(Norm(dtype, self.groups, name="norm_out")(h))
         width = self.out_channels * self.patch ** (x.ndim - 2)

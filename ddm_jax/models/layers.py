@@ -41,18 +41,20 @@ def frequency_embedding(noise_cond: Array, channels: int, max_frequency: float) 
 
 
 class Conv(nn.Module):
-    """Convolution with 3 (or `width`) taps an axis; `zero` starts it at 0."""
+    """Convolution with 3 (or `width`) taps an axis; `zero` starts it at 0. `enlarge`: of what has
+    each position twice along each axis."""
 
     channels: int
     width: int = 3
     stride: int = 1
+    enlarge: bool = False
     zero: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         init = zero_init if self.zero else kernel_init
-        settings = self.width, self.stride, init, self.dtype
+        settings = self.width, self.stride, self.enlarge, init, self.dtype
         return Convolution(self.channels, *settings, name="conv")(x)
 
 
@@ -123,8 +125,10 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array, emb: Array | None = None) -> Array:
         size = {"": lambda a: a, "up": upsample, "down": downsample}[self.resample]
+        up = self.resample == "up"
         h = nn.swish(Norm(self.dtype, self.groups, name="norm1")(x))
-        h = Conv(self.channels, dtype=self.dtype, name="conv1")(size(h))
+        h = h if up else size(h)
+        h = Conv(self.channels, enlarge=up, dtype=self.dtype, name="conv1")(h)
         h = self._told(h, emb)
         h = Dropout(self.dropout, self.train)(nn.swish(h))
         h = Conv(self.channels, zero=True, dtype=self.dtype, name="conv2")(h)

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
+from jax import export, lax
 
-from ddm_jax.models.convolution import Convolution, convolution
+from ddm_jax.models.convolution import Convolution, convolution, enlarged
 from ddm_jax.models.layers import Conv
 from ddm_jax.models.magnitude import UnitConv
+from ddm_jax.models.resampling import upsample
 
 
 def axes(space):
@@ -77,3 +78,35 @@ def test_its_type_is_that_of_what_comes_out_and_weights_stay_float32():
     params = module.init(jax.random.key(1), x)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert module.apply(params, x).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("space", [(1,), (5,), (2, 3), (4, 1), (2, 3, 4)], ids=str)
+def test_that_of_what_is_enlarged_is_that_of_copies_with_its_gradients(space):
+    rng = np.random.default_rng(len(space))
+    x = jnp.float32(rng.normal(size=(2, *space, 3)))
+    kernel = jnp.float32(rng.normal(size=(3,) * len(space) + (3, 4)))
+    names = lax.conv_dimension_numbers(x.shape, kernel.shape, axes(space))
+
+    def copied(x, kernel):
+        one = (1,) * len(space)
+        big = upsample(x)
+        return lax.conv_general_dilated(big, kernel, one, "SAME", dimension_numbers=names)
+
+    def ours(x, kernel):
+        return enlarged(x, kernel, names)
+
+    (out, back), (expected, expected_back) = (jax.vjp(f, x, kernel) for f in (ours, copied))
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
+    dy = jnp.float32(rng.normal(size=out.shape))
+    for mine, copies in zip(back(dy), expected_back(dy), strict=True):
+        np.testing.assert_allclose(mine, copies, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("platform", "sizes"), [("cpu", 4 * ["4x4"]), ("cuda", ["8x8"])])
+def test_copies_have_convolutions_of_their_own_on_a_cpu_alone(platform, sizes):
+    x, kernel = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 4))
+    names = lax.conv_dimension_numbers(x.shape, kernel.shape, axes((4, 4)))
+    lowered = export.export(jax.jit(lambda *a: enlarged(*a, names)), platforms=[platform])
+    lines = lowered(x, kernel).mlir_module().splitlines()
+    found = [line for line in lines if "stablehlo.convolution" in line]
+    assert all(f"-> tensor<2x{n}x4xf32>" in line for line, n in zip(found, sizes, strict=True))
