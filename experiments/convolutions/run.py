@@ -4,9 +4,10 @@
 
 3 x 3 and 1 x 1 convolutions at sizes of this project's networks, float32: forward, the gradient by
 the input and the gradient by the kernel, each compiled twice from the same function, with YNNPACK
-and without; and on few pixels, without YNNPACK, by XLA's loop and by
-`ddm_jax.models.convolution`. What they give is compared, then both take turns; the shortest of
-REPEATS counts. Prints two tables in milliseconds.
+and without; without YNNPACK on few pixels, by XLA's loop and by `ddm_jax.models.convolution`, and
+of what is enlarged to twice the size, copied first or with a kernel for each copy. What they give
+is compared, then both take turns; the shortest of REPEATS counts. Prints three tables in
+milliseconds.
 """
 
 import sys
@@ -23,7 +24,8 @@ from jax import Array, lax
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from ddm_jax.answering import Parser, answered  # noqa: E402
-from ddm_jax.models.convolution import convolution  # noqa: E402
+from ddm_jax.models.convolution import convolution, enlarged  # noqa: E402
+from ddm_jax.models.resampling import upsample  # noqa: E402
 
 REPEATS = 10
 OPTION = "xla_cpu_experimental_ynn_fusion_type"
@@ -37,6 +39,11 @@ SIZES = (  # batch, size, channels in and out, kernel
     (8, 16, 512, 256, 1),
 )
 
+UP = (  # sizes before
+    (8, 16, 256, 256, 3),  # cifar_cosine, a small batch
+    (64, 14, 64, 64, 3),  # fashion_mnist
+    (64, 7, 128, 128, 3),
+)
 FEW = ((64, 2, 128, 128, 3), (64, 1, 128, 128, 3), (32, 2, 256, 256, 3))
 Call = Callable[..., Array]
 
@@ -48,6 +55,15 @@ def by_xla(x: Array, kernel: Array) -> Array:
 
 def by_product(x: Array, kernel: Array) -> Array:
     return convolution(x, kernel, (1, 1), "SAME")
+
+
+def by_copies(x: Array, kernel: Array) -> Array:
+    return by_xla(upsample(x), kernel)
+
+
+def by_kernels(x: Array, kernel: Array) -> Array:
+    axes = lax.conv_dimension_numbers(x.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
+    return enlarged(x, kernel, axes)
 
 
 def by_input(forward: Call) -> Call:
@@ -76,8 +92,13 @@ def turns(one: Call, other: Call, arrays: Sequence[Array]) -> str:
     return " | ".join(f"{ms:.1f}" for ms in 1e3 * np.array(both).min(0))
 
 
-def table(sizes: Sequence[tuple[int, ...]], names: tuple[str, str], both: Callable) -> None:
-    """both: (what it computes of a forward function, arrays) -> the two programs to compare."""
+def table(
+    sizes: Sequence[tuple[int, ...]], names: tuple[str, str], both: Callable, grown: int = 1
+) -> None:
+    """both: (what it computes of a forward function, arrays) -> the two programs to compare.
+
+    grown: how many times the size of an input that of an output is.
+    """
     whats = {"forward": lambda forward: forward, "by input": by_input, "by kernel": by_kernel}
     heads = (f"{what}, {name}" for what, name in product(whats, names))
     print(f"| batch, size, channels, kernel | {' | '.join(heads)} |")
@@ -86,7 +107,7 @@ def table(sizes: Sequence[tuple[int, ...]], names: tuple[str, str], both: Callab
     for batch, size, before, after, width in sizes:
         x = jnp.float32(rng.normal(size=(batch, size, size, before)))
         kernel = jnp.float32(rng.normal(size=(width, width, before, after)) / (width * before**0.5))
-        dy = jnp.float32(rng.normal(size=(batch, size, size, after)))
+        dy = jnp.float32(rng.normal(size=(batch, grown * size, grown * size, after)))
         cells = []
         for what, of in whats.items():
             arrays = (x, kernel) if what == "forward" else (x, kernel, dy)
@@ -101,12 +122,14 @@ def main(given: Sequence[str]) -> None:
     def kernels(of: Callable, arrays: Sequence[Array]) -> list[Call]:
         return [compiled(of(by_xla), arrays, ynnpack) for ynnpack in (True, False)]
 
-    def ways(of: Callable, arrays: Sequence[Array]) -> list[Call]:
-        return [compiled(of(way), arrays) for way in (by_xla, by_product)]
+    def either(*ways: Call) -> Callable:
+        return lambda of, arrays: [compiled(of(way), arrays) for way in ways]
 
     table(SIZES, ("YNNPACK", "XLA"), kernels)
     print()
-    table(FEW, ("loop", "product"), ways)
+    table(FEW, ("loop", "product"), either(by_xla, by_product))
+    print()
+    table(UP, ("copies", "kernels"), either(by_copies, by_kernels), grown=2)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ each in milliseconds.
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -39,32 +41,36 @@ SIZES = (
 
 
 class Chain(nn.Module):
-    """Norm and swish, `blocks` times with a convolution after them, or once alone (0)."""
+    """Norm and swish, `blocks` times with a convolution after them, or once alone (0).
+
+    layers: (norm of so many groups, convolution to so many channels), each taking its name.
+    """
 
     blocks: int
-    ours: bool
+    layers: tuple[Callable[..., nn.Module], Callable[..., nn.Module]]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        norm, conv = self.layers
         channels = x.shape[-1]
-        groups = norm_groups(channels)
         for k in range(max(self.blocks, 1)):
-            norm, conv = f"norm{k}", f"conv{k}"
-            theirs = nn.GroupNorm(groups, epsilon=1e-6, name=norm)
-            x = nn.swish((GroupNorm(groups, name=norm) if self.ours else theirs)(x))
+            x = nn.swish(norm(norm_groups(channels), name=f"norm{k}")(x))  # pyright: ignore
             if self.blocks:
-                flax = nn.Conv(channels, (3, 3), name=conv)
-                x = (Convolution(channels, name=conv) if self.ours else flax)(x)
+                x = conv(channels, name=f"conv{k}")(x)  # pyright: ignore
         return x
 
 
-def programs(net: nn.Module, params: dict, x: jax.Array, dy: jax.Array) -> list[Callable]:
+FLAX = partial(nn.GroupNorm, epsilon=1e-6), partial(nn.Conv, kernel_size=(3, 3))
+OURS = GroupNorm, Convolution
+
+
+def programs(net: nn.Module, params: Any, x: jax.Array, dy: jax.Array) -> list[Callable]:
     """The network, and it with its gradient by the weights and by x."""
 
-    def apply(params: dict, x: jax.Array) -> jax.Array:
+    def apply(params: Any, x: jax.Array) -> jax.Array:
         return net.apply(params, x)  # pyright: ignore
 
-    def gradient(params: dict, x: jax.Array, dy: jax.Array) -> tuple:
+    def gradient(params: Any, x: jax.Array, dy: jax.Array) -> tuple:
         return jax.vjp(apply, params, x)[1](dy)
 
     forward, backward = jax.jit(apply), jax.jit(gradient)
@@ -83,7 +89,7 @@ def table(blocks: int) -> None:
     rng = np.random.default_rng(0)
     for batch, size, channels in SIZES:
         x, dy = jnp.float32(rng.normal(size=(2, batch, size, size, channels)))
-        nets = Chain(blocks, ours=False), Chain(blocks, ours=True)
+        nets = Chain(blocks, FLAX), Chain(blocks, OURS)
         params = nets[0].init(jax.random.key(0), x)
         flax, ours = (programs(net, params, x, dy) for net in nets)
         cells = []
