@@ -3136,6 +3136,27 @@ KERNELS = (
         ("test_reductions", "on_a_cpu_alone"),
     ),
     Mutation(
+        "sums as products: of examples, not of batches",
+        "is_large",
+        "shape[1:]",
+        "shape",
+        ("test_reductions", "in_any_batch"),
+    ),
+    Mutation(
+        "sums as products: a bias over all examples",
+        "biased",
+        "y.size // len(bias)",
+        "y[0].size // len(bias)",
+        ("test_reductions", "sums_over_all"),
+    ),
+    Mutation(
+        "sums as products: where examples are large",
+        "biased",
+        "not is_large(y.shape)",
+        "y.size",
+        ("test_reductions", "to_the_last"),
+    ),
+    Mutation(
         "a mean over space",
         "mean",
         "math.prod(x.shape[1:-1])",

@@ -4,9 +4,10 @@
     python tests/programs.py check
 
 The first writes them to tests/training/programs.json, the second says what has changed since. The
-programs are those of configs/quickstart.py with a smaller U-Net that has dropout: one train step of
-16 examples, and 8 samples of 5 steps with guidance. In float32 and in bfloat16 they are lowered for
-CPU, GPU and TPU on any machine; in float32 they are compiled for its CPU.
+programs are those of configs/quickstart.py on shapes of 32 x 32 pixels, with a U-Net of fewer
+channels that has dropout and attention: one train step of 16 examples, and 8 samples of 5 steps
+with guidance. In float32 and in bfloat16 they are lowered for CPU, GPU and TPU on any machine; in
+float32 they are compiled for its CPU.
 """
 
 import argparse
@@ -39,11 +40,14 @@ STAGES = ("asked", "cpu", "cuda", "tpu", "compiled")
 COSTS = ("flops", "bytes accessed")  # by XLA's own estimate, before it optimises
 TYPES = ("float32", "bfloat16")
 SETTINGS = (
+    "data.name=shapes",
+    "data.count=64",
+    "data.size=(32,)",
     "train.batch=16",
     "sample.steps=5",
     "model.ddpm_unet.channels=16",
     "model.ddpm_unet.multipliers=(1,2)",
-    "model.ddpm_unet.attention=(4,)",
+    "model.ddpm_unet.attention=(16,)",
     "model.ddpm_unet.dropout=0.1",
 )
 LOWERED = {  # what StableHLO calls it
