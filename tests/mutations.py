@@ -2346,10 +2346,31 @@ FEW = (
     ),
     Mutation(
         "stored latents",
-        "stored",
+        "reading",
         "setup.task.augment != NO_AUGMENT",
         "False",
         ("test_stored_latents", "augmented"),
+    ),
+    Mutation(
+        "pods: latents that are stored",
+        "planned",
+        "of_latents is setup",
+        "setup",
+        ("test_pods", "on_latents"),
+    ),
+    Mutation(
+        "pods: runs that are borrowed",
+        "plan",
+        "frozen | {role: run.shapes() for role, run in lent.items()}",
+        "frozen | {role: frozen for role, run in lent.items()}",
+        ("test_pods", "borrows"),
+    ),
+    Mutation(
+        "latents: means and deviations",
+        "moments_shape",
+        "2 * channels",
+        "channels",
+        ("test_pods", "on_latents"),
     ),
     Mutation(
         "patches",

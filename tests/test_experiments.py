@@ -66,10 +66,9 @@ def test_what_must_be_above_0_is_one_number(text):
 def test_the_benchmark_measures_each_cell_once(tiny_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))
     run, benchmark = as_trained(tiny_run, tmp_path / "run"), experiment("benchmark")
-    monkeypatch.setattr(benchmark, "SAMPLERS", ("ddim", "heun"))
-    monkeypatch.setattr(benchmark, "BUDGETS", (4,))
     few = [f"--config.evaluate.{s}" for s in ("samples=16", "reference_count=60", "batch=16")]
-    arguments = [str(run), *few, "--scales", "1,2", "--out", str(tmp_path / "a.png")]
+    grid = ["--samplers", "ddim,heun", "--budgets", "4", "--scales", "1,2"]
+    arguments = [str(run), *few, *grid, "--out", str(tmp_path / "a.png")]
     benchmark.main(arguments)
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     cells = [tuple(part.strip() for part in line.split("|")[1:5]) for line in table[2:]]

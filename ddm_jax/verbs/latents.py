@@ -43,19 +43,46 @@ def encode_latents(opened: Opened, layout: Layout) -> None:
 def stored(
     setup: Setup, data: Dataset, borrowed: Mapping[str, Any], layout: Layout
 ) -> tuple[Setup, Dataset]:
-    """The setup and data of training where its examples are latents, encoded before; else as given.
-
-    Examples that are augmented are not the same twice, so they are encoded batch by batch.
-    """
-    codec = setup.task.codec
-    if codec.stored is None or setup.task.augment != NO_AUGMENT:
+    """The setup and data of training, of latents where examples are encoded before."""
+    of_latents, codec = reading(setup), setup.task.codec
+    if of_latents is setup:
         return setup, data
     with together(layout):
         lender, params = codec.lent[codec.asks], borrowed[codec.asks]
         sha256 = codec.latents.sha256
         data = encoded(lender, params, data, sha256=sha256, cache=setup.data.cache, say=layout.say)
-    task = dataclasses.replace(setup.task, codec=codec.stored)
-    return dataclasses.replace(setup, task=task), data
+    return of_latents, data
+
+
+def planned(setup: Setup, data: Dataset) -> tuple[Setup, Dataset]:
+    """As `stored`, with zeros that take no memory for latents."""
+    of_latents, codec = reading(setup), setup.task.codec
+    if of_latents is setup:
+        return setup, data
+    shape = moments_shape(codec.lent[codec.asks], data)
+    return of_latents, holding(data, np.broadcast_to(np.float32(0), shape))
+
+
+def reading(setup: Setup) -> Setup:
+    """That of training on latents where examples are encoded before; else the same.
+
+    Examples that are augmented are not the same twice, so they are encoded batch by batch.
+    """
+    codec = setup.task.codec
+    if codec.stored is None or setup.task.augment != NO_AUGMENT:
+        return setup
+    return dataclasses.replace(setup, task=dataclasses.replace(setup.task, codec=codec.stored))
+
+
+def moments_shape(task: Autoencoder, data: Dataset) -> tuple[int, ...]:
+    """(N, ..., 2 C): of all latents, means and deviations."""
+    *space, channels = task.net.shape(data.spec.shape[:-1])
+    return data.spec.count, *space, 2 * channels
+
+
+def holding(data: Dataset, x: np.ndarray) -> Dataset:
+    """The data with other examples."""
+    return dataclasses.replace(data, columns={**data.columns, "x": x})
 
 
 def encoded(
@@ -73,8 +100,7 @@ def encoded(
 
     def make(path: Path) -> Decoded:
         x, count = data.columns["x"], data.spec.count
-        *space, channels = task.net.shape(data.spec.shape[:-1])
-        found = new_array(path, np.dtype(np.float32), (count, *space, 2 * channels))
+        found = new_array(path, np.dtype(np.float32), moments_shape(task, data))
         told = -(-count // TOLD)
         for start in range(0, count, AT_ONCE):
             end = min(start + AT_ONCE, count)
@@ -86,5 +112,4 @@ def encoded(
         return Decoded({}, about={"low": 0.0, "high": 1.0, "levels": 0})
 
     about = {"name": f"latents of {data.spec.name}", "of": list(data.spec.sha256), "by": sha256}
-    kept = cached(cache, about, make)
-    return dataclasses.replace(data, columns={**data.columns, "x": kept.columns["x"]})
+    return holding(data, cached(cache, about, make).columns["x"])

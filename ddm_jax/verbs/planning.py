@@ -1,7 +1,7 @@
 """What a step of training takes on TPUs that are not at hand."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,9 +11,11 @@ from ddm_jax.data.cache import cache_folder
 from ddm_jax.data.dataset import Dataset
 from ddm_jax.data.pipeline import feed
 from ddm_jax.errors import UserError
+from ddm_jax.runs import Run
 from ddm_jax.tasks.base import completed
 from ddm_jax.training.base import Constants
 from ddm_jax.training.pods import Cost, Pod, compiled_cost
+from ddm_jax.verbs.latents import planned
 
 WAYS = {
     "products": "of products of bfloat16",
@@ -22,24 +24,19 @@ WAYS = {
 }
 
 
-def plan(setup: Setup, data: Dataset, pod: Pod, lent: Collection[str]) -> None:
+def plan(setup: Setup, data: Dataset, pod: Pod, lent: Mapping[str, Run]) -> None:
     """Compile a step for a pod and print its memory, its work and the time that bounds it below.
 
-    lent: the roles of runs that it would borrow. Raises UserError where the step does not fit, and
-    for what repeats an operation or needs other runs.
+    lent: the runs that it borrows, by role. Raises UserError where the step does not fit, and for
+    what repeats an operation.
     """
     options, layout = setup.train, setup.spread(pod.layout)
-    if lent:
-        raise UserError(
-            f"--pod compiles steps that need no other run, and this one borrows its "
-            f"{' and '.join(lent)}"
-        )
     if options.accumulate > 1 or options.deterministic_shards:
         raise UserError(
             "--pod counts every operation once, and this step repeats its own; take "
             "train.accumulate=1 and train.deterministic_shards=0"
         )
-    data = completed(setup.task, data)
+    setup, data = planned(setup, completed(setup.task, data))
     how = {"augment": setup.task.augment, "by_index": setup.data.on_device}
     batch = shapes(feed(data, 0, options.batch, setup.seed, **how))
     pool = shapes(data.columns["x"]) if setup.data.on_device else None
@@ -49,7 +46,8 @@ def plan(setup: Setup, data: Dataset, pod: Pod, lent: Collection[str]) -> None:
     chips = f"{layout.count} chips, {pod.shape}"
     layout.say(f"compiling a step for {pod.name}, {chips}, which takes minutes")
     began = time.monotonic()
-    given = *layout.given(state, batch), Constants(pool, frozen), key
+    borrowed = frozen | {role: run.shapes() for role, run in lent.items()}
+    given = *layout.given(state, batch), Constants(pool, borrowed), key
     cost = compiled_cost(setup.compiled_step(layout), given)
     layout.say(f"compiled in {time.monotonic() - began:,.0f} s")
     for line in told(cost, pod, options.batch):

@@ -4,20 +4,19 @@ import re
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from conftest import ROOT, TINY, answer, environment, keys
 from jax.errors import JaxRuntimeError
 
-from ddm_jax.config.assemble import assemble
-from ddm_jax.config.load import load_config
-from ddm_jax.config.tables import data_options
-from ddm_jax.data import sources
 from ddm_jax.errors import UserError
 from ddm_jax.training import pods
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.pods import CHIPS, Chip, Cost, Pod, pod_of, sent
-from ddm_jax.verbs.planning import plan, told
+from ddm_jax.verbs import planning
+from ddm_jax.verbs.opened import open_run
+from ddm_jax.verbs.planning import told
 
 QUICK = ("--config", f"{ROOT}/configs/quickstart.py", "--dry_run")
 GROUPS = {
@@ -104,8 +103,6 @@ def test_a_pod_is_for_dry_runs_of_training(arguments, remedy, capsys, at_root):
 
 def here(name):
     """A pod of this machine's devices, where nothing is compiled for a TPU."""
-    import jax
-
     return Pod(name, "2", CHIPS["v5e"], Layout(tuple(jax.local_devices()[:2])))
 
 
@@ -122,12 +119,52 @@ def test_steps_that_repeat_operations_are_refused(setting, remedy, monkeypatch, 
     assert code == 2 and remedy in err and "compiling" not in out
 
 
-def test_steps_that_need_another_run_are_refused():
-    config = load_config(f"{ROOT}/configs/quickstart.py")
-    data = sources.load(data_options(config))
-    setup = assemble(config, data.spec)
-    with pytest.raises(UserError, match="borrows its autoencoder and teacher$"):
-        plan(setup, data, here("v5e-4"), ["autoencoder", "teacher"])
+def products(capsys, monkeypatch, *arguments) -> float:
+    """How many TFLOP the step of a dry run takes each of two devices, and what it was given."""
+    monkeypatch.setattr("ddm_jax.verbs.entry.pod_of", here)
+    code, out, err = answer(capsys, *arguments, "--dry_run", "--pod=v5e-4")
+    assert code == 0, err
+    return float(re.search(r"ms +(\S+) TFLOP", out).group(1))
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """A list of what steps are compiled for."""
+    found, compiled = [], planning.compiled_cost
+
+    def noted(step, arguments):
+        found.append(arguments)
+        return compiled(step, arguments)
+
+    monkeypatch.setattr(planning, "compiled_cost", noted)
+    return found
+
+
+def test_a_step_sees_with_the_weights_of_runs_that_it_borrows(
+    tiny_run, given, monkeypatch, capsys, at_root
+):
+    arguments = (*QUICK[:2], *TINY)
+    alone = products(capsys, monkeypatch, *arguments)
+    taught = (*arguments, "--config.objective.name=teacher", f"--config.teacher.run={tiny_run}")
+    assert 1.2 * alone < products(capsys, monkeypatch, *taught) < 2 * alone
+    (_, _, without, _), (_, _, constants, _) = given
+    assert not without.borrowed and list(constants.borrowed) == ["teacher"]
+    lent = open_run(tiny_run).load().weights.params
+    assert planning.shapes(lent) == constants.borrowed["teacher"]
+
+
+def test_a_step_on_latents_reads_those_that_are_stored(
+    tiny_autoencoder, tmp_path, given, monkeypatch, capsys, at_root
+):
+    """Which examples that are augmented are not; and none is encoded for a dry run."""
+    kept = keys(f"codec.latent.run={tiny_autoencoder}", f"data.cache={tmp_path}")
+    arguments = ("--config", f"{ROOT}/configs/digits_latent.py", *TINY, *kept)
+    stored = products(capsys, monkeypatch, *arguments)
+    encoded = products(capsys, monkeypatch, *arguments, "--config.augment.name=mirror")
+    assert stored < encoded
+    shapes = [feed["x"].shape[2:] for _, feed, _, _ in given]
+    assert shapes == [(4, 4, 4), (8, 8, 1)]
+    assert not list(tmp_path.glob("*latents*"))
 
 
 def test_a_step_is_compiled_on_the_devices_of_the_pod(monkeypatch, capsys, at_root):
