@@ -99,7 +99,7 @@ def needs_sets(shown: str) -> bool:
 
 def shrunk(shown: str) -> list[str]:
     """The arguments of a command, and settings with which it takes seconds."""
-    arguments = [argument.replace("@800", "@6") for argument in shlex.split(shown)[2:]]
+    arguments = [argument.replace("@1600", "@6") for argument in shlex.split(shown)[2:]]
     flags, overrides = parse(arguments)
     config = flags.config or ""
     if reads_set(shown):

@@ -26,8 +26,8 @@ def teacher(task: Diffusion) -> Iterator[Finding]:
         )
     if task.teacher.run and not task.objective.asks_teacher:
         yield wrong(
-            "teacher.run is given, and this objective learns from none; take "
-            "objective.name=teacher or consistency_distillation, or leave teacher.run empty"
+            "teacher.run is given, and this objective learns from none; take one that does, as "
+            "objective.name=teacher or continuous_distillation, or leave teacher.run empty"
         )
     if task.objective.asks_teacher and task.augment.label_size:
         yield dangerous(

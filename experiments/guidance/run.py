@@ -4,7 +4,7 @@
     python launch.py --config configs/digits_guided.py
     python launch.py --config configs/quickstart.py --config.model.ddpm_unet.channels=64 \\
         "--config.model.ddpm_unet.attention=(4,)" --config.train.batch=128 \\
-        --config.train.steps=500 --config.optim.lr=1e-3
+        --config.train.steps=500 --config.optim.lr=1e-3 --config.sample.steps=20
     python experiments/guidance/run.py [folder of the runs]
 
 Draws 500 digits at each scale, ten classes in turn, by classifier guidance on the unconditional

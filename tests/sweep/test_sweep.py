@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("at_root")
     "arguments, remedy",
     [
         (("--sweep", "train.step=1,2"), "did you mean 'train.steps'"),
-        (("--sweep", "train.steps=1,x"), "takes values like 800 (int), not x"),
+        (("--sweep", "train.steps=1,x"), "takes values like 1600 (int), not x"),
         (("--sweep", "model=1"), "is a section"),
         (("--sweep", "model.ddpm_unet.multipliers=(1,a)"), "takes values like (1, 2)"),
         (("--sweep", "schedule.name=linear,cosin"), "did you mean 'cosine'"),

@@ -4,8 +4,10 @@ import os
 import signal
 
 import pytest
-from conftest import images_of, launch, ok, shared, start, state_of, wait_for
+from conftest import images_of, keys, launch, ok, shared, start, state_of, wait_for
 from PIL import Image
+
+UNGUIDED = ("guidance.name=none", "sample.batch=500")
 
 
 @pytest.mark.slow
@@ -38,16 +40,17 @@ def test_cifar_cosine_on_real_data_is_killed_resumed_and_sampled(tmp_path):
 @pytest.mark.telling
 @pytest.mark.slow
 def test_the_quickstart_makes_digits_that_a_classifier_reads(tmp_path, capfd):
-    """README command 1, and >= 95 % of 500 samples are what was asked for."""
+    """README command 1: all but a few of 500 samples are as asked, and of 2,000 unguided ones."""
     from sklearn.datasets import load_digits
     from sklearn.svm import SVC
 
     run = tmp_path / "run"
     ok(launch("--config", "configs/quickstart.py", "--workdir", run))
-    arrays, _ = images_of(capfd, run, "--config.sample.count=500")
     images, labels = load_digits(return_X_y=True)
     reader = SVC(gamma=0.001, C=10).fit(images, labels)
-    read = reader.predict(arrays["images"].reshape(500, -1) * (16 / 255))
-    agreement = (read == arrays["labels"]).mean()
-    print(f"agreement {agreement:.3f}")
-    assert agreement >= 0.95
+    for least, settings in ((0.99, ["sample.count=500"]), (0.98, [*UNGUIDED, "sample.count=2000"])):
+        arrays, _ = images_of(capfd, run, *keys(*settings))
+        read = reader.predict(arrays["images"].reshape(-1, 64) * (16 / 255))
+        agreement = (read == arrays["labels"]).mean()
+        print(f"agreement {agreement:.4f}")
+        assert agreement >= least
