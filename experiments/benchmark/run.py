@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -137,6 +138,8 @@ def draw(axes: Any, title: str, found: dict[Cell, dict[str, Any]], budgets: Sequ
     axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel=row["name"], title=title)
     axes.set_xticks(budgets, map(str, budgets))
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
 

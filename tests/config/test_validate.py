@@ -282,7 +282,7 @@ FINDINGS = [
     ),
     (
         "average_longer_than_the_run",
-        ("optim.warmup=800",),
+        ("optim.warmup=1600",),
         False,
         "never reaches",
         ("optim.warmup=50",),
