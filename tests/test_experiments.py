@@ -85,6 +85,11 @@ def test_the_benchmark_measures_each_cell_once(tiny_run, tmp_path, monkeypatch, 
     assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "|"] == table
 
 
+def test_the_benchmark_refuses_a_run_without_samples(tiny_classifier):
+    with pytest.raises(UserError, match="name runs of diffusion"):
+        experiment("benchmark").main([str(tiny_classifier)])
+
+
 @pytest.mark.skipif(not known(FLAG), reason="this version of XLA has no YNNPACK")
 def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
     convolutions = experiment("convolutions")

@@ -24,6 +24,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 from ddm_jax import verbs  # noqa: E402
 from ddm_jax.answering import Parser, answered, count, numbers  # noqa: E402
+from ddm_jax.errors import UserError  # noqa: E402
 from ddm_jax.evaluation.protocol import code  # noqa: E402
 from ddm_jax.training.logs import read  # noqa: E402
 from ddm_jax.verbs.opened import open_run  # noqa: E402
@@ -58,8 +59,10 @@ class Cell(NamedTuple):
 
 def cells(run: Path, grid: argparse.Namespace) -> Iterator[Cell]:
     """Those that a run can be sampled with; of two evaluations a step, what a budget pays for."""
-    drops = open_run(run).run.config.loss.class_dropout > 0
-    for scale in grid.scales if drops else [1.0]:
+    config = open_run(run).run.config
+    if "sampler" not in config:
+        raise UserError(f"{run} is a run that nothing is sampled from; name runs of diffusion")
+    for scale in grid.scales if config.loss.class_dropout > 0 else [1.0]:
         for sampler in grid.samplers:
             chosen = open_run(run, [f"--config.sampler.name={sampler}"]).setup.task.generator
             each = chosen.sampler.evaluations or 1
