@@ -40,13 +40,13 @@ def plan(setup: Setup, data: Dataset, pod: Pod, lent: Mapping[str, Run]) -> None
     how = {"augment": setup.task.augment, "by_index": setup.data.on_device}
     batch = shapes(feed(data, 0, options.batch, setup.seed, **how))
     pool = shapes(data.columns["x"]) if setup.data.on_device else None
-    frozen = shapes(setup.task.frozen(cache_folder(setup.data.cache), layout.say))
+    borrowed = shapes(setup.task.frozen(cache_folder(setup.data.cache), layout.say))
+    borrowed |= {role: run.shapes() for role, run in lent.items()}
     state = jax.eval_shape(setup.init_state)
     key = jax.eval_shape(setup.train_key)
     chips = f"{layout.count} chips, {pod.shape}"
     layout.say(f"compiling a step for {pod.name}, {chips}, which takes minutes")
     began = time.monotonic()
-    borrowed = frozen | {role: run.shapes() for role, run in lent.items()}
     given = *layout.given(state, batch), Constants(pool, borrowed), key
     cost = compiled_cost(setup.compiled_step(layout), given)
     layout.say(f"compiled in {time.monotonic() - began:,.0f} s")

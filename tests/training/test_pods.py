@@ -120,7 +120,7 @@ def test_steps_that_repeat_operations_are_refused(setting, remedy, monkeypatch, 
 
 
 def products(capsys, monkeypatch, *arguments) -> float:
-    """How many TFLOP the step of a dry run takes each of two devices, and what it was given."""
+    """How many TFLOP the step of a dry run takes each of two devices."""
     monkeypatch.setattr("ddm_jax.verbs.entry.pod_of", here)
     code, out, err = answer(capsys, *arguments, "--dry_run", "--pod=v5e-4")
     assert code == 0, err
@@ -164,7 +164,7 @@ def test_a_step_on_latents_reads_those_that_are_stored(
     assert stored < encoded
     shapes = [feed["x"].shape[2:] for _, feed, _, _ in given]
     assert shapes == [(4, 4, 4), (8, 8, 1)]
-    assert not list(tmp_path.glob("*latents*"))
+    assert not list(tmp_path.rglob("*latents*"))
 
 
 def test_a_step_is_compiled_on_the_devices_of_the_pod(monkeypatch, capsys, at_root):
