@@ -1726,6 +1726,27 @@ OF_SETS = (
         "log_probs.argmin(1)",
         (CLASSES, "share"),
     ),
+    Mutation(
+        "half of what shares differ",
+        "ClassShares.compare",
+        "abs(p - q).sum() / 2",
+        "abs(p - q).sum()",
+        (CLASSES, "counted"),
+    ),
+    Mutation(
+        "missing classes",
+        "ClassShares.compare",
+        "(p[there] == 0).sum()",
+        "(p == 0).sum()",
+        (CLASSES, "counted"),
+    ),
+    Mutation(
+        "shares of few classes",
+        "shares",
+        "np.bincount(log_probs.argmax(1), minlength=count)",
+        "np.bincount(log_probs.argmax(1))",
+        (CLASSES, "counted"),
+    ),
 )
 PUBLISHED, SEEING = "test_published", "test_features"
 FEATURES = (

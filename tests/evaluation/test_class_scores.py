@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import entropy
 
 from ddm_jax.evaluation.sets.base import FeatureSet
-from ddm_jax.evaluation.sets.classes import Agreement, Score
+from ddm_jax.evaluation.sets.classes import Agreement, ClassShares, Score
 
 NOTHING = FeatureSet(np.zeros((0, 1), np.float32))
 
@@ -62,6 +62,28 @@ def test_agreement_is_a_share_with_the_error_of_a_share():
     assert found["standard_error"] == pytest.approx(np.sqrt(0.75 * 0.25 / 7))
 
 
+def of_classes(*counts):
+    """Examples of which so many are of each class, and sure of it."""
+    return set_of(np.repeat(np.eye(len(counts)), counts, 0))
+
+
+def test_shares_of_classes_are_compared_as_they_are_counted():
+    """Shares (1/2, 1/4, 1/4, 0) beside (2/5, 2/5, 1/5, 0); one class too few and one too many."""
+    row = ClassShares()
+    found = row.compare(of_classes(4, 2, 2, 0), of_classes(2, 2, 1, 0), 0)
+    assert found["total_variation"] == pytest.approx(0.15)
+    assert found["largest"] == pytest.approx(0.375)  # 0.25 in place of 0.4
+    assert (found["missing"], found["classes"]) == (0, 3)
+    found = row.compare(of_classes(3, 0, 0, 1), of_classes(2, 2, 0, 0), 0)
+    assert found["total_variation"] == pytest.approx((0.25 + 0.5 + 0.25) / 2)
+    assert (found["largest"], found["missing"], found["classes"]) == (1, 1, 2)
+    same = row.compare(of_classes(30, 10), of_classes(3, 1), 0)
+    assert (same["total_variation"], same["largest"]) == (0, 0)
+    assert row.lines(found) == [
+        "class shares differ by 0.5000, one by 100.0% of its own; 1 of 2 classes are missing"
+    ]
+
+
 @pytest.mark.parametrize(
     ("row", "samples", "said"),
     [
@@ -70,6 +92,7 @@ def test_agreement_is_a_share_with_the_error_of_a_share():
         (Score(), set_of([[0.5, np.nan]] * 40), "no numbers"),
         (Score(), NOTHING, "tell no classes"),
         (Agreement(), NOTHING, "tell no classes"),
+        (ClassShares(), of_classes(2, 2), "tell no classes"),
         (Agreement(), set_of([[0.5, 0.5]]), "asked to be nothing"),
         (Agreement(), set_of([[0.5, 0.5]], np.array([2])), "same classes"),
         (Agreement(), set_of([[0.5, 0.5]], np.array([-1])), "same classes"),
@@ -80,3 +103,8 @@ def test_agreement_is_a_share_with_the_error_of_a_share():
 def test_samples_that_cannot_be_judged_are_refused(row, samples, said):
     with pytest.raises(ValueError, match=said):
         row.compare(samples, NOTHING, 0)
+
+
+def test_shares_read_by_two_networks_are_refused():
+    with pytest.raises(ValueError, match="the same network"):
+        ClassShares().compare(of_classes(2, 2), of_classes(1, 2, 3), 0)

@@ -35,6 +35,7 @@ SEES = {
     # A classifier that noise does not unsettle has no less to say of noisy samples.
     "score": (-1, ("blurred", "shifted", "dropped", "copied")),
     "agreement": (-1, ("blurred", "noisy", "shifted")),
+    "total_variation": (+1, ("shifted", "dropped", "copied")),
 }
 
 
@@ -103,6 +104,7 @@ NAMES = {
     "precision_recall": ("precision", "recall"),
     "density_coverage": ("density", "coverage"),
     "mmd": ("mmd_squared",),
+    "class_shares": ("total_variation",),
 }
 
 

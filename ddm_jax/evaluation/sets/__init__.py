@@ -1,7 +1,7 @@
 """What sets of examples are compared by: the table of metrics of samples and a reference."""
 
 from ddm_jax.evaluation.sets.base import SetMetric
-from ddm_jax.evaluation.sets.classes import Agreement, Score
+from ddm_jax.evaluation.sets.classes import Agreement, ClassShares, Score
 from ddm_jax.evaluation.sets.frechet import Frechet
 from ddm_jax.evaluation.sets.kernels import Kid, Mmd
 from ddm_jax.evaluation.sets.neighbours import DensityCoverage, PrecisionRecall
@@ -16,5 +16,6 @@ SET_METRICS: dict[str, SetMetric] = {
     "sliced_wasserstein": SlicedWasserstein(),
     "mmd": Mmd(),
     "agreement": Agreement(),
+    "class_shares": ClassShares(),
 }
 SETS_OF = "diffusion"  # the task whose runs draw samples to be compared

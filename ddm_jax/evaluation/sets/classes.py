@@ -1,4 +1,4 @@
-"""What a classifier says of samples: are they clear and various, and what they were asked to be."""
+"""What a classifier says of samples: are they clear, various, of all classes, and as asked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +68,46 @@ class Agreement:
 
     def lines(self, found: Mapping[str, float]) -> list[str]:
         return [f"{self.short} {found['agreement']:.4f} +- {found['standard_error']:.4f}"]
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """How far the shares p of the classes among samples are from those q of the reference.
+
+    The total variation 1/2 sum_c |p_c - q_c|, from 0 to 1, the largest |p_c / q_c - 1| of classes
+    of the reference, and how many of them no sample is of. An example is of its likeliest class.
+    """
+
+    short: ClassVar[str] = "class shares"
+    higher: ClassVar[bool] = False
+    of_classes: ClassVar[bool] = True
+
+    def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
+        p, q = shares(checked(samples)), shares(checked(reference))
+        if p.shape != q.shape:
+            raise ValueError(
+                f"samples have {len(p)} classes and the reference {len(q)}: read both with the "
+                "same network"
+            )
+        there = q > 0
+        return {
+            "total_variation": float(abs(p - q).sum() / 2),
+            "largest": float(abs(p[there] / q[there] - 1).max()),
+            "missing": float((p[there] == 0).sum()),
+            "classes": float(there.sum()),
+        }
+
+    def lines(self, found: Mapping[str, float]) -> list[str]:
+        return [
+            f"{self.short} differ by {found['total_variation']:.4f}, one by {found['largest']:.1%} "
+            f"of its own; {found['missing']:.0f} of {found['classes']:.0f} classes are missing"
+        ]
+
+
+def shares(log_probs: np.ndarray) -> np.ndarray:
+    """(classes,): how often each is the likeliest of (n, classes)."""
+    count = log_probs.shape[1]
+    return np.bincount(log_probs.argmax(1), minlength=count) / len(log_probs)
 
 
 def checked(samples: FeatureSet) -> np.ndarray:
