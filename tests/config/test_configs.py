@@ -55,6 +55,8 @@ VARIANTS = {
     "fashion_latent": ("", "autoencoder"),
     "toy": ("moons", "swiss_roll"),  # with classes, and without; test_points.py draws all
 }
+# By the folder that a config names, the config of the run that its first weights are of.
+LENDERS = {"runs/digits_mean": "digits_consistency.py:mean", "runs/quickstart": "quickstart.py"}
 CONFIGS = [
     f"{path.stem}.py:{variant}".rstrip(":")
     for path in sorted((ROOT / "configs").glob("*.py"))
@@ -134,10 +136,17 @@ def test_a_config_trains_is_killed_resumes_and_samples(
         assert launch.main([*first, "--config.train.steps=2"]) == 0
         small.append(f"--config.codec.latent.run={lender}")
     if config.init.run:
-        lender, whole = tmp_path / "mean", name.partition(":")[0]
-        first = ["--config", f"configs/{whole}:mean", "--workdir", str(lender), *small]
+        lender = tmp_path / "lender"
+        first = [
+            "--config",
+            f"configs/{LENDERS[config.init.run]}",
+            "--workdir",
+            str(lender),
+            *small,
+        ]
         assert launch.main([*first, "--config.train.steps=2"]) == 0
-        small.append(f"--config.init.run={lender}")
+        taught = [f"--config.teacher.run={lender}"] if config.teacher.run else []
+        small += [f"--config.init.run={lender}", *taught]
     arguments = ["--config", f"configs/{name}", "--workdir", str(tmp_path), *small]
     arguments.append("--config.train.steps=3")
     train_and_kill(arguments, 2, monkeypatch)

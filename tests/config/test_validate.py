@@ -507,7 +507,11 @@ def test_no_config_of_ours_is_dangerous_but_as_published(path):
     about = {"mirrors": config.data.name != "digits", "captioned": config.data.name == "shapes"}
     about["learnt"] = learnt(shapes.captions(shapes.attributes(np.arange(500))), 512)
     spec = dataclasses.replace(SPEC, name=config.data.name, shape=shape, **about)
-    lenders = {"judge": "digits_classifier", "autoencoder": "digits_latent.py:autoencoder"}
+    lenders = {
+        "judge": "digits_classifier",
+        "autoencoder": "digits_latent.py:autoencoder",
+        "teacher": "quickstart",
+    }
     lent = {role: task_of(lenders[role], spec) for role in loans(config)}
     if "autoencoder" in lent:
         spec = dataclasses.replace(spec, latents=Latents((8, 8, 4), (0.0,) * 4, (1.0,) * 4, ""))
