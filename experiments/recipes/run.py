@@ -52,11 +52,17 @@ NARROW = (
     *("model.ddpm_unet.patch=1", "model.ddpm_unet.channels=16"),
     "model.ddpm_unet.multipliers=(1,4,8)",
 )
+TRANSFORMER = (
+    *("model.name=dit", "model.dit.channels=192", "model.dit.depth=6", "model.dit.heads=3"),
+    *("model.dit.patch=4", "model.dit.position=rope", "model.dit.qk_norm=True"),
+)
 RECIPES: dict[str, tuple[str, ...]] = {
     "as it was": (),
     "muon": MUON,
     "muon, rate 5e-3": (*MUON, "optim.lr=5e-3"),
     "muon, narrow first level": (*MUON, *NARROW),
+    "muon, narrow first level, rate 5e-3": (*MUON, *NARROW, "optim.lr=5e-3"),
+    "transformer, muon, rate 5e-3": (*MUON, "optim.lr=5e-3", *TRANSFORMER),
 }
 COLUMNS = (
     *("recipe", "parameters", "steps", "ms a step", "FD", "KID", "precision", "recall"),
