@@ -3,10 +3,10 @@
 python launch.py --config configs/quickstart.py
 python launch.py --config configs/digits_distilled.py
 
-The student starts with the weights of that run and learns to jump to the end of its paths, by their
-slope (Lu & Song 2024, arXiv:2410.11081). It is told the time in a slower embedding than its teacher,
-since it learns from a derivative in time. 800 steps in 2 min 54 s; of 500 samples a support-vector
-classifier of the digits reads 98.4 % as asked at one evaluation, 97.0 % at two:
+The student starts with the weights of that run and learns to jump to the end of its paths, by
+their slope (Lu & Song 2024, arXiv:2410.11081). It is told the time in a slower embedding than its
+teacher, since it learns from a derivative in time. 800 steps in 2 min 54 s; of 500 samples a
+support-vector classifier of the digits reads 98.4 % as asked at one evaluation, 97.0 % at two:
 python launch.py --mode sample --workdir runs/digits_distilled --config.sample.count=500
 """
 

@@ -50,6 +50,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import orbax.checkpoint as ocp  # noqa: E402
 import pytest  # noqa: E402
+from safetensors.numpy import load_file  # noqa: E402
 
 import ddm_jax.models  # noqa: E402, F401  (before XLA is used, which reads its flags once)
 import launch as launch_  # noqa: E402
@@ -221,13 +222,37 @@ def wait_for(process, text):
 
 
 def state_of(run, step=None):
-    """(step, every leaf) of a checkpoint, or of the newest, as plain arrays."""
+    """(step, every leaf) of a checkpoint, or of the newest, as plain arrays, whole."""
     step = step or Checkpoints(run / "checkpoints", read_only=True).steps()[0]
     manager = ocp.CheckpointManager(run / "checkpoints")
     saved = {path.name for path in (run / "checkpoints" / str(step)).iterdir()}
     fields = saved & {"step", "params", "ema_params", "opt_state", "memory"}
     items = {name: ocp.args.StandardRestore() for name in fields}
-    return step, manager.restore(step, args=ocp.args.Composite(**items))
+    found = manager.restore(step, args=ocp.args.Composite(**items))
+    found = {name: dict(found[name]) for name in fields}
+    for path in run.glob(f"parts/*/{step}.safetensors"):
+        for name, part in load_file(path).items():
+            field, _, rest = name.partition(".")
+            found[field]["." + rest] = part
+    return step, {name: put_together(leaves) for name, leaves in found.items()}
+
+
+def put_together(leaves):
+    """Whole arrays, where `<name>[0:2,0:3]` are parts of one."""
+    whole = {}
+    for name, leaf in leaves.items():
+        array, _, place = name.removesuffix("]").rpartition("[")
+        if ":" not in place:
+            whole[name] = leaf
+            continue
+        bounds = [tuple(map(int, ends.split(":"))) for ends in place.split(",")]
+        least = tuple(stop for _, stop in bounds)
+        had = whole.get(array, np.zeros((0,) * len(least), leaf.dtype))
+        grown = np.zeros(tuple(map(max, had.shape, least)), leaf.dtype)
+        grown[tuple(map(slice, had.shape))] = had
+        grown[tuple(slice(*ends) for ends in bounds)] = leaf
+        whole[array] = grown
+    return whole
 
 
 def assert_same_state(a, b):

@@ -14,7 +14,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from ddm_jax.errors import MEND, RunError
-from ddm_jax.training.leaves import fitted, flat, sha256, size_of, today
+from ddm_jax.training import portions
+from ddm_jax.training.leaves import fitted, owned, sha256, size_of, today
 from ddm_jax.training.step import TrainState
 
 _policies = ocp.checkpoint_managers
@@ -31,9 +32,10 @@ class Checkpoints:
     """The checkpoints of a run, one folder a step below `directory`.
 
     `keep` is how many of the newest stay; those at multiples of `keep_every` (0: none) stay too,
-    and the one of step `spared`, which may change. Beside each field of the state stands the sha256
-    of every leaf, since orbax does not check array data. Only one process may hold an object of
-    this class for a directory.
+    and the one of step `spared`, which may change. An array that lies in parts is written in parts.
+    Beside each field of the state stands the sha256 of every leaf or part, since orbax does not
+    check array data. Only one process may hold an object of this class for a directory; what others
+    wrote of a step, see `portions`, is read with it.
     """
 
     def __init__(
@@ -70,14 +72,16 @@ class Checkpoints:
         return sorted(self._manager.all_steps(), reverse=True)
 
     def save(self, step: int, state: TrainState) -> int:
-        """Copy the state to the host and start writing it; a step already saved is left alone.
+        """Copy what the first process has of the state to the host and start writing it.
+
+        A step already saved is left alone.
 
         Returns how many of its arrays are not finite: where any is, nothing is written. RunError
         where this checkpoint or the one before, which was still being written, cannot be.
         """
         if step in self._manager.all_steps():
             return 0
-        fields = {name: flat(leaf) for name, leaf in jax.device_get(state)._asdict().items()}
+        fields = {name: owned(tree, first=True) for name, tree in state._asdict().items()}
         fields = {name: leaves for name, leaves in fields.items() if leaves}
         bad = sum(not np.isfinite(v).all() for leaves in fields.values() for v in leaves.values())
         if bad:
@@ -110,8 +114,7 @@ class Checkpoints:
         is not read. RunError where there were checkpoints once and none is
         usable, but for readers.
         """
-        with self._writing():
-            self._manager.wait_until_finished()
+        self.wait()
         self._manager.reload()
         for step in self.steps() if only is None else [s for s in self.steps() if s == only]:
             found = self._verified(step, {name: getattr(like, name) for name in fields})
@@ -129,7 +132,7 @@ class Checkpoints:
         return None
 
     def _verified(self, step: int, like: dict[str, Any]) -> dict[str, dict] | str:
-        """The leaves of each field, or what is wrong with them."""
+        """The leaves of each field, of all processes, or what is wrong with them."""
         fields = (*like,)
         try:
             digests = ocp.args.Composite(sha256=ocp.args.JsonRestore())
@@ -155,7 +158,11 @@ class Checkpoints:
                     return f"sha256 of {name}{key} differs"
                 if not np.isfinite(leaf).all():
                     return f"{name}{key} is not finite"
-        return {name: today(leaves) for name, leaves in found.items()}
+        try:
+            own = {name: today(leaves) for name, leaves in found.items()}
+            return portions.whole(self.directory, step, own, like)
+        except ValueError as error:
+            return str(error)
 
     def _size(self, step: int, saved: str) -> int:
         """The bytes that a field would take in memory, by what is written of its shapes."""
@@ -178,9 +185,17 @@ class Checkpoints:
             return
         self.damaged.mkdir(exist_ok=True)
         places = (self.damaged / f"{step}-{number}" for number in itertools.count())
-        (self.directory / str(step)).rename(next(p for p in places if not p.exists()))
+        place = next(p for p in places if not p.exists())
+        (self.directory / str(step)).rename(place)
+        for path in portions.portions(self.directory, step):
+            path.rename(place / f"{path.parent.name}.safetensors")
         self._manager.close()
         self._manager = self._open()
+
+    def wait(self) -> None:
+        """Until what is being written is on the disk; RunError where it cannot be."""
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def check(self) -> None:
         """RunError where a checkpoint that was being written has failed by now."""

@@ -42,6 +42,11 @@ class Layout:
             print(line, flush=True)
 
     @property
+    def apart(self) -> bool:
+        """Whether other processes may have parts of a state that this one lacks."""
+        return False
+
+    @property
     def axis(self) -> str | None:
         """The name to average over, None on one device."""
         return AXIS if self.count > 1 else None
@@ -91,10 +96,6 @@ class Layout:
     def kept(self, state: Any) -> int:
         """The bytes of a state that each device keeps; the leaves may be shapes alone."""
         return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(state))
-
-    def readable(self, tree: Any) -> Any:
-        """Arrays of such a state that this process can read whole. All processes take part."""
-        return tree
 
     def whole(self, tree: Any) -> Any:
         """Arrays of such a state, each whole on every device of this process."""

@@ -50,6 +50,10 @@ class Sharded(Layout):
         """How many devices share a state."""
         return self.group or self.count
 
+    @property
+    def apart(self) -> bool:
+        return self.processes > 1
+
     @cached_property
     def mesh(self) -> Mesh:
         devices = self.devices if self.processes == 1 else jax.devices()
@@ -86,14 +90,14 @@ class Sharded(Layout):
         stays = jax.tree.map(lambda a, all_of_it: a if all_of_it else (), state, whole)
         return (super().kept(state) - super().kept(stays)) // self.sharing + super().kept(stays)
 
-    def readable(self, tree: Any) -> Any:
+    def _readable(self, tree: Any) -> Any:
         if self.processes == 1:
             return tree
         everywhere = jax.jit(lambda a: a, out_shardings=self._sharding())
         return jax.tree.map(lambda a: np.asarray(everywhere(a)), tree)
 
     def whole(self, tree: Any) -> Any:
-        return alone(self).replicate(self.readable(tree))
+        return alone(self).replicate(self._readable(tree))
 
     def given(self, state: TrainState, feed: Any) -> tuple[Any, Any]:
         def placed(array: Any, sharding: Sharding) -> jax.ShapeDtypeStruct:

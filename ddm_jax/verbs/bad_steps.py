@@ -14,9 +14,9 @@ from ddm_jax.config.setup import Setup
 from ddm_jax.data.pipeline import Stretch
 from ddm_jax.errors import RunError
 from ddm_jax.training import logs
-from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.processes import broadcast, together
+from ddm_jax.training.saving import Saving
 from ddm_jax.training.step import Metrics
 
 MOST_ROLLBACKS = 3
@@ -37,7 +37,7 @@ class BadSteps:
         workdir: Path,
         step: int,
         *,
-        checkpoints: Checkpoints | None,
+        checkpoints: Saving,
         say: Callable[[str], None],
     ):
         self._setup, self._layout, self._checkpoints, self._say = setup, layout, checkpoints, say
@@ -106,9 +106,9 @@ def _number(value: Any) -> float | str:
     return float(value) if np.isfinite(value) else str(value)
 
 
-def diverged(what: str, checkpoints: Checkpoints | None) -> RunError:
+def diverged(what: str, checkpoints: Saving) -> RunError:
     """What ends a run whose numbers are not finite."""
-    saved = checkpoints.steps() if checkpoints else []
+    saved = checkpoints.steps()
     return RunError(
         f"{what}; nothing of it is saved, the newest checkpoint is step "
         f"{saved[0] if saved else 'none'}. Lower optim.lr, or raise optim.warmup or optim.eps; "

@@ -16,16 +16,16 @@ from ddm_jax.data.pipeline import Feed, feed, prefetch
 from ddm_jax.errors import RunError
 from ddm_jax.training import logs
 from ddm_jax.training.base import Constants
-from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.processes import answered, together
+from ddm_jax.training.saving import Saving
 from ddm_jax.training.step import Metrics, TrainState, counted
 from ddm_jax.training.stopping import Signals
 from ddm_jax.training.watchdog import STALLED, Watchdog
 from ddm_jax.verbs.bad_steps import BadSteps
 from ddm_jax.verbs.previews import Preview
 from ddm_jax.verbs.profiling import Profile
-from ddm_jax.verbs.starting import newest, start
+from ddm_jax.verbs.starting import start
 from ddm_jax.verbs.watching import Watch
 from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
 
@@ -57,11 +57,8 @@ def train(
     layout.split_batch(*options.split)
     with ExitStack() as stack:
         progress = stack.enter_context(closing(logs.Progress(options.steps, not layout.first)))
-        checkpoints = log = None
-        with together(layout):
-            if layout.first:
-                checkpoints = Checkpoints(workdir / "checkpoints", options.keep, options.keep_every)
-                stack.callback(checkpoints.close)
+        checkpoints, log = Saving(workdir, layout, options), None
+        stack.callback(checkpoints.close)
         state = start(setup, layout, checkpoints, progress, borrowed=borrowed)
         step = int(state.step)
         with together(layout):
@@ -105,9 +102,7 @@ def train(
                 save = step % options.save_every == 0 or step == options.steps
                 if stop or draw or measure or save:
                     state = settled(*parts, state, in_flight=in_flight, most=0)
-                    if checkpoints and watch:
-                        checkpoints.spared = watch.best
-                    write_state(layout, checkpoints, step, state)
+                    write_state(checkpoints, step, state, watch.best if watch else None)
                     saved = step
                 if draw:
                     with records.meter.paused(), watchdog.paused():
@@ -125,7 +120,7 @@ def train(
             if saved < step:  # it was to end while it waited for data
                 watchdog.leaving()
                 state = settled(*parts, state, in_flight=in_flight, most=0)
-                write_state(layout, checkpoints, step, state)
+                write_state(checkpoints, step, state, watch.best if watch else None)
 
         code = 128 + signals.number if signals.number else STALLED * watchdog.stalled
         if stopped:
@@ -194,7 +189,8 @@ def settled(
         return state
     in_flight.clear()
     step = int(state.step)
-    saved = newest(setup, layout, records.checkpoints, records.progress.say)
+    template = jax.eval_shape(setup.init_state)
+    saved = records.checkpoints.newest(template, records.progress.say)
     if saved is None:
         raise RunError(
             f"step {step:,}: there is no checkpoint yet to go back to; lower train.save_every, or "

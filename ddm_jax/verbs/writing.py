@@ -12,9 +12,9 @@ from ddm_jax import files
 from ddm_jax.config.setup import Setup
 from ddm_jax.figures import losses
 from ddm_jax.training import logs
-from ddm_jax.training.checkpoint import Checkpoints
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.processes import together
+from ddm_jax.training.saving import Saving
 from ddm_jax.training.step import Metrics, TrainState
 from ddm_jax.verbs.bad_steps import BadSteps, diverged
 
@@ -22,7 +22,7 @@ from ddm_jax.verbs.bad_steps import BadSteps, diverged
 class Records(NamedTuple):
     """What a run writes and tells with; on the first process alone it writes."""
 
-    checkpoints: Checkpoints | None
+    checkpoints: Saving
     log: logs.MetricLog | None
     meter: logs.Meter
     progress: logs.Progress
@@ -48,8 +48,7 @@ def report(
         if meter.steps and (step % options.log_every == 0 or step == options.steps):
             row = meter.row(step, float(setup.optim.rate(step - 1, options.steps)))
             with together(layout):
-                if checkpoints:
-                    checkpoints.check()
+                checkpoints.check()
                 if log:
                     log.write(row)
             progress.row(row)
@@ -57,18 +56,18 @@ def report(
 
 
 def write_state(
-    layout: Layout, checkpoints: Checkpoints | None, step: int, state: TrainState
+    checkpoints: Saving, step: int, state: TrainState, spared: int | None = None
 ) -> None:
-    """Begin to write a checkpoint; RunError where an array is not finite, of all processes."""
-    state = layout.readable(state)
-    with together(layout):
-        bad = checkpoints.save(step, state) if checkpoints else 0
-        if bad:
-            raise diverged(
-                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
-                "optimiser's memory are not after the update",
-                checkpoints,
-            )
+    """Begin to write a checkpoint; RunError where an array is not finite, of all processes.
+
+    spared: the step of one that stays.
+    """
+    if bad := checkpoints.save(step, state, spared):
+        raise diverged(
+            f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
+            "optimiser's memory are not after the update",
+            checkpoints,
+        )
 
 
 def write_curves(setup: Setup, workdir: Path) -> None:

@@ -84,10 +84,18 @@ def two(nursery, run, log, arguments, devices=1):
     ]
 
 
-@pytest.mark.parametrize("kills", [pytest.param(2, marks=OF_CI), pytest.param(40, marks=LARGE)])
-def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, nursery, tmp_path):
+@pytest.mark.parametrize(
+    ("kills", "layout"),
+    [
+        pytest.param(2, "sharded", marks=OF_CI),
+        pytest.param(40, "replicated", marks=LARGE),
+        pytest.param(40, "sharded", marks=LARGE),
+    ],
+)
+def test_where_one_of_two_processes_is_killed_both_end_and_go_on(kills, layout, nursery, tmp_path):
     run, whole, log = tmp_path / "run", tmp_path / "whole", tmp_path / "log"
     arguments = (*TINY_MLP, f"--config.train.steps={40 * kills}")
+    arguments += ("--config.model.residual_mlp.channels=64", f"--config.train.layout={layout}")
     chance, ends = dice(1), collections.Counter()
     for k in range(kills):
         both = two(nursery, run, log, arguments)
@@ -124,9 +132,20 @@ def test_two_processes_train_save_and_resume_like_one(layout, nursery, tmp_path)
         first, second = (process.said() for process in both)
         assert "on 4 x cpu on 2 process" in first and "step" not in second
     assert "resuming at step 3" in first and (tmp_path / "two/samples/step_6.png").exists()
+    assert (tmp_path / "two/parts/1/6.safetensors").exists() == (layout == "sharded")
     nursery.run((*arguments, "--workdir", tmp_path / "one"), tmp_path / "log")
-    (step, ours), (_, one) = state_of(tmp_path / "two"), state_of(tmp_path / "one")
-    assert step == 6
+    same_weights(tmp_path / "two", tmp_path / "one", 6)
+    more = ("--config.train.steps=9", "--config.train.layout=replicated")  # by one, as it is whole
+    said = nursery.run((*arguments, *more, "--workdir", tmp_path / "two"), tmp_path / "log")
+    assert "resuming at step 6 on 1 x cpu" in said and not [*tmp_path.glob("two/parts/*/9*")]
+    nursery.run((*arguments, *more, "--workdir", tmp_path / "one"), tmp_path / "log")
+    same_weights(tmp_path / "two", tmp_path / "one", 9)
+
+
+def same_weights(a, b, step):
+    """Two runs are at a step with the same weights, but for the order of sums."""
+    (step_a, ours), (step_b, one) = state_of(a), state_of(b)
+    assert step_a == step_b == step
     for name in ("params", "ema_params"):
         for key, leaf in one[name].items():
             np.testing.assert_allclose(ours[name][key], leaf, atol=1e-6)
