@@ -1,12 +1,13 @@
 """Configs from files, from JSON and from the command line."""
 
+import inspect
 import json
 import os
 import re
 import runpy
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
         module = runpy.run_path(name)
         for function, arguments in functions.items():
             if function in module:
+                _check_argument(module[function], arguments, path)
                 return module[function](*arguments)
     except UserError:
         raise
@@ -81,6 +83,19 @@ def call_file(path: str, functions: Mapping[str, tuple]) -> Any:
         sys.path.remove(above)
     wanted = " or ".join(f"{function}()" for function in functions)
     raise UserError(f"{path} has no function {wanted}, which this needs; add it")
+
+
+def _check_argument(function: Callable[..., Any], arguments: tuple, path: str) -> None:
+    """UserError where a path has an argument and the function takes none, or needs one."""
+    name, _, given = path.partition(":")
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        text = f"{function.__name__}() in {name}"
+        if given:
+            raise UserError(f"{text} takes no argument; leave out :{given}") from error
+        if not arguments:
+            raise UserError(f"{text} needs an argument: {name}:<argument>") from error
 
 
 class _Silent(ConfigDict):

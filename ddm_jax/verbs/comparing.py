@@ -121,11 +121,26 @@ def check(task: Diffusion, eye: Eye, metrics: Sequence[str]) -> None:
                 f"evaluate.metrics={name} needs features that tell classes; take "
                 "features.name=classifier with --config.features.classifier.run=<run>"
             )
+        if SET_METRICS[name].of_asked and not asks(task):
+            raise UserError(
+                f"evaluate.metrics={name} compares samples with what they were asked to be, which "
+                "is nothing here; leave it out, or measure a model that is told classes"
+            )
         if task.evaluate.reference and name != "frechet":
             raise UserError(
                 f"evaluate.reference={task.evaluate.reference} holds moments, which frechet alone "
                 f"compares with; leave evaluate.reference empty for {name}"
             )
+
+
+def asks(task: Diffusion) -> bool:
+    """Whether samples are asked to be of a class."""
+    options, generator = task.evaluate, task.generator
+    if options.source:
+        return False
+    if options.conditions == "asked" or not generator.model.condition.parts:
+        return generator.names(np.arange(1)) is not None
+    return bool(task.spec.classes)
 
 
 def make_samples(

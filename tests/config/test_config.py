@@ -179,6 +179,19 @@ def test_errors_in_a_config_file_name_the_line(tmp_path):
         load_config(str(file))
 
 
+@pytest.mark.parametrize(
+    ("takes", "given", "said"),
+    [
+        ("", ":tiny", r"takes no argument; leave out :tiny$"),
+        ("which", "", r"needs an argument: .*one.py:<argument>$"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_answered(takes, given, said, tmp_path):
+    (tmp_path / "one.py").write_text(f"def get_config({takes}):\n    return None\n")
+    with pytest.raises(UserError, match=rf"get_config\(\) in .*one.py {said}"):
+        load_config(f"{tmp_path / 'one.py'}{given}")
+
+
 def test_parameterised_config_files(tmp_path):
     (tmp_path / "two.py").write_text(
         "from configs import base\n\n\ndef get_config(which):\n    config = base.get_config()\n"

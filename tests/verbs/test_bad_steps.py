@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +153,8 @@ def followed(setup, folder, then, *, step=0):
     """(what went_wrong says of steps that are finite or not, until it raises; lines of the file)"""
     options = dataclasses.replace(setup.train, on_bad_step=then, bad_steps=2)
     setup = dataclasses.replace(setup, train=options)
-    bad = BadSteps(setup, one_device(), folder, step, checkpoints=None, say=lambda line: None)
+    nothing: Any = SimpleNamespace(steps=list)
+    bad = BadSteps(setup, one_device(), folder, step, checkpoints=nothing, say=lambda line: None)
     said = []
     for number, finite in enumerate(FINITE[step:], step + 1):
         loss = np.float32(1.0 if finite else np.nan)

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import answer, as_trained
+from conftest import ROOT, TINY, answer, as_trained
 from PIL import Image
 
 from ddm_jax.data import sources
@@ -191,6 +191,25 @@ def test_raw_weights_are_others_than_averaged_ones(run, capsys):
     rows += evaluated(capsys, run)[0]
     digests = {row["protocol"]["samples"]["weights"]["sha256"] for row in rows}
     assert len(digests) == 2 and rows[0]["value"] != rows[1]["value"]
+
+
+def test_nothing_is_drawn_to_be_compared_with_what_was_not_asked(
+    run, tiny_classifier, capsys, tmp_path
+):
+    """Neither of samples of others, nor of a model that is told nothing."""
+    plain = ("--config.condition.name=nothing", "--config.loss.class_dropout=0.0")
+    plain += ("--config.guidance.name=none", "--config.train.steps=1", "--config.optim.warmup=0")
+    mlp = ("--config", f"{ROOT}/configs/quickstart.py", *TINY, *plain)
+    assert answer(capsys, *mlp, "--workdir", tmp_path / "plain")[0] == 0
+    np.savez(tmp_path / "a.npz", images=np.zeros((4, 8, 8, 1), np.uint8))
+    reading = ("features.name=classifier", f"features.classifier.run={tiny_classifier}")
+    reading = [f"--config.{text}" for text in (*reading, "evaluate.metrics=agreement")]
+    source = f"--config.evaluate.source={tmp_path / 'a.npz'}"
+    for folder, more in ((run, (source,)), (tmp_path / "plain", ())):
+        arguments = ("--workdir", folder, *FEW, *reading, *more)
+        code, _, err = answer(capsys, "--mode", "evaluate", *arguments)
+        assert code == 2 and "which is nothing here" in err and err.count("\n") == 1, err
+        assert not [*folder.glob("evaluation/samples_*")]
 
 
 @pytest.mark.parametrize(

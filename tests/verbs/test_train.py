@@ -38,7 +38,7 @@ from ddm_jax.config.tables import data_options
 from ddm_jax.data import sources
 from ddm_jax.errors import RunError
 from ddm_jax.tasks.diffusion import Diffusion
-from ddm_jax.training import logs
+from ddm_jax.training import logs, saving
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.watchdog import STALLED, Watchdog
 from ddm_jax.verbs import reading, training
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_fails_ends_the_run_at_its_next_row(
         raise RunError("the disk")
 
     setup, data = mlp
-    monkeypatch.setattr(training.Checkpoints, "check", fail)
+    monkeypatch.setattr(saving.Checkpoints, "check", fail)
     with pytest.raises(RunError, match="the disk"):
         training.train(setup, data, tmp_path, one_device(), preview=Notes())
     assert logs.metrics(tmp_path) == [] and not (tmp_path / "done.json").exists()

@@ -92,6 +92,7 @@ class SetMetric(Protocol):
 
     short: ClassVar[str]  # how it is printed
     of_classes: ClassVar[bool]  # whether it needs log_probs
+    of_asked: ClassVar[bool]  # whether it needs to know what samples were asked to be
     higher: ClassVar[bool]  # whether a higher headline is better
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:

@@ -22,6 +22,7 @@ class Score:
     short: ClassVar[str] = "IS"
     higher: ClassVar[bool] = True
     of_classes: ClassVar[bool] = True
+    of_asked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.splits < 1:
@@ -50,6 +51,7 @@ class Agreement:
     short: ClassVar[str] = "agreement"
     higher: ClassVar[bool] = True
     of_classes: ClassVar[bool] = True
+    of_asked: ClassVar[bool] = True
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         log_probs, asked = checked(samples), samples.asked
@@ -81,6 +83,7 @@ class ClassShares:
     short: ClassVar[str] = "class shares"
     higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = True
+    of_asked: ClassVar[bool] = False
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         p, q = shares(checked(samples)), shares(checked(reference))

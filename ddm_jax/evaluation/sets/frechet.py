@@ -31,6 +31,7 @@ class Frechet:
     short: ClassVar[str] = "FD"
     higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
+    of_asked: ClassVar[bool] = False
 
     def compare(self, samples: FeatureSet, reference: FeatureSet, seed: int) -> dict[str, float]:
         check(samples, reference, 2)

@@ -28,6 +28,7 @@ class Kid:
     short: ClassVar[str] = "KID"
     higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
+    of_asked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.subsets < 1 or self.subset_size < 2:
@@ -67,6 +68,7 @@ class Mmd:
     short: ClassVar[str] = "MMD"
     higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
+    of_asked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.bandwidth < 0:

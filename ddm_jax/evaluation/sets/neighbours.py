@@ -16,6 +16,7 @@ class _Neighbours:
 
     k: int
     of_classes: ClassVar[bool] = False
+    of_asked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.k < 1:

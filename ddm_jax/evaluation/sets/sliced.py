@@ -24,6 +24,7 @@ class SlicedWasserstein:
     short: ClassVar[str] = "SWD"
     higher: ClassVar[bool] = False
     of_classes: ClassVar[bool] = False
+    of_asked: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.directions < 2:
