@@ -141,7 +141,7 @@ def given(monkeypatch):
 
 
 def test_a_step_sees_with_the_weights_of_runs_that_it_borrows(
-    tiny_run, given, monkeypatch, capsys, at_root
+    tiny_run, given, quick_compilation, monkeypatch, capsys, at_root
 ):
     arguments = (*QUICK[:2], *TINY)
     alone = products(capsys, monkeypatch, *arguments)
@@ -154,7 +154,7 @@ def test_a_step_sees_with_the_weights_of_runs_that_it_borrows(
 
 
 def test_a_step_on_latents_reads_those_that_are_stored(
-    tiny_autoencoder, tmp_path, given, monkeypatch, capsys, at_root
+    tiny_autoencoder, tmp_path, given, quick_compilation, monkeypatch, capsys, at_root
 ):
     """Which examples that are augmented are not; and none is encoded for a dry run."""
     kept = keys(f"codec.latent.run={tiny_autoencoder}", f"data.cache={tmp_path}")
@@ -167,7 +167,9 @@ def test_a_step_on_latents_reads_those_that_are_stored(
     assert not list(tmp_path.rglob("*latents*"))
 
 
-def test_a_step_is_compiled_on_the_devices_of_the_pod(monkeypatch, capsys, at_root):
+def test_a_step_is_compiled_on_the_devices_of_the_pod(
+    quick_compilation, monkeypatch, capsys, at_root
+):
     """With the compiler for CPUs, whose sums over two devices are those of the gradient."""
     monkeypatch.setattr("ddm_jax.verbs.entry.pod_of", here)
     code, out, err = answer(capsys, *QUICK, *TINY, "--pod=v5e-4")
