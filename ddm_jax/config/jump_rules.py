@@ -94,7 +94,7 @@ def guidance_of_training(task: Diffusion) -> Iterator[Finding]:
     if not task.model.condition.parts:
         yield wrong(
             "this objective guides with what the network says without its condition, and the model "
-            "has none; take condition.name=classes, or leave objective.mean_flow.guidance at 1"
+            "has none; take condition.name=classes, or leave the objective's guidance at 1"
         )
     elif not task.draws.class_dropout:
         yield wrong(

@@ -181,6 +181,7 @@ def test_a_config_trains_is_killed_resumes_and_samples(
         ("vanilla_unet", "cosine", "v", "logsnr", "pndm", "weighted"),
         ("mlp", "sigmoid", "x0", "noise_variance", "dpmpp_3m", "weighted"),
         ("mlp", "flow", "velocity", "time", "ddim", "mean_flow"),
+        ("mlp", "flow", "velocity", "time", "ddim", "improved_mean_flow"),
         ("residual_mlp", "flow", "eps", "time", "ddim", "weighted"),
         ("dit", "flow", "velocity", "time", "heun", "weighted"),
     ],

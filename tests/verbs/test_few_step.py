@@ -30,7 +30,7 @@ def train(capsys, run, *settings):
 
 @pytest.mark.telling
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["mean_flow", "shortcut"])
+@pytest.mark.parametrize("objective", ["mean_flow", "improved_mean_flow", "shortcut"])
 def test_jumps_start_from_a_run_of_one_time(objective, teacher, tmp_path, capsys):
     """Its weights are all taken; what is told of the second time starts at zero, and is trained."""
     run, name = tmp_path / "run", f"objective.name={objective}"

@@ -15,7 +15,7 @@ from ddm_jax.diffusion.losses.consistency import Consistency, ConsistencyDistill
 from ddm_jax.diffusion.losses.continuous import ContinuousConsistency, ContinuousDistillation
 from ddm_jax.diffusion.losses.distillation import Teacher
 from ddm_jax.diffusion.losses.halving import Progressive, Shortcut
-from ddm_jax.diffusion.losses.mean_flow import MeanFlow
+from ddm_jax.diffusion.losses.mean_flow import ImprovedMeanFlow, MeanFlow
 from ddm_jax.diffusion.losses.noised import (
     NoisedBatch,
     Predicted,
@@ -141,6 +141,7 @@ OBJECTIVES = {
     "uncertainty": Uncertainty,
     "teacher": Teacher,
     "mean_flow": MeanFlow,
+    "improved_mean_flow": ImprovedMeanFlow,
     "shortcut": Shortcut,
     "consistency": Consistency,
     "consistency_distillation": ConsistencyDistillation,
