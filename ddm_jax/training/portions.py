@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ddm_jax import files
+from ddm_jax.errors import MEND, RunError
 from ddm_jax.training.leaves import flat, joined, sha256, size_of
 
 Fields = Mapping[str, Mapping[str, np.ndarray]]  # of a state: parts of arrays by name
@@ -38,13 +39,19 @@ def forget(directory: Path) -> None:
 
 
 def write(path: Path, fields: Fields) -> None:
-    """Write parts of arrays with the sha256 sum of each; whole, or not at all."""
+    """Write parts of arrays with the sha256 sum of each, whole or not at all; RunError where they
+    cannot be written."""
     parts = {
-        field + name: part for field, leaves in fields.items() for name, part in leaves.items()
+        field + name: np.ascontiguousarray(part)
+        for field, leaves in fields.items()
+        for name, part in leaves.items()
     }
     sums = json.dumps({name: sha256(part) for name, part in parts.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, lambda part: save_file(parts, part, {"sha256": sums}))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, lambda part: part.write_bytes(save(parts, {"sha256": sums})))
+    except OSError as error:
+        raise RunError(f"{path} could not be written: {error.strerror}; {MEND}") from error
 
 
 def whole(

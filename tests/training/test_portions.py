@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import one_device, two_devices
+from conftest import one_device, small_files, two_devices
 from safetensors.numpy import load_file, save_file
 
 from ddm_jax.errors import RunError
@@ -198,6 +198,16 @@ def test_joined_arrays_need_all_their_parts_and_a_whole_one_wins():
     np.testing.assert_array_equal(joined(whole, like)[".a"], np.zeros((4, 2)))
     with pytest.raises(ValueError, match="no part of an array"):
         joined({".b[0:2]": np.ones(2)}, like)
+
+
+def test_a_portion_that_cannot_be_written_is_a_line_and_leaves_the_old_one(shared):
+    old = shared.read_bytes()
+    with small_files(1000), pytest.raises(RunError, match="1/3.safetensors .*File too large; make"):
+        portions.write(shared, {"params": {".x": np.ones(10_000, np.float32)}})
+    assert shared.read_bytes() == old
+    portions.write(shared, {"params": {".x": np.arange(6.0).reshape(2, 3).T}})  # in any order
+    (found,) = portions.read(shared, {"params": 48}).values()
+    np.testing.assert_array_equal(found[".x"], [[0, 3], [1, 4], [2, 5]])
 
 
 def test_portions_without_a_checkpoint_are_forgotten(shared, tmp_path):
