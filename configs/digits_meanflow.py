@@ -3,8 +3,8 @@
 python launch.py --config configs/digits_meanflow.py
 python launch.py --mode sample --workdir runs/digits_meanflow --config.sample.steps=2
 
-Some 40 minutes of two cores that had other work beside it. Of 500 samples a support vector
-classifier of the digits reads 98.4 % as asked at one evaluation, 98.2 % at two.
+6 min 19 s on two cores. Of 500 samples a support vector classifier of the digits reads 98.4 % as
+asked at one evaluation, 98.6 % at two.
 """
 
 from configs import base
