@@ -2191,14 +2191,14 @@ FEW = (
     ),
     Mutation(
         "mean_flow",
-        "ImprovedMeanFlow.way",
+        "MeanFlow.aimed",
         "own.estimate.x0",
         "batch.x0",
         ("test_mean_flow", "improved_aim"),
     ),
     Mutation(
         "mean_flow",
-        "ImprovedMeanFlow.way",
+        "MeanFlow.aimed",
         "tangent(schedule, x_t, own.estimate.x0, batch.t)",
         "-along",
         ("test_mean_flow", "has_no_gradient and Improved"),

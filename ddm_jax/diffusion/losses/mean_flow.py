@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class MeanFlow(Objective):
 
     two_times = True
     asks_slope = True
+    follows_itself: ClassVar[bool] = False  # takes the slope along the path of its own estimate
 
     def __post_init__(self):
         if not 0 < self.apart <= 1:
@@ -69,27 +70,17 @@ class MeanFlow(Objective):
         x_t = diffuse(schedule, batch.x0, batch.eps, batch.t)
         x0 = self.guided(problem, params, schedule, batch, x_t=x_t)
         along = tangent(schedule, x_t, x0, batch.t)
-        way = self.way(problem, params, schedule, batch, x_t=x_t, along=along)
-        one = jnp.ones_like(batch.t)
+        way, one = along, jnp.ones_like(batch.t)
+        if self.follows_itself:
+            own = problem.predict(
+                params, schedule, x_t, t=batch.t, context=batch.context, keys=batch.keys, s=batch.t
+            )
+            way = tangent(schedule, x_t, own.estimate.x0, batch.t)
         (f, estimate), (slope, _) = jax.jvp(seen, (x_t, batch.t), (way, one))
         aim = jump_target(
             schedule, problem.prediction, x_t, t=batch.t, s=s, x0=x0, along=along, f=slope
         )
         return Predicted(x_t, f, jax.lax.stop_gradient(aim), estimate)
-
-    def way(
-        self,
-        problem: Problem,
-        params: Any,
-        schedule: Rates,
-        batch: NoisedBatch,
-        *,
-        x_t: Array,
-        along: Array,
-    ) -> Array:
-        """The dx_t/dt (B, ...) along which the slope of the network is taken; `along` is that of
-        the path of x_0 through x_t."""
-        return along
 
     def guided(
         self, problem: Problem, params: Any, schedule: Rates, batch: NoisedBatch, *, x_t: Array
@@ -111,26 +102,13 @@ class ImprovedMeanFlow(MeanFlow):
     """MeanFlow with the slope of F taken along the path that the network itself sees through x_t.
 
     That is the path of its own estimate at s = t in place of the path of x_0, for one evaluation
-    more. What is left of x_0 in the aim is the velocity v of its path: F + (t - s) dF/dt
-    is fitted to v, as in the loss at s = t, and how far v is from its mean is not magnified by the
-    network's slope in x_t. The minimum is that of MeanFlow. Geng et al. 2025, arXiv:2512.02012,
-    section 4.1 (there guidance is told to the network, here it is in the aim, as in MeanFlow).
+    more. What is left of x_0 in the aim is the velocity v of its path: F + (t - s) dF/dt is fitted
+    to v, as F is at s = t, and how far v is from its mean is not magnified by the network's slope
+    in x_t. The minimum is that of MeanFlow. Geng et al. 2025, arXiv:2512.02012 (there guidance is
+    told to the network; here it is in the aim, as in MeanFlow).
     """
 
-    def way(
-        self,
-        problem: Problem,
-        params: Any,
-        schedule: Rates,
-        batch: NoisedBatch,
-        *,
-        x_t: Array,
-        along: Array,
-    ) -> Array:
-        own = problem.predict(
-            params, schedule, x_t, t=batch.t, context=batch.context, keys=batch.keys, s=batch.t
-        )
-        return tangent(schedule, x_t, own.estimate.x0, batch.t)
+    follows_itself: ClassVar[bool] = True
 
 
 def second_time(batch: NoisedBatch, apart: float) -> Array:
