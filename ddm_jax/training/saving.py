@@ -54,7 +54,7 @@ class Saving:
 
     def save(self, step: int, state: TrainState, spared: int | None = None) -> int:
         """Begin to write a checkpoint. Returns how many arrays are not finite, in parts where they
-        lie in parts: where any is, the step does not become whole.
+        lie in parts, as the first process knows: where any is, the step does not become whole.
 
         spared: the step of a checkpoint that stays.
         """
@@ -64,7 +64,7 @@ class Saving:
                 self._see(step, wrote)
                 self._own.spared = spared
                 bad = self._own.save(step, state)
-        return int(broadcast(self.layout, np.array(bad)))
+        return bad
 
     def _portion(self, step: int, state: TrainState) -> tuple[int, np.ndarray]:
         """Have all processes but the first write their portions; how many arrays are not finite in

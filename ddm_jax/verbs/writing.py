@@ -62,12 +62,14 @@ def write_state(
 
     spared: the step of one that stays.
     """
-    if bad := checkpoints.save(step, state, spared):
-        raise diverged(
-            f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
-            "optimiser's memory are not after the update",
-            checkpoints,
-        )
+    bad = checkpoints.save(step, state, spared)
+    with together(checkpoints.layout):
+        if bad and checkpoints.layout.first:
+            raise diverged(
+                f"step {step}: the loss is finite, but {bad} arrays of the weights and of the "
+                "optimiser's memory are not after the update",
+                checkpoints,
+            )
 
 
 def write_curves(setup: Setup, workdir: Path) -> None:
