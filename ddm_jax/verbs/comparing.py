@@ -62,7 +62,9 @@ def make_compare(
         check(task, eye, metrics)
         published = options.reference and moments_in(options.reference)
         reference, other = chosen(opened.setup, say)
-    draw_all = make_samples(opened, layout, reference)
+        given = (None, None) if options.source else conditions(task, reference)
+        check_asked(given[0], metrics)
+    draw_all = make_samples(opened, layout, *given)
 
     def compare(loaded: Loaded) -> Found:
         drawn, values, asked = draw_all(loaded)
@@ -121,11 +123,6 @@ def check(task: Diffusion, eye: Eye, metrics: Sequence[str]) -> None:
                 f"evaluate.metrics={name} needs features that tell classes; take "
                 "features.name=classifier with --config.features.classifier.run=<run>"
             )
-        if SET_METRICS[name].of_asked and not asks(task):
-            raise UserError(
-                f"evaluate.metrics={name} compares samples with what they were asked to be, which "
-                "is nothing here; leave it out, or measure a model that is told classes"
-            )
         if task.evaluate.reference and name != "frechet":
             raise UserError(
                 f"evaluate.reference={task.evaluate.reference} holds moments, which frechet alone "
@@ -133,23 +130,24 @@ def check(task: Diffusion, eye: Eye, metrics: Sequence[str]) -> None:
             )
 
 
-def asks(task: Diffusion) -> bool:
-    """Whether samples are asked to be of a class."""
-    options, generator = task.evaluate, task.generator
-    if options.source:
-        return False
-    if options.conditions == "asked" or not generator.model.condition.parts:
-        return generator.names(np.arange(1)) is not None
-    return bool(task.spec.classes)
+def check_asked(told: Sequence[str] | None, metrics: Sequence[str]) -> None:
+    """Raises UserError where samples are asked to be nothing and metrics need to know what."""
+    for name in metrics:
+        if SET_METRICS[name].of_asked and told is None:
+            raise UserError(
+                f"evaluate.metrics={name} compares samples with what they were asked to be, which "
+                "is nothing here; leave it out, or measure a model that is told classes"
+            )
 
 
 def make_samples(
-    opened: Opened, layout: Layout, reference: Chosen
+    opened: Opened, layout: Layout, told: list[str] | None, raw: Asked | None
 ) -> Callable[[Loaded], tuple[dict[str, Any], np.ndarray, list[str] | None]]:
     """samples(loaded) -> (what shaped them, values as the data store them (n, ...), the class each
     was asked to be).
 
     Those of `evaluate.source`, or drawn with weights of the run and kept below its folder in parts.
+    told, raw: what `conditions` gives.
     """
     task: Diffusion = opened.setup.task
     options, generator, spec = task.evaluate, task.generator, task.spec
@@ -158,7 +156,6 @@ def make_samples(
         sha256 = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
         about = {"source": Path(options.source).name, "sha256": sha256}
         return lambda loaded: (about, values, None)
-    told, raw = conditions(task, reference)
     if generator.needs_request and raw is None:
         raise UserError(f"{generator.how_to_ask}, or leave evaluate.conditions=data")
     count, draw = options.samples, make_draw(generator, layout, raw)
