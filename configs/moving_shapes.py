@@ -18,7 +18,7 @@ def get_config():
     config = base.get_config()
     config.data.update(name="moving_shapes", count=20_000)
     config.model.ddpm_unet.update(
-        channels=16, multipliers=(1, 3, 4), blocks=1, attention=(8, 4), dropout=0.0
+        channels=16, multipliers=(1, 3, 4), blocks=1, attention=(4,), dropout=0.0
     )
     config.model.ddpm_unet.update(scale_shift=True, space_time="factorised")
     config.schedule.name = "continuous_cosine"

@@ -59,6 +59,7 @@ COMMON: dict[str, Any] = {
         "evaluate_every": 0,  # the metrics of evaluate; 0: never
         "keep": 2,  # newest checkpoints that stay
         "keep_every": 0,  # those at its multiples stay too; 0: none
+        "steps_per_call": 1,  # of the compiled program, without a word to the host between them
         "hang_timeout": 3600.0,  # seconds without a step that end a run; 0: never
         "on_bad_step": "stop",  # what follows steps that are not finite: stop, skip, rollback
         "bad_steps": 1,  # so many of them in a row

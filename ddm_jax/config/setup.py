@@ -12,7 +12,8 @@ from ddm_jax.data.dataset import DataOptions, Spec
 from ddm_jax.options.training import TrainOptions
 from ddm_jax.tasks.base import RunName
 from ddm_jax.training.averages import Average
-from ddm_jax.training.compiled import Compiled, in_shards
+from ddm_jax.training.calls import Compiled
+from ddm_jax.training.compiled import in_shards
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.optim import Optim
 from ddm_jax.training.sharded import Sharded
@@ -73,11 +74,11 @@ class Setup:
         make = LAYOUTS[self.train.layout]
         return make(self.train, layout.devices, layout.process, layout.processes)
 
-    def compiled_step(self, layout: Layout) -> Compiled:
-        """(state, feed, constants, key) -> (state, metrics), on the devices of a layout."""
+    def compiled_steps(self, layout: Layout) -> Compiled:
+        """(state, feeds, constants, key) -> (state, the metrics of each), on a layout's devices."""
         if shards := self.train.deterministic_shards:
             return in_shards(self.train_step(), layout, shards)
-        return layout.compiled_step(self.train_step, self.init_state, self.train.accumulate)
+        return layout.compiled_steps(self.train_step, self.init_state, self.train.accumulate)
 
     def train_key(self) -> Array:
         """The key from which every step folds its own."""

@@ -35,6 +35,7 @@ FREE = (
     "train.evaluate_every",
     "train.keep",
     "train.keep_every",
+    "train.steps_per_call",
     "train.hang_timeout",
     "train.on_bad_step",
     "train.bad_steps",

@@ -7,7 +7,7 @@ size B is the stretch [k B, (k + 1) B) of that stream. A host takes its part of 
 import functools
 import queue
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,19 +78,19 @@ def feed(
 
 
 def prefetch(
-    make: Callable[[int], Any],
-    start: int,
-    stop: int,
+    make: Callable[[Any], Any],
+    items: Iterable[Any],
     depth: int = 2,
     *,
     given_up: Callable[[], bool] = lambda: False,
 ) -> Generator[Any, None, None]:
-    """make(start), ..., make(stop - 1) in order, made `depth` ahead in a thread.
+    """`make` of each of the items in order, made `depth` ahead in a thread.
 
     It ends early where the one that is awaited has not come when `given_up` becomes true.
     """
     ready: queue.Queue = queue.Queue(maxsize=depth)
     ended = threading.Event()
+    nothing = object()  # comes after the last
 
     def put(item: Any) -> None:
         while not ended.is_set():
@@ -101,10 +101,11 @@ def prefetch(
 
     def work() -> None:
         try:
-            for k in range(start, stop):
-                put((make(k), None))
+            for item in items:
+                put((make(item), None))
                 if ended.is_set():
                     return
+            put((nothing, None))
         except Exception as error:
             put((None, error))
 
@@ -119,13 +120,13 @@ def prefetch(
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
     thread.start()
     try:
-        for _ in range(start, stop):
-            if (found := awaited()) is None:
-                return
-            item, error = found
+        while (found := awaited()) is not None:
+            made, error = found
             if error is not None:
                 raise error
-            yield item
+            if made is nothing:
+                return
+            yield made
     finally:
         ended.set()
         thread.join(timeout=1.0)  # one that waits for data for ever is left behind

@@ -7,6 +7,10 @@ from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
 LAYOUTS = ("replicated", "sharded")
+AT_LEAST_1 = (
+    *("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"),
+    "steps_per_call",
+)
 ON_BAD_STEP = ("stop", "skip", "rollback")
 
 
@@ -55,6 +59,9 @@ class TrainOptions:
     the end too (0: never); the checkpoint that is best by the first of them stays, as
     `<folder>@best`.
     hang_timeout: seconds without a step after which a run ends, with exit code 75 (0: never).
+    steps_per_call: so many steps are one call of the compiled program, which asks nothing of the
+    host between them; where fewer are left before something is due, they are called one by one, as
+    always on a CPU.
     bad_steps in a row whose loss, gradient or update is not finite make on_bad_step happen: stop;
     rollback, to the weights of the newest checkpoint, three times at most; or skip, which goes on.
     Until then, and then, such an update is left out.
@@ -72,6 +79,7 @@ class TrainOptions:
     evaluate_every: int = 0
     keep: int = 2
     keep_every: int = 0
+    steps_per_call: int = 1
     hang_timeout: float = 3600.0
     on_bad_step: str = "stop"
     bad_steps: int = 1
@@ -102,7 +110,7 @@ class TrainOptions:
             raise ValueError(
                 f"fsdp={self.fsdp} divides a state: set train.layout=sharded too, or fsdp=0"
             )
-        for name in ("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"):
+        for name in AT_LEAST_1:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.deterministic_shards < 0:

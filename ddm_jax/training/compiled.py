@@ -1,18 +1,17 @@
 """The train step in equal parts of a batch that make any devices agree to the bit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
+from ddm_jax.training.calls import Compiled
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.parts import in_order
 from ddm_jax.training.processes import allgather
 from ddm_jax.training.step import TrainStep
-
-Compiled = Callable[..., tuple[Any, Any]]  # (state, feed, constants, key) -> (state, metrics)
 
 
 def in_shards(step: TrainStep, layout: Layout, shards: int) -> Compiled:
@@ -29,7 +28,7 @@ def in_shards(step: TrainStep, layout: Layout, shards: int) -> Compiled:
     )
     mine = shards // layout.count
 
-    def compiled(state: Any, feed: Any, constants: Any, key: Array) -> tuple[Any, Any]:
+    def one(state: Any, feed: Any, constants: Any, key: Array) -> tuple[Any, Any]:
         states, parts = apart(layout, state), apart(layout, feed)
         if layout.axis is not None:
             parts = [jax.tree.map(lambda a: a[0], part) for part in parts]
@@ -46,6 +45,15 @@ def in_shards(step: TrainStep, layout: Layout, shards: int) -> Compiled:
         ]
         states, metrics = zip(*done, strict=True)
         return joined(states, state), metrics[0]
+
+    def compiled(
+        state: Any, feeds: Sequence[Any], constants: Any, key: Array
+    ) -> tuple[Any, tuple[Any, ...]]:
+        found = []
+        for feed in feeds:
+            state, metrics = one(state, feed, constants, key)
+            found.append(metrics)
+        return state, tuple(found)
 
     return compiled
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from ddm_jax.errors import UserError
+from ddm_jax.training.calls import Compiled, in_turn
 
 AXIS = "devices"
 
@@ -35,6 +36,11 @@ class Layout:
     def first(self) -> bool:
         """Whether this is the process that speaks and writes."""
         return self.process == 0
+
+    @property
+    def platform(self) -> str:
+        """cpu, gpu or tpu."""
+        return self.devices[0].platform
 
     def say(self, line: str) -> None:
         """Print a line, on the first process."""
@@ -101,15 +107,16 @@ class Layout:
         """Arrays of such a state, each whole on every device of this process."""
         return tree
 
-    def compiled_step(
+    def compiled_steps(
         self, make: Callable[..., Any], init: Callable[[], Any], accumulate: int = 1
-    ) -> Callable[..., tuple[Any, Any]]:
-        """(state, feed, constants, key) -> (state, metrics), whose state takes the old one's place.
+    ) -> Compiled:
+        """(state, feeds, constants, key) -> (state, the metrics of each feed), see `in_turn`; the
+        state takes the old one's place.
 
         make: (through) -> the TrainStep, see `make_train_step`; init: () -> a state of its shapes.
         """
-        step = make().whole(accumulate, self.axis)
-        return self.compile(step, (False, True, False, False), 0)
+        steps = in_turn(make().whole(accumulate, self.axis))
+        return self.compile(steps, (False, True, False, False), 0)
 
     def given(self, state: Any, feed: Any) -> tuple[Any, Any]:
         """The shapes of a state and of a whole batch as a compiled step takes them."""

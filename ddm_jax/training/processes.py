@@ -72,9 +72,10 @@ def broadcast(layout: Layout, tree: Any) -> Any:
         return multihost_utils.broadcast_one_to_all(tree)
 
 
-def preempted(layout: Layout, step: int) -> bool:
-    """Whether all processes have agreed to stop at `step` because one was told to end."""
-    return layout.processes > 1 and multihost_utils.reached_preemption_sync_point(step)
+def preempted(layout: Layout, called: int) -> bool:
+    """Whether all processes have agreed to stop after so many calls of the compiled program, of
+    which none is left out, because one was told to end."""
+    return layout.processes > 1 and multihost_utils.reached_preemption_sync_point(called)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from ddm_jax.errors import UserError
+from ddm_jax.training.calls import Compiled, in_turn
 from ddm_jax.training.layout import AXIS, Layout, alone
 from ddm_jax.training.parts import in_parts
 from ddm_jax.training.step import Loss, Means, TrainState, TrainStep
@@ -112,12 +113,12 @@ class Sharded(Layout):
             tree,
         )
 
-    def compiled_step(
+    def compiled_steps(
         self,
         make: Callable[..., TrainStep],
         init: Callable[[], TrainState],
         accumulate: int = 1,
-    ) -> Callable[..., tuple[Any, Any]]:
+    ) -> Compiled:
         shapes = jax.eval_shape(init)
         specs = self.specs(shapes)
         placed = self._placed(specs)
@@ -153,7 +154,8 @@ class Sharded(Layout):
             new, metrics = step.update(state, *gradients(state, feed, constants, key))
             return jax.lax.with_sharding_constraint(new, placed), metrics
 
-        return jax.jit(whole_step, donate_argnums=0, out_shardings=(placed, self._sharding()))
+        steps = in_turn(whole_step)
+        return jax.jit(steps, donate_argnums=0, out_shardings=(placed, self._sharding()))
 
     def describe(self) -> str:
         among = f"among each {self.group}" if self.group else "among them"

@@ -47,13 +47,13 @@ class Signals:
         """Whether one has come."""
         return self.number != 0
 
-    def seen(self, step: int, unheard: bool = False) -> bool:
-        """Whether to stop after `step`.
+    def seen(self, called: int, unheard: bool = False) -> bool:
+        """Whether to stop after so many calls of the compiled program.
 
         unheard: nobody reads what the run says any longer. A single process takes that for
         SIGPIPE; one of several goes on, since the others know nothing of it.
         """
-        if preempted(self.layout, step):
+        if preempted(self.layout, called):
             self.number = signal.SIGTERM
         if unheard and self.layout.processes == 1:
             self.number = self.number or signal.SIGPIPE

@@ -47,8 +47,9 @@ def plan(setup: Setup, data: Dataset, pod: Pod, lent: Mapping[str, Run]) -> None
     chips = f"{layout.count} chips, {pod.shape}"
     layout.say(f"compiling a step for {pod.name}, {chips}, which takes minutes")
     began = time.monotonic()
-    given = *layout.given(state, batch), Constants(pool, borrowed), key
-    cost = compiled_cost(setup.compiled_step(layout), given)
+    state, fed = layout.given(state, batch)
+    given = state, (fed,), Constants(pool, borrowed), key
+    cost = compiled_cost(setup.compiled_steps(layout), given)
     layout.say(f"compiled in {time.monotonic() - began:,.0f} s")
     for line in told(cost, pod, options.batch):
         layout.say(line)

@@ -38,12 +38,21 @@ class Profile:
 
     def __init__(self, workdir: Path, count: int, say: Callable[[str], None]):
         self.folder, self.count, self.say = workdir / "profile", count, say
-        self.running, self.steps = False, -SKIPPED
+        self.running, self.steps = False, 0
+        self._first: int | None = None  # steps taken when it began
 
     def due(self, taken: int) -> bool:
-        """Whether the trace begins or ends now, that this process has taken so many steps."""
-        self.steps = taken - SKIPPED
-        return bool(self.count) and self.steps in (0, self.count)
+        """Whether the trace begins or ends now, that this process has taken so many steps.
+
+        Where a call takes several, it holds whole calls: so many that they are `count` steps or
+        more.
+        """
+        if self._first is None:
+            begins = self.count > 0 and taken >= SKIPPED
+            self._first = taken if begins else None
+            return begins
+        before, self.steps = self.steps, taken - self._first
+        return before < self.count <= self.steps
 
     def turn(self) -> None:
         """Begin the trace, or end it and tell what it holds. No step may be on its way."""
@@ -55,7 +64,7 @@ class Profile:
 
     def close(self) -> None:
         """End a trace that has begun, and say so where none could."""
-        if self.count and self.steps < 0:
+        if self.count and self._first is None:
             self.say(f"nothing is traced: the first {SKIPPED} steps of a process are left out")
         if not self.running:
             return

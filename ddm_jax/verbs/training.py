@@ -16,6 +16,7 @@ from ddm_jax.data.pipeline import Feed, feed, prefetch
 from ddm_jax.errors import RunError
 from ddm_jax.training import logs
 from ddm_jax.training.base import Constants
+from ddm_jax.training.calls import calls
 from ddm_jax.training.layout import Layout
 from ddm_jax.training.processes import answered, together
 from ddm_jax.training.saving import Saving
@@ -29,7 +30,7 @@ from ddm_jax.verbs.starting import start
 from ddm_jax.verbs.watching import Watch
 from ddm_jax.verbs.writing import Records, report, write_curves, write_done, write_state
 
-IN_FLIGHT = 2  # steps dispatched and not yet known to be finite; more deadlocks virtual devices
+IN_FLIGHT = 2  # calls dispatched and not yet known to be finite; more deadlocks virtual devices
 
 
 def train(
@@ -69,33 +70,36 @@ def train(
         if watch:
             watch.begin(layout.whole(setup.average.read(state.ema_params)), step, progress.say)
 
+        if options.steps_per_call > 1 and layout.platform == "cpu":
+            progress.say("on a CPU steps are called one by one, whatever train.steps_per_call is")
         progress.begin(step)
         first, traced = step, Profile(workdir, profile if layout.first else 0, progress.say)
         stack.callback(traced.close)
         bad = BadSteps(setup, layout, workdir, step, checkpoints=checkpoints, say=progress.say)
         records = Records(checkpoints, log, logs.Meter(options.batch), progress, bad)
         parts = setup, layout, records
-        compiled = setup.compiled_step(layout)
+        compiled = setup.compiled_steps(layout)
         constants = constants_of(setup, data, layout, borrowed)
         key = layout.replicate(setup.train_key())
         in_flight: deque[tuple[int, Metrics]] = deque()
-        saved = step
+        saved, called = step, 0
         signals = Signals(layout)
         watchdog = Watchdog(options.hang_timeout, signals.heeded)
         batches = feeds(setup, data, layout, step, given_up=ending(layout, signals, watchdog))
         with signals, watchdog, closing(batches):
-            for batch in batches:
+            for fed in batches:
                 with answered(layout):
-                    state, metrics = compiled(state, batch, constants, key)
-                step += 1
+                    state, metrics = compiled(state, fed, constants, key)
+                in_flight.extend(enumerate(metrics, step + 1))
+                step, called = step + len(fed), called + 1
                 watchdog.step()
-                in_flight.append((step, metrics))
-                state = settled(*parts, state, in_flight=in_flight, most=IN_FLIGHT - 1)
+                most = (IN_FLIGHT - 1) * len(fed)
+                state = settled(*parts, state, in_flight=in_flight, most=most)
                 if traced.due(step - first):
                     state = settled(*parts, state, in_flight=in_flight, most=0)
                     with records.meter.paused(), watchdog.paused():
                         traced.turn()
-                if stop := signals.seen(step, progress.unheard):
+                if stop := signals.seen(called, progress.unheard):
                     watchdog.leaving()
                 draw = options.sample_every and step % options.sample_every == 0 and not stop
                 measure = watch and watch.due(step) and not stop
@@ -116,7 +120,7 @@ def train(
                         )
                 if stop:
                     break
-            stopped = signals.seen(step, progress.unheard) or watchdog.stalled
+            stopped = signals.seen(called, progress.unheard) or watchdog.stalled
             if saved < step:  # it was to end while it waited for data
                 watchdog.leaving()
                 state = settled(*parts, state, in_flight=in_flight, most=0)
@@ -160,15 +164,16 @@ def ending(layout: Layout, signals: Signals, watchdog: Watchdog) -> Callable[[],
 
 def feeds(
     setup: Setup, data: Dataset, layout: Layout, step: int, *, given_up: Callable[[], bool]
-) -> Generator[Feed, None, None]:
-    """This process's part of batches `step` to the last, on its devices, made in a thread."""
+) -> Generator[tuple[Feed, ...], None, None]:
+    """For each call from `step` on this process's part of its batches, on its devices, made in a
+    thread."""
     part, size = (layout.process, layout.processes), setup.train.batch
     how = {"augment": setup.task.augment, "by_index": setup.data.on_device, "part": part}
 
-    def make(k: int) -> Feed:
-        return layout.shard(feed(data, k, size, setup.seed, **how))
+    def make(call: range) -> tuple[Feed, ...]:
+        return tuple(layout.shard(feed(data, k, size, setup.seed, **how)) for k in call)
 
-    return prefetch(make, step, setup.train.steps, given_up=given_up)
+    return prefetch(make, calls(step, setup.train, layout.platform), given_up=given_up)
 
 
 def settled(

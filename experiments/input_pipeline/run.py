@@ -42,7 +42,7 @@ def main(overrides):
             make(k)
 
     def ahead():
-        for _ in prefetch(make, 0, BATCHES):
+        for _ in prefetch(make, range(BATCHES)):
             pass
 
     def one_by_one():

@@ -38,11 +38,11 @@ def bare(setup, data, layout, step, state):
         feed(data, 0, options.batch, 0, augment=setup.task.augment, by_index=setup.data.on_device)
     )
     key = layout.replicate(setup.train_key())
-    state, metrics = step(state, batch, Constants(None, {}), key)
+    state, metrics = step(state, (batch,), Constants(None, {}), key)
     jax.block_until_ready(state)
     began = time.perf_counter()
     for _ in range(STEPS):
-        state, new = step(state, batch, Constants(None, {}), key)
+        state, new = step(state, (batch,), Constants(None, {}), key)
         jax.block_until_ready(metrics)
         metrics = new
     jax.block_until_ready(state)
@@ -70,7 +70,7 @@ def main(overrides):
     data = sources.load(data_options(config), print)
     setup = assemble(config, data.spec)
     layout = all_devices()
-    step = setup.compiled_step(layout)
+    step = setup.compiled_steps(layout)
     state = layout.replicate(setup.init_state())
     bares, loops = [], []
     for _ in range(ROUNDS):

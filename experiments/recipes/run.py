@@ -81,7 +81,7 @@ def cost(settings: Sequence[str]) -> tuple[float, int]:
     config = override(load_config(CONFIG), arguments(settings))
     data = sources.load(data_options(config), print)
     setup, layout = assemble(config, data.spec), all_devices()
-    step = setup.compiled_step(layout)
+    step = setup.compiled_steps(layout)
     state = layout.replicate(setup.init_state())
     count = sum(leaf.size for leaf in jax.tree.leaves(setup.init_state().params))
     batch = layout.shard(
@@ -90,7 +90,7 @@ def cost(settings: Sequence[str]) -> tuple[float, int]:
     key, seconds = layout.replicate(setup.train_key()), []
     for _ in range(TIMED):
         began = time.perf_counter()
-        state, metrics = step(state, batch, Constants(None, {}), key)
+        state, metrics = step(state, (batch,), Constants(None, {}), key)
         jax.block_until_ready((state, metrics))
         seconds.append(time.perf_counter() - began)
     return min(seconds[2:]), count

@@ -86,7 +86,7 @@ def test_text_stays_with_the_data_and_other_columns_go_along():
 
 
 def test_prefetch_keeps_the_order_and_hands_on_errors():
-    assert list(prefetch(lambda k: k * k, 3, 9)) == [9, 16, 25, 36, 49, 64]
+    assert list(prefetch(lambda k: k * k, range(3, 9))) == [9, 16, 25, 36, 49, 64]
 
     def fail(k):
         if k == 2:
@@ -95,12 +95,12 @@ def test_prefetch_keeps_the_order_and_hands_on_errors():
 
     got = []
     with pytest.raises(OSError, match="disk"):
-        for item in prefetch(fail, 0, 5):
+        for item in prefetch(fail, range(5)):
             got.append(item)
     assert got == [0, 1]
 
 
 def test_prefetch_can_be_left_early():
-    stream = prefetch(lambda k: k, 0, 10**9)
+    stream = prefetch(lambda k: k, range(10**9))
     assert next(stream) == 0
     stream.close()

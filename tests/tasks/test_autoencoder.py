@@ -31,14 +31,13 @@ def setup_of(*settings):
 
 def steps(setup, data, layout, count):
     """The state after `count` steps, and the metrics of the last."""
-    step = setup.compiled_step(layout)
+    step = setup.compiled_steps(layout)
     state = layout.replicate(jax.jit(setup.init_state)())
     rest = layout.replicate((Constants(None, {}), setup.train_key()))
     how = {"augment": setup.task.augment, "by_index": False}
     for k in range(count):
-        state, metrics = step(
-            state, layout.shard(feed(data, k, setup.train.batch, setup.seed, **how)), *rest
-        )
+        fed = layout.shard(feed(data, k, setup.train.batch, setup.seed, **how))
+        state, (metrics,) = step(state, (fed,), *rest)
         jax.block_until_ready(metrics.loss)
     return jax.device_get((state, metrics))
 

@@ -63,10 +63,10 @@ def begin(layout, task):
     tx, ema = optax.sgd(0.5), Ema(0.5)
     state = init_state(params, tx, ema, jnp.zeros(SIZE))
     make = functools.partial(make_train_step, task, tx, ema)
-    step = layout.compiled_step(make, lambda: state)
+    step = layout.compiled_steps(make, lambda: state)
     batch = layout.shard(Batch(X0, None, np.arange(SIZE, dtype=np.int32)))
     constants = Constants(None, {"teacher": {"w": TEACHER}})
-    return step, [layout.place(state), batch, *layout.replicate((constants, jax.random.key(3)))]
+    return step, [layout.place(state), (batch,), *layout.replicate((constants, jax.random.key(3)))]
 
 
 @pytest.mark.parametrize("kind", [Layout, Sharded])
@@ -76,7 +76,7 @@ def test_two_devices_learn_from_a_teacher_what_one_learns(kind):
     for layout in (one_device(), kind(two_devices().devices)):
         step, (state, *rest) = begin(layout, Distil())
         for _ in range(3):
-            state, metrics = step(state, *rest)
+            state, (metrics,) = step(state, *rest)
         found.append(jax.device_get((state, metrics.loss)))
     (one, loss), (two, _) = found
     assert np.abs(one.params["gain"] - 1).max() > 0.05 and loss > 0
@@ -117,7 +117,7 @@ def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
     setup, data = learning_from(teacher)
     found = []
     for layout in (one_device(), two_devices()):
-        step = setup.compiled_step(layout)
+        step = setup.compiled_steps(layout)
         state = layout.replicate(setup.init_state())
         rest = layout.replicate((Constants(None, {"teacher": weights}), setup.train_key()))
         for k in range(3):
@@ -125,8 +125,8 @@ def test_two_devices_learn_from_a_run_what_one_learns_and_hold_none_of_it():
                 feed(data, k, 16, setup.seed, augment=setup.task.augment, by_index=False)
             )
             if k == 0:
-                assert constant_bytes(step, state, batch, *rest) < MEGABYTE
-            state, metrics = step(state, batch, *rest)
+                assert constant_bytes(step, state, (batch,), *rest) < MEGABYTE
+            state, (metrics,) = step(state, (batch,), *rest)
         found.append((jax.device_get(state), float(metrics.loss)))
     (one, loss), (two, same) = found
     assert loss > 0 and loss == pytest.approx(same, rel=1e-5)

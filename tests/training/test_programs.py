@@ -25,7 +25,6 @@ def test_programs_as_they_are_lowered(name):
     assert not changed, "\n".join(changed)
 
 
-@pytest.mark.telling
 @pytest.mark.slow
 def test_all_programs_also_as_they_are_compiled():
     """In a process of its own: tests are compiled otherwise."""

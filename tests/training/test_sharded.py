@@ -72,11 +72,11 @@ def fed(setup, data, layout, k):
 
 def trained(setup, data, layout, steps=3):
     """(state, metrics of the last step) on a layout."""
-    state, step = layout.make(setup.init_state), setup.compiled_step(layout)
+    state, step = layout.make(setup.init_state), setup.compiled_steps(layout)
     pool = data.columns["x"] if setup.data.on_device else None
     fixed = layout.replicate((Constants(pool, {}), setup.train_key()))
     for k in range(steps):
-        state, metrics = step(state, fed(setup, data, layout, k), *fixed)
+        state, (metrics,) = step(state, (fed(setup, data, layout, k),), *fixed)
     return state, metrics
 
 
@@ -112,9 +112,9 @@ def test_the_backward_pass_gathers_weights_once_more(monkeypatch, name, dtype):
     setup, data = assembled(*keys(f"model.name={name}", *settings))
     layout = Sharded(two_devices().devices)
     batch = feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
-    shapes = layout.given(jax.eval_shape(setup.init_state), batch)
+    state, part = layout.given(jax.eval_shape(setup.init_state), batch)
     fixed = Constants(None, {}), jax.eval_shape(setup.train_key)
-    text = setup.compiled_step(layout).lower(*shapes, *fixed).as_text()
+    text = setup.compiled_steps(layout).lower(state, (part,), *fixed).as_text()
     divided = text.count("stablehlo.reduce_scatter")
     assert divided > 16
     assert text.count("stablehlo.all_gather") >= 2 * divided - 2
@@ -174,7 +174,7 @@ def test_each_device_keeps_its_part_alone(all_divided):
     for array in parts:
         assert [piece.data.size for piece in array.addressable_shards] == [array.size // 2] * 2
     fixed = layout.replicate((Constants(None, {}), setup.train_key()))
-    after, metrics = setup.compiled_step(layout)(before, fed(setup, data, layout, 0), *fixed)
+    after, metrics = setup.compiled_steps(layout)(before, (fed(setup, data, layout, 0),), *fixed)
     assert all(a.is_deleted() for a in parts)
     assert jax.tree.map(lambda a: a.sharding, after) == jax.tree.map(lambda a: a.sharding, before)
     assert all(a.sharding.is_fully_replicated for a in jax.tree.leaves(metrics))
@@ -227,7 +227,7 @@ def memory(setup, data, layout, options):
     """Bytes of a device: the state, and what the train step needs beside it."""
     state = layout.make(setup.init_state)
     fixed = layout.replicate((Constants(None, {}), setup.train_key()))
-    lowered = setup.compiled_step(layout).lower(state, fed(setup, data, layout, 0), *fixed)
+    lowered = setup.compiled_steps(layout).lower(state, (fed(setup, data, layout, 0),), *fixed)
     found = lowered.compile(compiler_options=options).memory_analysis()
     return found.argument_size_in_bytes + found.temp_size_in_bytes
 

@@ -34,11 +34,11 @@ def trained(layout: Layout, *settings, steps=4):
     data = sources.load(data_options(config))
     setup = assemble(config, data.spec)
     state = layout.replicate(setup.init_state())
-    step = setup.compiled_step(layout)
+    step = setup.compiled_steps(layout)
     fixed = layout.replicate((Constants(None, {}), setup.train_key()))
     for k in range(steps):
         part = feed(data, k, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
-        state, metrics = step(state, layout.shard(part), *fixed)
+        state, (metrics,) = step(state, (layout.shard(part),), *fixed)
     return jax.device_get((state, metrics))
 
 
@@ -66,7 +66,7 @@ def test_every_device_has_the_new_state(quick_compilation):
     before = layout.replicate(setup.init_state())
     part = layout.shard(feed(data, 0, 16, 0, augment=setup.task.augment, by_index=False))
     fixed = layout.replicate((Constants(None, {}), setup.train_key()))
-    after, _ = setup.compiled_step(layout)(before, part, *fixed)
+    after, _ = setup.compiled_steps(layout)(before, (part,), *fixed)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before.params))
     for leaf in jax.tree.leaves(after):
         first, second = leaf.addressable_shards

@@ -45,14 +45,14 @@ SGD = {
 
 def run(setup, layout, steps=3, on_device=False, state=None):
     state = layout.replicate(setup.init_state() if state is None else state)
-    step = setup.compiled_step(layout)
+    step = setup.compiled_steps(layout)
     constants = layout.replicate(Constants(DATA.columns["x"] if on_device else None, {}))
     key, losses = layout.replicate(setup.train_key()), []
     for k in range(int(state.step), int(state.step) + steps):
         part = feed(
             DATA, k, setup.train.batch, setup.seed, augment=setup.task.augment, by_index=on_device
         )
-        state, metrics = step(state, layout.shard(part), constants, key)
+        state, (metrics,) = step(state, (layout.shard(part),), constants, key)
         losses.append(jax.device_get(metrics))
     return jax.device_get(state), losses, step
 
@@ -135,7 +135,9 @@ def test_the_step_compiles_once_also_after_a_restore(sgd, alone):
     layout = one_device()
     restored = layout.replicate(jax.tree.map(np.asarray, state))
     part = layout.shard(feed(DATA, 3, sgd.train.batch, 0, augment=Mirror(), by_index=False))
-    step(restored, part, layout.replicate(Constants(None, {})), layout.replicate(sgd.train_key()))
+    step(
+        restored, (part,), layout.replicate(Constants(None, {})), layout.replicate(sgd.train_key())
+    )
     assert step._cache_size() == 1
 
 

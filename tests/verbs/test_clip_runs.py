@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.slow]
 
 TINY = (
     *("data.count=40", "model.dit.channels=12", "model.dit.depth=1", "model.dit.heads=2"),
+    *("model.ddpm_unet.channels=8", "model.ddpm_unet.multipliers=(1,)"),
     *("optim.warmup=0", "train.steps=2", "train.batch=4", "train.log_every=1"),
     *("sample.count=4", "sample.batch=4", "sample.steps=3", "sample.film=0"),
     *("evaluate.samples=4", "evaluate.batch=4", "evaluate.reference_count=20"),
