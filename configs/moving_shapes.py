@@ -5,7 +5,7 @@ python launch.py --config configs/moving_shapes.py
 Frames pass a U-Net one by one, with convolutions and attention through time; it predicts them and
 not noise, as shapes are flat, under a learned weighting. Eight frames show a motion through more
 noise than one picture a garment, so the schedule is shifted to where the direction is decided. The
-oracle reads 47.9 % of 96 clips as asked, of which the direction is the harder part; more is in
+oracle reads 42.7 % of 96 clips as asked, of which the direction is the harder part; more is in
 experiments/gallery.
 
 python launch.py --mode sample --workdir runs/moving_shapes --config.sample.count=96

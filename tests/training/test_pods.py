@@ -162,7 +162,7 @@ def test_a_step_on_latents_reads_those_that_are_stored(
     stored = products(capsys, monkeypatch, *arguments)
     encoded = products(capsys, monkeypatch, *arguments, "--config.augment.name=mirror")
     assert stored < encoded
-    shapes = [feed["x"].shape[2:] for _, feed, _, _ in given]
+    shapes = [feed["x"].shape[2:] for _, (feed,), _, _ in given]
     assert shapes == [(4, 4, 4), (8, 8, 1)]
     assert not list(tmp_path.rglob("*latents*"))
 
