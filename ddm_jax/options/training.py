@@ -7,10 +7,7 @@ from ddm_jax.diffusion.losses.time_samplers import UNIFORMS
 from ddm_jax.errors import unknown
 
 LAYOUTS = ("replicated", "sharded")
-AT_LEAST_1 = (
-    *("steps", "accumulate", "log_every", "save_every", "keep", "bad_steps"),
-    "steps_per_call",
-)
+COUNTS = ("steps", "accumulate", "log_every", "save_every", "keep", "steps_per_call", "bad_steps")
 ON_BAD_STEP = ("stop", "skip", "rollback")
 
 
@@ -110,7 +107,7 @@ class TrainOptions:
             raise ValueError(
                 f"fsdp={self.fsdp} divides a state: set train.layout=sharded too, or fsdp=0"
             )
-        for name in AT_LEAST_1:
+        for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if self.deterministic_shards < 0:

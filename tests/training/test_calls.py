@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import replace
 
 import jax
 import numpy as np
@@ -12,7 +11,6 @@ from conftest import (
     ROOT,
     TINY,
     TINY_MLP,
-    TINY_UNET,
     answer,
     one_device,
     state_of,
@@ -36,7 +34,6 @@ STEPS = 8
 ALL_ON = (*DRAWS, "--config.optim.clip=0.3", "--config.optim.lr=2e-2")
 NETWORKS = {
     "residual_mlp": (*TINY, *ALL_ON, "--config.model.residual_mlp.dropout=0.2"),
-    "ddpm_unet": (*TINY_UNET, *ALL_ON, "--config.model.ddpm_unet.dropout=0.2"),
     "muon": (*TINY, "--config.optim.name=muon", "--config.optim.lr=1e-3"),
     "accumulated": (*TINY, *ALL_ON, "--config.train.accumulate=2"),
     "guarded": (*TINY, *ALL_ON, "--config.train.on_bad_step=skip"),
@@ -73,6 +70,11 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in pairs)
 
 
+def near(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
 @pytest.mark.parametrize(
     ("network", "layout"),
     [
@@ -82,7 +84,6 @@ def same(one, other):
             for network, layout in (
                 ("residual_mlp", "two devices"),
                 ("residual_mlp", "parts"),
-                ("ddpm_unet", "two devices"),
                 ("muon", "one device"),
                 ("accumulated", "one device"),
                 ("guarded", "two devices"),
@@ -99,9 +100,7 @@ def test_steps_of_a_call_are_the_steps_of_several(monkeypatch, network, layout):
     assert same(two, four)
     state, metrics = four
     assert state.step == STEPS == len(metrics)
-    alone = trained(settings, layout, [1] * STEPS)
-    for a, b in zip(jax.tree.leaves(four), jax.tree.leaves(alone), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+    near(four, trained(settings, layout, [1] * STEPS))
     assert len({float(m.loss) for m in metrics}) == STEPS
 
 
@@ -149,7 +148,7 @@ def is_due(options, step):
 def test_one_step_a_call_is_what_is_taken_where_nothing_is_said():
     assert list(calls(2, TrainOptions(steps=5), "gpu")) == [range(2, 3), range(3, 4), range(4, 5)]
     assert list(calls(5, TrainOptions(steps=5), "gpu")) == []
-    wide = replace(TrainOptions(steps=10), steps_per_call=4)
+    wide = TrainOptions(steps=10, steps_per_call=4)
     assert list(calls(1, wide, "tpu")) == [range(1, 5), range(5, 9), range(9, 10)]
     assert [len(call) for call in calls(1, wide, "cpu")] == [1] * 9
 
@@ -160,15 +159,10 @@ def on_accelerators(monkeypatch):
     monkeypatch.setattr(Layout, "platform", "gpu")
 
 
-def near(one, other):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
-
-
 def test_a_run_is_the_same_with_several_steps_a_call_and_goes_on_with_one(
     tmp_path, capsys, on_accelerators
 ):
-    """Rows of the log, checkpoints and what is drawn; profiled by whole calls."""
+    """Rows of the log and checkpoints; profiled by whole calls."""
     more = [f"--config.train.{text}" for text in ("steps=10", "log_every=3", "save_every=5")]
     for name, per_call, traced in (("one", 1, 2), ("four", 4, 5)):
         own = f"--config.train.steps_per_call={per_call}"
