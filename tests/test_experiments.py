@@ -95,13 +95,16 @@ def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
     convolutions = experiment("convolutions")
     monkeypatch.setattr(convolutions, "SIZES", ((2, 8, 16, 8, 3), (2, 4, 8, 16, 1)))
     monkeypatch.setattr(convolutions, "FEW", ((2, 2, 4, 4, 3),))
+    monkeypatch.setattr(convolutions, "LOOPED", convolutions.SIZES)
+    monkeypatch.setattr(convolutions, "UP", ((2, 4, 3, 5, 3),))
     monkeypatch.setattr(convolutions, "REPEATS", 2)
     convolutions.main([])
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 2, ")]
     assert [row.split("|")[1].strip() for row in rows] == [
-        "2, 8, 16 to 8, 3 x 3",
-        "2, 4, 8 to 16, 1 x 1",
+        *(sizes := ["2, 8, 16 to 8, 3 x 3", "2, 4, 8 to 16, 1 x 1"]),
         "2, 2, 4 to 4, 3 x 3",
+        "2, 4, 3 to 5, 3 x 3",
+        *sizes,
     ]
     assert all(float(cell) >= 0 for row in rows for cell in row.split("|")[2:-1])
 

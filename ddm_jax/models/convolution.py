@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ddm_jax.models.primitive import Padding, convolved
 from ddm_jax.models.reductions import biased
 from ddm_jax.models.resampling import upsample
 
@@ -32,31 +32,25 @@ class Convolution(nn.Module):
         taps, strides = (self.width,) * space, (self.stride,) * space
         kernel = self.param("kernel", self.kernel_init, (*taps, x.shape[-1], self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        last, inner = space + 1, range(space)
-        places = (0, last, *(1 + axis for axis in inner))
-        axes = lax.ConvDimensionNumbers(places, (last, space, *inner), places)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if self.enlarge:
-            y = enlarged(x, kernel, axes)
-        else:
-            y = convolution(x, kernel, strides, "SAME", dimension_numbers=axes)
+        y = enlarged(x, kernel) if self.enlarge else convolution(x, kernel, strides, "SAME")
         return biased(y, bias.astype(self.dtype))
 
 
-def convolution(x: Array, kernel: Array, strides: Sequence[int], padding: Any, **how: Any) -> Array:
-    """`lax.conv_general_dilated` of x (B, *space, C) by a kernel (*taps, C, out), padded to "SAME".
+def convolution(x: Array, kernel: Array, strides: Sequence[int], padding: Padding) -> Array:
+    """`convolved`: x (B, *space, C) by a kernel (*taps, C, out), padded to "SAME".
 
     Where space has fewer positions than the kernel, by one product of matrices: XLA's CPU would go
     through a plain loop, at 2 x 2 pixels in 13 to 19 times as long (experiments/convolutions).
     """
     taps, space = kernel.shape[:-2], x.shape[1:-1]
     if math.prod(space) >= math.prod(taps):
-        return lax.conv_general_dilated(x, kernel, strides, padding, **how)
+        return convolved(x, kernel, strides, padding)
     seen = jnp.concatenate([*windows(x, taps, strides, padding)], -1)
     return seen @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def enlarged(x: Array, kernel: Array, axes: lax.ConvDimensionNumbers) -> Array:
+def enlarged(x: Array, kernel: Array) -> Array:
     """`convolution` of `upsample`(x) by a kernel (3, ..., C, out), padded to "SAME".
 
     Along an axis, taps a, b, c around a first copy meet what stands before it by a, and itself by
@@ -67,12 +61,12 @@ def enlarged(x: Array, kernel: Array, axes: lax.ConvDimensionNumbers) -> Array:
     unit = (1,) * (x.ndim - 2)
 
     def plain(x: Array, kernel: Array) -> Array:
-        return convolution(upsample(x), kernel, unit, "SAME", dimension_numbers=axes)
+        return convolution(upsample(x), kernel, unit, "SAME")
 
     def by_copy(x: Array, kernel: Array, padding: tuple[tuple[int, int], ...] = ()) -> Array:
         axis = len(padding)
         if axis == len(unit):
-            return convolution(x, kernel, unit, padding, dimension_numbers=axes)
+            return convolution(x, kernel, unit, padding)
         a, b, c = jnp.split(kernel, 3, axis)
         first = by_copy(x, jnp.concatenate([a, b + c], axis), (*padding, (1, 0)))
         second = by_copy(x, jnp.concatenate([a + b, c], axis), (*padding, (0, 1)))
@@ -82,7 +76,9 @@ def enlarged(x: Array, kernel: Array, axes: lax.ConvDimensionNumbers) -> Array:
     return lax.platform_dependent(x, kernel, cpu=by_copy, default=plain)
 
 
-def windows(x: Array, taps: Sequence[int], strides: Sequence[int], padding: Any) -> Iterator[Array]:
+def windows(
+    x: Array, taps: Sequence[int], strides: Sequence[int], padding: Padding
+) -> Iterator[Array]:
     """What each tap of a kernel sees of x (B, *space, C), in order: (B, *places, C) each.
 
     padding: "SAME", "VALID", or a pair for each axis of space.

@@ -79,9 +79,7 @@ class UnitConv(nn.Module):
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         if not axes:
             return x @ kernel
-        letters = "XYZ"[:axes]
-        layout = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
-        return convolution(x, kernel, (1,) * axes, "SAME", dimension_numbers=layout)
+        return convolution(x, kernel, (1,) * axes, "SAME")
 
 
 class UnitEmbedding(nn.Module):

@@ -6,15 +6,13 @@ of them, its names joined by dots, is such a file: kernels are (out, in, height,
 """
 
 import functools
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array, lax
 
 from ddm_jax.models.convolution import windows
-
-Padding = str | Sequence[tuple[int, int]]
+from ddm_jax.models.primitive import Padding
 
 
 class Conv(nn.Module):

@@ -57,8 +57,7 @@ class TrainOptions:
     `<folder>@best`.
     hang_timeout: seconds without a step after which a run ends, with exit code 75 (0: never).
     steps_per_call: so many steps are one call of the compiled program, which asks nothing of the
-    host between them; where fewer are left before something is due, they are called one by one, as
-    always on a CPU.
+    host between them; where fewer are left before something is due, they are called one by one.
     bad_steps in a row whose loss, gradient or update is not finite make on_bad_step happen: stop;
     rollback, to the weights of the newest checkpoint, three times at most; or skip, which goes on.
     Until then, and then, such an update is left out.

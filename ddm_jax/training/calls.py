@@ -13,18 +13,16 @@ Step = Callable[[Any, Any, Any, Array], tuple[Any, Any]]  # of one feed
 Compiled = Callable[..., tuple[Any, tuple[Any, ...]]]  # of several, see `in_turn`
 
 
-def calls(first: int, options: TrainOptions, platform: str) -> Iterator[range]:
+def calls(first: int, options: TrainOptions) -> Iterator[range]:
     """The steps of each call, counted from 0, from `first` to the last.
 
     They are `steps_per_call`, and one where a checkpoint, samples or a measurement are due before
-    so many are done. On a CPU they are one: a call costs nothing there, and in loops of a program
-    XLA has no fast kernels for the gradients of convolutions.
+    so many are done.
     """
-    most = 1 if platform == "cpu" else options.steps_per_call
     periods = options.save_every, options.sample_every, options.evaluate_every
     while first < options.steps:
         due = min(first - first % period + period for period in periods if period)
-        last = first + most
+        last = first + options.steps_per_call
         last = last if last <= min(due, options.steps) else first + 1
         yield range(first, last)
         first = last

@@ -37,11 +37,6 @@ class Layout:
         """Whether this is the process that speaks and writes."""
         return self.process == 0
 
-    @property
-    def platform(self) -> str:
-        """cpu, gpu or tpu."""
-        return self.devices[0].platform
-
     def say(self, line: str) -> None:
         """Print a line, on the first process."""
         if self.first:

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from ddm_jax.errors import UserError
+from ddm_jax.models.primitive import convolution_p
 from ddm_jax.training.calls import Compiled, in_turn
 from ddm_jax.training.layout import AXIS, Layout, alone
 from ddm_jax.training.parts import in_parts
@@ -26,7 +27,7 @@ from ddm_jax.training.step import Loss, Means, TrainState, TrainStep
 
 COPIES = "copies"  # the axis of the mesh along which states are the same, AXIS is that of its parts
 EVERY = (COPIES, AXIS)  # all devices
-PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
+PRODUCTS = (jax.lax.dot_general_p, convolution_p)
 SMALL = 1024  # elements of an array that every device keeps whole
 
 

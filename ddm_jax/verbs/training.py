@@ -70,8 +70,6 @@ def train(
         if watch:
             watch.begin(layout.whole(setup.average.read(state.ema_params)), step, progress.say)
 
-        if options.steps_per_call > 1 and layout.platform == "cpu":
-            progress.say("on a CPU steps are called one by one, whatever train.steps_per_call is")
         progress.begin(step)
         first, traced = step, Profile(workdir, profile if layout.first else 0, progress.say)
         stack.callback(traced.close)
@@ -173,7 +171,7 @@ def feeds(
     def make(call: range) -> tuple[Feed, ...]:
         return tuple(layout.shard(feed(data, k, size, setup.seed, **how)) for k in call)
 
-    return prefetch(make, calls(step, setup.train, layout.platform), given_up=given_up)
+    return prefetch(make, calls(step, setup.train), given_up=given_up)
 
 
 def settled(

@@ -5,8 +5,9 @@
 3 x 3 and 1 x 1 convolutions at sizes of this project's networks, float32: forward, the gradient by
 the input and the gradient by the kernel, each compiled twice from the same function, with YNNPACK
 and without; without YNNPACK on few pixels, by XLA's loop and by `ddm_jax.models.convolution`, and
-of what is enlarged to twice the size, copied first or with a kernel for each copy. What they give
-is compared, then both take turns; the shortest of REPEATS counts. Prints three tables in
+of what is enlarged to twice the size, copied first or with a kernel for each copy. Last, ROUNDS of
+them in a loop of one program, by XLA's primitive and by `ddm_jax.models.primitive`. What they give
+is compared, then both take turns; the shortest of REPEATS counts. Prints four tables in
 milliseconds.
 """
 
@@ -28,6 +29,7 @@ from ddm_jax.models.convolution import convolution, enlarged  # noqa: E402
 from ddm_jax.models.resampling import upsample  # noqa: E402
 
 REPEATS = 10
+ROUNDS = 2
 OPTION = "xla_cpu_experimental_ynn_fusion_type"
 WITH = "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
 SIZES = (  # batch, size, channels in and out, kernel
@@ -45,6 +47,7 @@ UP = (  # sizes before
     (64, 7, 128, 128, 3),
 )
 FEW = ((64, 2, 128, 128, 3), (64, 1, 128, 128, 3), (32, 2, 256, 256, 3))
+LOOPED = SIZES[0], SIZES[1], SIZES[3]
 Call = Callable[..., Array]
 
 
@@ -53,7 +56,7 @@ def by_xla(x: Array, kernel: Array) -> Array:
     return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=axes)
 
 
-def by_product(x: Array, kernel: Array) -> Array:
+def by_ours(x: Array, kernel: Array) -> Array:
     return convolution(x, kernel, (1, 1), "SAME")
 
 
@@ -62,8 +65,7 @@ def by_copies(x: Array, kernel: Array) -> Array:
 
 
 def by_kernels(x: Array, kernel: Array) -> Array:
-    axes = lax.conv_dimension_numbers(x.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
-    return enlarged(x, kernel, axes)
+    return enlarged(x, kernel)
 
 
 def by_input(forward: Call) -> Call:
@@ -72,6 +74,24 @@ def by_input(forward: Call) -> Call:
 
 def by_kernel(forward: Call) -> Call:
     return lambda x, kernel, dy: jax.vjp(lambda kernel: forward(x, kernel), kernel)[1](dy)[0]
+
+
+def in_loop(of: Callable) -> Callable:
+    """As `of`, the sum of ROUNDS in a loop of one program."""
+
+    def looped(forward: Call) -> Call:
+        def whole(*arrays: Array) -> Array:
+            *rest, last = arrays
+
+            def once(total: Array, scale: Array) -> tuple[Array, None]:
+                return total + of(forward)(*rest, scale * last), None
+
+            zeros = jnp.zeros_like(of(forward)(*arrays))
+            return lax.scan(once, zeros, jnp.arange(1.0, 1 + ROUNDS))[0]
+
+        return whole
+
+    return looped
 
 
 def compiled(function: Call, arrays: Sequence[Array], ynnpack: bool = False) -> Call:
@@ -127,9 +147,13 @@ def main(given: Sequence[str]) -> None:
 
     table(SIZES, ("YNNPACK", "XLA"), kernels)
     print()
-    table(FEW, ("loop", "product"), either(by_xla, by_product))
+    table(FEW, ("loop", "product"), either(by_xla, by_ours))
     print()
     table(UP, ("copies", "kernels"), either(by_copies, by_kernels), grown=2)
+    print()
+    table(
+        LOOPED, ("XLA's", "ours"), lambda of, arrays: either(by_xla, by_ours)(in_loop(of), arrays)
+    )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def test_it_is_the_convolution_of_xla_with_its_gradients(space, stride):
     how = (stride,) * len(space), "SAME"
 
     def ours(x, kernel):
-        return convolution(x, kernel, *how, dimension_numbers=axes(space))
+        return convolution(x, kernel, *how)
 
     def theirs(x, kernel):
         return lax.conv_general_dilated(x, kernel, *how, dimension_numbers=axes(space))
@@ -93,7 +93,7 @@ def test_that_of_what_is_enlarged_is_that_of_copies_with_its_gradients(space):
         return lax.conv_general_dilated(big, kernel, one, "SAME", dimension_numbers=names)
 
     def ours(x, kernel):
-        return enlarged(x, kernel, names)
+        return enlarged(x, kernel)
 
     (out, back), (expected, expected_back) = (jax.vjp(f, x, kernel) for f in (ours, copied))
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-4)
@@ -105,8 +105,7 @@ def test_that_of_what_is_enlarged_is_that_of_copies_with_its_gradients(space):
 @pytest.mark.parametrize(("platform", "sizes"), [("cpu", 4 * ["4x4"]), ("cuda", ["8x8"])])
 def test_copies_have_convolutions_of_their_own_on_a_cpu_alone(platform, sizes):
     x, kernel = jnp.ones((2, 4, 4, 3)), jnp.ones((3, 3, 3, 4))
-    names = lax.conv_dimension_numbers(x.shape, kernel.shape, axes((4, 4)))
-    lowered = export.export(jax.jit(lambda *a: enlarged(*a, names)), platforms=[platform])
+    lowered = export.export(jax.jit(enlarged), platforms=[platform])
     lines = lowered(x, kernel).mlir_module().splitlines()
     found = [line for line in lines if "stablehlo.convolution" in line]
     assert all(f"-> tensor<2x{n}x4xf32>" in line for line, n in zip(found, sizes, strict=True))
