@@ -70,7 +70,9 @@ OTHER_VARIANTS = (
     *("digits_consistency.py:continuous", "digits_edm.py:edm"),
     *("fashion_latent.py", "fashion_latent.py:autoencoder", "digits_latent.py:autoencoder"),
     *("fashion_classifier.py", "cifar_linear.py", "cifar_edm.py", "shapes.py", "quickstart.py"),
-    *("toy.py:moons", "base.py"),
+    *("toy.py:moons", "base.py", "fashion_mnist.py", "moving_shapes.py", "tones.py"),
+    *("digits_meanflow.py", "digits_guided.py", "digits_latent.py", "digits_classifier.py"),
+    *("shapes_text.py", "shapes_upscale.py", "cifar_cosine.py"),
 )
 
 
