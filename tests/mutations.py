@@ -534,6 +534,13 @@ TRAINING = (
         ("test_sharded", "once_more and dit and bfloat16"),
     ),
     Mutation(
+        "convolutions are computed again",
+        "but_what_is_gathered",
+        "primitive in PRODUCTS",
+        "primitive is jax.lax.dot_general_p",
+        ("test_sharded", "computes_nothing_again"),
+    ),
+    Mutation(
         "what each of a pod's chips is given",
         "Layout.given",
         "len(a) // n",

@@ -109,15 +109,30 @@ def test_the_backward_pass_gathers_weights_once_more(monkeypatch, name, dtype):
         "dit": ("channels=16", "depth=2", "heads=2", "patch=2"),
     }
     settings = [f"model.{name}.{text}" for text in (*model[name], f"dtype={dtype}")]
-    setup, data = assembled(*keys(f"model.name={name}", *settings))
-    layout = Sharded(two_devices().devices)
-    batch = feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
-    state, part = layout.given(jax.eval_shape(setup.init_state), batch)
-    fixed = Constants(None, {}), jax.eval_shape(setup.train_key)
-    text = setup.compiled_steps(layout).lower(state, (part,), *fixed).as_text()
+    text = lowered(Sharded(two_devices().devices), f"model.name={name}", *settings)
     divided = text.count("stablehlo.reduce_scatter")
     assert divided > 16
     assert text.count("stablehlo.all_gather") >= 2 * divided - 2
+
+
+def test_the_backward_pass_computes_nothing_again_but_what_it_gathers(monkeypatch):
+    """As many products as where the state is whole, though kernels outweigh what they see."""
+    monkeypatch.setattr(sharded, "SMALL", 200)
+    sizes = ("channels=32", "multipliers=(1,2)", "attention=(4,)")
+    settings = ["model.name=edm2_unet", *(f"model.edm2_unet.{text}" for text in sizes)]
+    layouts = two_devices(), Sharded(two_devices().devices)
+    whole, parts = (lowered(layout, *settings, "train.batch=2") for layout in layouts)
+    for product in ("stablehlo.convolution", "stablehlo.dot_general"):
+        assert whole.count(product) == parts.count(product) > 100
+
+
+def lowered(layout, *settings):
+    """The text of the program of a step."""
+    setup, data = assembled(*keys(*settings))
+    batch = feed(data, 0, setup.train.batch, 0, augment=setup.task.augment, by_index=False)
+    state, part = layout.given(jax.eval_shape(setup.init_state), batch)
+    fixed = Constants(None, {}), jax.eval_shape(setup.train_key)
+    return setup.compiled_steps(layout).lower(state, (part,), *fixed).as_text()
 
 
 @pytest.mark.parametrize("layout", ["none", "one", "parts"])
