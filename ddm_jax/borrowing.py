@@ -13,6 +13,7 @@ from ddm_jax.config.assemble import assemble, loans, make_task
 from ddm_jax.config.load import override
 from ddm_jax.config.schema import part
 from ddm_jax.config.setup import Setup
+from ddm_jax.config.suiting import suited
 from ddm_jax.config.tables import task_of
 from ddm_jax.data.dataset import Dataset, Spec
 from ddm_jax.errors import UserError
@@ -96,11 +97,20 @@ def first_weights(name: str, workdir: Path) -> Run | None:
 
 
 def assembled(
-    config: ConfigDict, spec: Spec, workdir: Path, training: bool
+    config: ConfigDict, spec: Spec, workdir: Path, training: bool, *, platform: str = ""
 ) -> tuple[Setup, dict[str, Run]]:
-    """The setup of a config for the run in `workdir`, and the runs that it borrows, by role."""
+    """The setup of a config for the run in `workdir`, and the runs that it borrows, by role.
+
+    platform: of the devices that compute, which have what they lack replaced, see `suited`; the
+    setup warns of it.
+    """
     lent = borrow(config, workdir, training)
-    return assemble(config, spec, {role: run.task() for role, run in lent.items()}), lent
+    own, lines = suited(config, platform)
+    tasks = {role: run.task(platform) for role, run in lent.items()}
+    setup = assemble(config, spec, tasks)  # whose warnings hold wherever it is computed
+    if lines:
+        setup = replace(assemble(own, spec, tasks), warnings=(*setup.warnings, *lines))
+    return setup, lent
 
 
 def use(workdir: Path, overrides: Sequence[str] = ()) -> tuple[Run, Setup, dict[str, Run]]:

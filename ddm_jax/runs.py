@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from ddm_jax import files
 from ddm_jax.config.assemble import make_average, make_task
 from ddm_jax.config.load import load_config, save_config, used
+from ddm_jax.config.suiting import suited
 from ddm_jax.config.tables import complete, free
 from ddm_jax.data import dataset
 from ddm_jax.data.dataset import Dataset, Spec
@@ -96,9 +97,9 @@ class Run:
     config: ConfigDict
     spec: Spec
 
-    def task(self) -> Task:
-        """What it does, without what it borrowed itself."""
-        return make_task(self.config, self.spec, {})
+    def task(self, platform: str = "") -> Task:
+        """What it does, without what it borrowed itself, on devices of `platform`: see `suited`."""
+        return make_task(suited(self.config, platform)[0], self.spec, {})
 
     def shapes(self) -> Params:
         """The shapes of its parameters."""

@@ -3257,6 +3257,51 @@ PAIRED = (
     ),
 )
 
+PLATFORMS = (
+    Mutation(
+        "float32 by the devices",
+        "suited",
+        "platform == 'cpu'",
+        "True",
+        ("test_suiting", "tpu or devices_decide or gpus"),
+    ),
+    Mutation(
+        "float32 without units alone",
+        "suited",
+        "not has_units()",
+        "True",
+        ("test_suiting", "that_has_some"),
+    ),
+    Mutation(
+        "the kernel of attention by the devices",
+        "suited",
+        "platform != 'gpu'",
+        "platform == 'cpu'",
+        ("test_suiting", "of_gpus"),
+    ),
+    Mutation(
+        "units by the processor",
+        "has_units",
+        "not UNITS.isdisjoint(re.findall('\\\\w+', text))",
+        "bool(text)",
+        ("test_suiting", "computes"),
+    ),
+    Mutation(
+        "the setup of what devices compute",
+        "assembled",
+        "assemble(own, spec, tasks)",
+        "setup",
+        ("test_suiting", "devices_decide"),
+    ),
+    Mutation(
+        "borrowed networks on the devices",
+        "Run.task",
+        "suited(self.config, platform)[0]",
+        "self.config",
+        ("test_suiting", "bits_of_float32"),
+    ),
+)
+
 KERNELS = (
     Mutation(
         "dropout: masks of the example",
@@ -3444,6 +3489,7 @@ ALL = (
     *ENDS,
     *PAIRED,
     *KERNELS,
+    *PLATFORMS,
 )
 
 if __name__ == "__main__":

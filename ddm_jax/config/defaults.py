@@ -88,7 +88,7 @@ DIFFUSION: dict[str, Any] = {
             "dropout": 0.1,
             "scale_shift": False,  # the noise embedding scales and shifts instead of being added
             "resample": "conv",  # conv, or block: in a residual block
-            "dtype": "float32",  # or bfloat16; weights and losses stay float32
+            "dtype": "float32",  # or bfloat16, where devices have units; weights stay float32
             "remat": False,  # recompute blocks in the backward pass to save memory
             "groups": 0,  # of the norms; 0: 32, or fewer so that each has at least 4 channels
             "space_time": "joint",  # or factorised: the first axis is time, frames are convolved

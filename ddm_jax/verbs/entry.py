@@ -66,7 +66,10 @@ def train_config(
             data = sources.load(data_options(config), layout.say)
             runs.check_same_data(data.spec, workdir)
             data = borrowing.taught(config, data, workdir)
-            setup, lent = borrowing.assembled(config, data.spec, workdir, training=True)
+            platform = layout.devices[0].platform
+            setup, lent = borrowing.assembled(
+                config, data.spec, workdir, training=True, platform=platform
+            )
             setup.spread(layout).split_batch(*setup.train.split)
             start = borrowing.first_weights(setup.init.run, workdir)
             if layout.first and not dry_run:
