@@ -9,9 +9,10 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 # Programs with few optimisations (FAST below) compile in a third of the time with these flags of
@@ -191,6 +192,11 @@ def environment(devices: int = 1, **environ: str) -> dict[str, str]:
     if FAST.items() <= environ.items():
         flags += f" {CHEAP}"
     return {**os.environ, "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1", **environ}
+
+
+def sparing(values: Iterable[Any], kept: Callable[[Any], bool]) -> list[Any]:
+    """Values of a parameter, of which tests that are not slow take those that `kept` holds for."""
+    return [v if kept(v) else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
 def keys(*settings: str) -> list[str]:

@@ -109,6 +109,7 @@ def test_both_kinds_of_convolution_are_compared_and_timed(monkeypatch, capsys):
     assert all(float(cell) >= 0 for row in rows for cell in row.split("|")[2:-1])
 
 
+@pytest.mark.slow
 def test_recipes_are_timed_trained_and_measured_once(tmp_path, monkeypatch, capsys):
     """Those of equal cost have equal steps; what is there is not made again."""
     monkeypatch.setenv("DDM_JAX_CACHE", str(tmp_path / "cache"))

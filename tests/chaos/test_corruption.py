@@ -46,7 +46,7 @@ def saved(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "harms",
-    [60, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.chaos])],
+    [30, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.chaos])],
 )
 def test_no_damage_is_ever_read_as_a_state(harms, saved, tmp_path):
     """Every file, by its size or not, in the newest checkpoint: that state, the one before, or a

@@ -7,6 +7,8 @@ import pytest
 
 from ddm_jax.data.augments import AUGMENTS, Mirror
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 POSITIONS = np.arange(4000)
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from ddm_jax.diffusion.analytic import gaussian
 from ddm_jax.diffusion.arrays import expand
@@ -27,6 +28,11 @@ def evaluations(sampler) -> int | None:
     return getattr(sampler, "evaluations", 1)
 
 
+# Those that solve in a loop of their own compile long: few laws take them among fast tests.
+SPARING = [
+    pytest.param(row, id=name, marks=[pytest.mark.slow] * (evaluations(row) is None))
+    for name, row in ROWS.items()
+]
 DETERMINISTIC = [s for s in ROWS.values() if convergence(s) is not None]
 RANDOM = [s for s in ROWS.values() if convergence(s) is None]
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import KEY, MEAN, ONE, ROWS, STD, ideal, padded
+from laws import KEY, MEAN, ONE, SPARING, STD, ideal, padded
 
 from ddm_jax.diffusion.analytic import gaussian, gaussian_flow, gaussian_jump
 from ddm_jax.diffusion.arrays import expand
@@ -60,7 +60,7 @@ def test_a_jump_of_no_length_is_the_mean_and_times_may_be_each_examples_own():
     np.testing.assert_allclose(near, mean(x, t).x0, atol=0.05)
 
 
-@pytest.mark.parametrize("sampler", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("sampler", SPARING)
 def test_the_last_call_asks_for_the_end_of_the_path(sampler):
     """s = 0, a time like t; only steps that a jump replaces may give s before."""
     schedule, x = VP(), jnp.ones((2, 1))

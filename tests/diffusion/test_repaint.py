@@ -57,7 +57,7 @@ def test_a_walk_of_no_rounds_or_no_steps_is_refused(rounds, jump):
 
 # The others are one of each family: of one call and of two, with memory, noise, or own steps.
 WIDER = ("ddim", "consistency", "euler", "euler_ancestral", "euler_maruyama", "midpoint")
-WIDER += ("adams_bashforth", "pndm", "deis", "dpmpp_3m")
+WIDER += ("adams_bashforth", "pndm", "deis", "dpmpp_3m", "adaptive")
 
 
 @pytest.mark.parametrize(

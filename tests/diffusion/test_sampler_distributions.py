@@ -32,10 +32,15 @@ OTHERS = [
 ]
 
 
-CASES = [(s, schedule) for s in RANDOM for schedule in (Linear(), VP(), VE())]
+CASES = [(s, VP()) for s in (*RANDOM, *OTHERS)]
+CASES += [
+    pytest.param(s, schedule, marks=pytest.mark.slow)
+    for s in RANDOM
+    for schedule in (Linear(), VE())
+]
 
 
-@pytest.mark.parametrize(("sampler", "schedule"), CASES + [(s, VP()) for s in OTHERS], ids=repr)
+@pytest.mark.parametrize(("sampler", "schedule"), CASES, ids=repr)
 def test_random_samplers_reach_the_data_distribution(sampler, schedule):
     """Mean and deviation of the least noisy level are those of the data."""
     assert convergence(sampler) is None

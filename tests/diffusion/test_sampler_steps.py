@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from laws import KEY, ROWS, SET, evaluations, grid_of, ideal, start
+from laws import KEY, ROWS, SET, SPARING, evaluations, grid_of, ideal, start
 
 from ddm_jax.diffusion.arrays import fold_in
 from ddm_jax.diffusion.process import Estimate
@@ -21,11 +21,11 @@ from ddm_jax.diffusion.schedules.rates import Flow
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-every_sampler = pytest.mark.parametrize("sampler", ROWS.values(), ids=ROWS)
-VARIANTS = {**ROWS, "pndm-runge_kutta": PNDM("runge_kutta"), "heun-churn": Heun(churn=0.3)}
+VARIANTS = {"pndm-runge_kutta": PNDM("runge_kutta"), "heun-churn": Heun(churn=0.3)}
+VARIANTS = [pytest.param(sampler, id=name) for name, sampler in VARIANTS.items()]
 
 
-@pytest.mark.parametrize("sampler", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("sampler", [*SPARING, *VARIANTS])
 def test_times_of_each_examples_own_give_what_it_gets_alone(sampler):
     """Over steps with a memory, in the loop, and where (B,) could pass for the last axes of x."""
     schedule = VP()
@@ -44,7 +44,7 @@ def test_times_of_each_examples_own_give_what_it_gets_alone(sampler):
         np.testing.assert_allclose(together[i : i + 1], alone, atol=2e-5)
 
 
-@every_sampler
+@pytest.mark.parametrize("sampler", SPARING)
 def test_a_time_that_comes_twice_changes_nothing(sampler):
     """Wherever in the grid; and a step of no length leaves x finite, with and without a memory."""
     schedule = ContinuousCosine()
@@ -99,7 +99,7 @@ def test_no_grid_of_any_count_ends_in_nan(name):
 
 
 @pytest.mark.slow
-@every_sampler
+@pytest.mark.parametrize("sampler", ROWS.values(), ids=ROWS)
 @pytest.mark.parametrize("name", sorted(SET))
 def test_no_grid_of_any_count_ends_in_nan_on_any_schedule(sampler, name):
     if evaluations(sampler) is None and not name.endswith("-0"):

@@ -7,6 +7,8 @@ import pytest
 
 from ddm_jax.models.bottlenecks import BOTTLENECKS, KL, VQ, kl_to_normal
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RNG = np.random.default_rng(0)
 MEAN, LOG_VARIANCE = RNG.normal(size=(2, 3, 4, 2)), RNG.normal(size=(2, 3, 4, 2)) - 1
 H = jnp.asarray(np.concatenate([MEAN, LOG_VARIANCE], -1), jnp.float32)

@@ -38,7 +38,12 @@ def normal(seed, *shape):
 
 @pytest.mark.parametrize(
     ("channels", "millions"),
-    [(128, 124.7), (192, 280.2), (256, 497.8), (320, 777.5), (384, 1119.3), (448, 1523.2)],
+    [
+        (128, 124.7),
+        *(pytest.param(*size, marks=pytest.mark.slow) for size in [(192, 280.2), (256, 497.8)]),
+        *(pytest.param(*size, marks=pytest.mark.slow) for size in [(320, 777.5), (384, 1119.3)]),
+        (448, 1523.2),
+    ],
 )
 def test_the_published_sizes(channels, millions):
     """XS to XXL on 64 x 64 latents, with the table of 1,000 classes: arXiv:2312.02696, table 6."""

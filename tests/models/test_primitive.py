@@ -12,6 +12,8 @@ from jax import export, lax
 
 from ddm_jax.models.primitive import channels_last, convolved
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PADDINGS = {"SAME": "SAME", "VALID": "VALID", "before": (1, 0), "after": (0, 2)}
 SPACES = [(7,), (6, 5), (4, 5, 3)]
 # Of all together one in nine, in which any two of a space, a width, a padding and a stride meet.

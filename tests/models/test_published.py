@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import sparing
 from published_weights import drawn, shapes_of
 
 from ddm_jax.models.efficientnet import EfficientNetLite, MBConv, Stage
@@ -29,7 +30,7 @@ def test_a_convolution_of_stride_two_starts_at_the_first_pixel(tap):
     )
 
 
-@pytest.mark.parametrize("size", [(7, 9), (8, 6)], ids=repr)
+@pytest.mark.parametrize("size", sparing([(7, 9), (8, 6)], (7, 9).__eq__), ids=repr)
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 1), (1, 7)], ids=repr)
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((0, 1), (3, 2))], ids=repr)
 @pytest.mark.parametrize("stride", [1, 2, 3])

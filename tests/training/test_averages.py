@@ -10,6 +10,8 @@ from ddm_jax.training.averages import AVERAGES, Ema, HalfLife, Power
 from ddm_jax.training.power_function import Profile, exponent, mixture
 from ddm_jax.training.step import init_state
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS = 60
 NAMES = sorted(AVERAGES)
 

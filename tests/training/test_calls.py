@@ -29,6 +29,8 @@ from ddm_jax.training.base import Constants
 from ddm_jax.training.calls import calls, in_turn
 from ddm_jax.training.sharded import Sharded
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS = 8
 # What rounds and what draws: dropout, flips, Adam with clipping, times drawn by the losses seen.
 ALL_ON = (*DRAWS, "--config.optim.clip=0.3", "--config.optim.lr=2e-2")

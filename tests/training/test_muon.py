@@ -8,6 +8,8 @@ import pytest
 from ddm_jax.models.magnitude import UNIT
 from ddm_jax.training.optim import OPTIMIZERS, Optim
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RATE = 0.01
 
 
