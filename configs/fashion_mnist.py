@@ -23,7 +23,7 @@ def get_config():
     config.loss.class_dropout = 0.1
     config.optim.update(name="muon", lr=5e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=1150, batch=32, log_every=50, save_every=250, sample_every=575)
+    config.train.update(steps=900, batch=32, log_every=50, save_every=300, sample_every=450)
     config.sampler.name = "ddpm"
     config.sample.update(count=100, batch=100, steps=100)
     config.guidance.name = "classifier_free"
