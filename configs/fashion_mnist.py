@@ -15,15 +15,14 @@ def get_config():
     config = base.get_config()
     config.data.name = "tfds:fashion_mnist"
     config.model.ddpm_unet.update(
-        channels=16, multipliers=(1, 4, 8), blocks=1, attention=(7,), dropout=0.0, scale_shift=True
+        channels=16, multipliers=(1, 4, 8), blocks=1, attention=(7,), dropout=0.0
     )
     config.condition.name = "classes"
-    config.prediction.name = "x0"
-    config.objective.name = "uncertainty"
+    config.prediction.name = "v"
     config.loss.class_dropout = 0.1
     config.optim.update(name="muon", lr=5e-3, warmup=100, decay="cosine")
     config.average.ema.decay = 0.998
-    config.train.update(steps=900, batch=32, log_every=50, save_every=300, sample_every=450)
+    config.train.update(steps=1150, batch=64, log_every=50, save_every=250, sample_every=575)
     config.sampler.name = "ddpm"
     config.sample.update(count=100, batch=100, steps=100)
     config.guidance.name = "classifier_free"

@@ -32,6 +32,7 @@ def get_config(folder: str = "") -> ConfigDict:
     config = fashion_mnist.get_config()
     config.data.update(name=f"folder:{folder}", size=(height, width))
     config.model.ddpm_unet.attention = (height // MULTIPLE,)
+    config.train.steps = 600
     condition = condition_of(found)
     config.condition.name = condition
     if condition == "image":

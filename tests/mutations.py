@@ -447,7 +447,7 @@ TRAINING = (
         "Sharded._mean",
         "jax.lax.pmean(grad, EVERY)",
         "grad",
-        ("test_sharded", "half_of_the_state and unet"),
+        ("test_sharded", "half_of_the_state and mlp"),
     ),
     Mutation(
         "what calls end before",
