@@ -88,7 +88,14 @@ def close(one, other, atol=1e-6):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol)
 
 
-@pytest.mark.parametrize("case", sparing(CASES, {"mlp", "memory", "accumulated"}.__contains__))
+# Of them tests that are not slow take three, and CI one more.
+TELLING = pytest.param("unet", marks=[pytest.mark.slow, pytest.mark.telling])
+OTHERS = sparing(
+    [case for case in CASES if case != "unet"], {"mlp", "memory", "accumulated"}.__contains__
+)
+
+
+@pytest.mark.parametrize("case", [TELLING, *OTHERS])
 def test_two_devices_with_half_of_the_state_each_are_one_with_all(all_divided, case):
     config = "digits_latent.py:autoencoder" if case == "critic" else "quickstart.py"
     setup, data = assembled(*CASES[case], config=config)
