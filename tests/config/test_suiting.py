@@ -80,6 +80,20 @@ def test_the_devices_decide_and_not_the_machine_at_hand(without_units, tmp_path)
         assert len(setup.warnings) == (dtype == "float32")
 
 
+def test_runs_that_are_borrowed_are_asked_for_the_same_devices(monkeypatch, tmp_path):
+    asked, config = [], config_of()
+
+    class Lent:
+        def task(self, platform=""):
+            asked.append(platform)
+
+    monkeypatch.setattr(borrowing, "borrow", lambda *_: {"teacher": Lent()})
+    monkeypatch.setattr(borrowing, "assemble", lambda *_: None)
+    spec = sources.load(data_options(config)).spec
+    borrowing.assembled(config, spec, tmp_path, training=True, platform="tpu")
+    assert asked == ["tpu"]
+
+
 def test_a_run_says_so_keeps_its_config_and_has_the_bits_of_float32(
     without_units, tmp_path, capsys, quick_compilation
 ):
