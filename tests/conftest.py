@@ -327,7 +327,7 @@ def quick_compilation():
     """
     with compiled_fast():
         yield
-    if resident() > 4e9:
+    if resident() > 6e9:
         jax.clear_caches()
 
 
