@@ -3,14 +3,13 @@
 python launch.py --config configs/folder.py:my_images
 python launch.py --config configs/folder.py:my_images --dry_run
 
-Network and optimiser are those of configs/fashion_mnist.py, in batches of 64 and with all levels of
-noise counting alike. Pairs in the sub-folders `input` and `target` make a model that is told a
-picture; captions or vectors in `metadata.jsonl` one that is told these; other sub-folders are
-classes; without any of them the model is unconditional. Images are kept at the size that all of
-them share, or brought to the middle of their shorter sides, and made smaller where that leaves more
-than 32 pixels; `--config.data.size=64` takes more, at four times the work. On a thousand RGB tiles
-of 32 x 32 pixels the last 499 of 600 steps took 31.9 minutes of CPU time; what they give is shown
-in experiments/gallery.
+Network and optimiser are those of configs/fashion_mnist.py. Pairs in the sub-folders `input` and
+`target` make a model that is told a picture; captions or vectors in `metadata.jsonl` one that is
+told these; other sub-folders are classes; without any of them the model is unconditional. Images
+are kept at the size that all of them share, or brought to the middle of their shorter sides, and
+made smaller where that leaves more than 32 pixels; `--config.data.size=64` takes more, at four
+times the work. On a thousand RGB tiles of 32 x 32 pixels the last 499 of 600 steps took 31.9
+minutes of CPU time; what they give is shown in experiments/gallery.
 """
 
 from statistics import median
@@ -33,9 +32,7 @@ def get_config(folder: str = "") -> ConfigDict:
     config = fashion_mnist.get_config()
     config.data.update(name=f"folder:{folder}", size=(height, width))
     config.model.ddpm_unet.attention = (height // MULTIPLE,)
-    config.model.ddpm_unet.scale_shift = False
-    config.objective.name = "weighted"
-    config.train.update(steps=600, batch=64, sample_every=575)
+    config.train.steps = 600
     condition = condition_of(found)
     config.condition.name = condition
     if condition == "image":

@@ -41,7 +41,6 @@ START = (  # what all have, where a recipe does not say otherwise
     *("model.ddpm_unet.patch=2", "model.ddpm_unet.attention=(7,)", "model.ddpm_unet.blocks=1"),
     *("optim.name=adam", "optim.lr=1e-3", "optim.warmup=100", "train.batch=64"),
     *("average.ema.decay=0.998", "prediction.name=v", "schedule.name=cosine"),
-    *("model.ddpm_unet.scale_shift=False", "objective.name=weighted"),
 )
 MEASURE = (
     *("sampler.name=dpmpp_2m", "sample.evaluations=20", "guidance.name=none"),
