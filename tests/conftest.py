@@ -327,7 +327,7 @@ def quick_compilation():
     """
     with compiled_fast():
         yield
-    if resident() > 6e9:
+    if resident() > 4.5e9:
         jax.clear_caches()
 
 

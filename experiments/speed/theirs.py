@@ -18,6 +18,7 @@ DEVICE = "cuda" if CUDA else "cpu"
 WAYS = {  # (channels last, compiled)
     "eager": (False, False),
     "eager, channels last": (True, False),
+    "compiled": (False, True),
     "compiled, channels last": (True, True),
 }
 

@@ -95,8 +95,9 @@ def test_runs_that_are_borrowed_are_asked_for_the_same_devices(monkeypatch, tmp_
 
 
 def test_a_run_says_so_keeps_its_config_and_has_the_bits_of_float32(
-    without_units, tmp_path, capsys, quick_compilation
+    monkeypatch, tmp_path, capsys, quick_compilation
 ):
+    processor_of("flags\t: fpu avx2 sse", monkeypatch, tmp_path)
     small = (f"model.dit.{text}" for text in ("channels=16", "depth=1", "heads=2", "patch=2"))
     losses, least = [], keys("model.name=dit", *small, "train.steps=2")
     for name, settings in (("half", keys(*DIT)), ("full", [])):
